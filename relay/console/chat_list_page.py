@@ -119,7 +119,7 @@ class ChatListPage:
             is_cut=found.is_cut,
             looked_at=LOOKED_AT,
             newest=today.newest,
-            hook_url=hook_url(self._running, request, "…"),
+            hook_url=hook_url(self._running, request.headers["host"], "…"),
             older=_place({**asked, "before": str(found.before)}) if found.before else "",
         )
 

@@ -97,7 +97,7 @@ class HealthPage:
         act = act_of(visit, "show hook url", "", each_time=True)
         sql, now = parts.outbox.operations.sql, self._running.clock()
         await parts.outbox.run(lambda cursor: add_act(sql, cursor, act, now))
-        url = hook_url(self._running, request, parts.reload.hook_tokens[0])
+        url = hook_url(self._running, request.headers["host"], parts.reload.hook_tokens[0])
         return await self._pages.show(request, "hook_url.html", nav="health", url=url)
 
     async def _readiness(self, no_database: str) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def _moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def hook_url(running: Running, request: AnyRequest, token: str) -> str:
-    """Where Smartsupp is to post to. `token`: the last part."""
-    base = running.ready.settings.public_url or f"http://{request.headers['host']}"
+def hook_url(running: Running, host: str, token: str) -> str:
+    """Where Smartsupp is to post to. `host`: by which the request came; `token`: the last part."""
+    base = running.ready.settings.public_url or f"http://{host}"
     return f"{base}{PATH}/{token}"

@@ -1,7 +1,7 @@
 """Long work of people, such as a back-test: begun in one request, watched and stopped by others.
 
 A job lives in the memory of the relay that began it: what it found is never stored, and is gone with the relay. It ends
-with the session or token that began it, or with the relay.
+with the session that began it, or with the relay.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ MOST_KEPT = 50
 ENDS_POLLING = 286
 """The status by which htmx asks no more."""
 BETWEEN_LOOKS = 1.0
-"""Seconds between two looks at whether its session or token can still be used."""
+"""Seconds between two looks at whether its session is still open."""
 
 log = logging.getLogger(__name__)
 
@@ -110,21 +110,11 @@ class Jobs:
     """All jobs of one relay."""
 
     def __init__(self, is_open: Callable[[Visit], Awaitable[bool]], clock: Clock) -> None:
-        """`is_open`: whether the session or token by which a job was begun can still be used."""
+        """`is_open`: whether the session by which a job was begun is still there."""
         self._is_open = is_open
         self._clock = clock
         self._jobs: dict[str, Job] = {}
         self._turns: dict[str, asyncio.Lock] = {}
-
-    def refuse_too_many(self, visit: Visit) -> None:
-        """Raise TooManyJobs where somebody has as many as may run at the same time: before what is done but once."""
-        if len(self._running(visit)) >= MOST_OF_ONE:
-            raise TooManyJobs
-
-    def _running(self, visit: Visit) -> list[Job]:
-        self._forget_old()
-        mine = (each for each in self._jobs.values() if _owner(each.visit) == _owner(visit))
-        return [each for each in mine if not each.is_over]
 
     def start(
         self,
@@ -134,22 +124,22 @@ class Jobs:
         *,
         back: str,
         alone: bool = False,
-        is_asked: bool = False,
         key: str = "",
         look_up: Callable[[Language], Awaitable[Mapping[str, object]]] | None = None,
     ) -> Job:
         """Begin a job. Raises TooManyJobs.
 
         `alone`: of this kind only one runs at a time. Another of the same user is stopped, those of others are waited for.
-        `is_asked`: `refuse_too_many` was called before.
         """
-        running = self._running(visit)
+        self._forget_old()
+        mine = [each for each in self._jobs.values() if _owner(each.visit) == _owner(visit)]
+        running = [each for each in mine if not each.is_over]
         if alone:
             for each in running:
                 if each.kind == kind:
                     self._cancel(each)
                     running = [other for other in running if other is not each]
-        if len(running) >= MOST_OF_ONE and not is_asked:
+        if len(running) >= MOST_OF_ONE:
             raise TooManyJobs
         job = Job(
             secrets.token_urlsafe(12), kind, replace(visit, form={}), back, key=key, look_up=look_up
@@ -215,7 +205,7 @@ class Jobs:
             job.state = State.STOPPED
 
     async def _watch(self, job: Job) -> None:
-        """End the job when its session or token has ended."""
+        """End the job when its session has ended."""
         while True:
             await asyncio.sleep(BETWEEN_LOOKS)
             with contextlib.suppress(StorageUnavailable, StorageRefused, TimeoutError):

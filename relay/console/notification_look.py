@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime
+from typing import Any
 
 from markupsafe import Markup
 from msgspec import Struct
@@ -38,8 +39,8 @@ async def look_of(running: Running, record: Record, language: Language) -> Look:
     """How a delivery looks, by the rules and templates as they are now."""
     _ = language.gettext
     try:
-        told = await _rendered(running, record)
-    except _CantBeShown as error:
+        told = await rendered(running, record)
+    except CantBeShown as error:
         return Look(why_not=_(str(error)))
     notification, transport, trouble = told
     return packed_look(notification, transport, record.created_at, trouble)
@@ -53,40 +54,50 @@ def packed_look(
         return Look(
             kind="mail", subject=notification.subject, text=notification.text, trouble=trouble
         )
+    message = packed_json(notification, transport, created_at)
     if transport == "slack":
-        html = Markup(slack_post_html(slack.pack(notification)))  # noqa: S704 - escapes all it is given
+        html = Markup(slack_post_html(message))  # noqa: S704 - escapes all it is given
         return Look(kind="slack", html=html, trouble=trouble)
     if transport == "teams":
-        message = json.loads(teams.pack(notification))
         html = Markup(teams_card_html(message))  # noqa: S704 - see above
         return Look(kind="teams", html=html, trouble=trouble)
-    body = json.loads(webhook.pack(notification, created_at))
-    text = json.dumps(body, indent=2, ensure_ascii=False)
+    text = json.dumps(message, indent=2, ensure_ascii=False)
     return Look(kind="webhook", text=text, trouble=trouble)
+
+
+def packed_json(notification: Notification, transport: str, created_at: datetime) -> Any:  # noqa: ANN401 - JSON
+    """What is posted to Slack, to Teams or by a webhook; None for a mail. `created_at`: aware, of its delivery."""
+    if transport == "email":
+        return None
+    if transport == "slack":
+        return slack.pack(notification)
+    if transport == "teams":
+        return json.loads(teams.pack(notification))
+    return json.loads(webhook.pack(notification, created_at))
 
 
 async def mail_of(running: Running, record: Record) -> str:
     """The HTML of a mail; empty where there is none."""
     try:
-        notification, transport, _ = await _rendered(running, record)
-    except _CantBeShown:
+        notification, transport, _ = await rendered(running, record)
+    except CantBeShown:
         return ""
     return notification.html if transport == "email" else ""
 
 
-class _CantBeShown(Exception):
-    pass
+class CantBeShown(Exception):
+    """There is nothing any more that a notification could be made of; the text says why, in English."""
 
 
-async def _rendered(running: Running, record: Record) -> tuple[Notification, str, str]:
-    """The notification, its transport's name, and what is wrong with the template. Raises _CantBeShown."""
+async def rendered(running: Running, record: Record) -> tuple[Notification, str, str]:
+    """The notification, its transport's name, and what is wrong with the template. Raises CantBeShown."""
     in_force = running.parts.in_force
     destination = in_force.rules.destinations.get(record.destination)
     if destination is None:
-        raise _CantBeShown(N_("This destination is no longer in the rules."))
+        raise CantBeShown(N_("This destination is no longer in the rules."))
     body = await running.parts.outbox.read(lambda read: _body(read, record))
     if body is None:
-        raise _CantBeShown(N_("Its chat was erased."))
+        raise CantBeShown(N_("Its chat was erased."))
     delivery = Delivery(
         id=record.id,
         account=record.account,
@@ -111,7 +122,7 @@ async def _rendered(running: Running, record: Record) -> tuple[Notification, str
                 "",
             )
         except NothingLeft:
-            raise _CantBeShown(N_("Its chats were erased.")) from None
+            raise CantBeShown(N_("Its chats were erased.")) from None
     notification, trouble = await in_force.renderer.try_out(delivery, destination, bodies=True)
     return notification, destination.transport, trouble
 

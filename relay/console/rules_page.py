@@ -22,7 +22,7 @@ from relay.outbox.past_chats import WantedChats
 from relay.outbox.people import Role
 from relay.rules.book import Rule, RuleBook
 from relay.rules.differences import words_of
-from relay.rules.splicing import NotSpliced, switched, text_of_rule
+from relay.rules.splicing import NotSpliced, text_of_rule
 from relay.services import in_thread
 from relay.services.find_chats import list_chats
 from relay.services.publish_rules import (
@@ -125,17 +125,11 @@ class RulesPage:
         rule, on, base = form.get("rule", ""), form.get("on", ""), form.get("base", "")
         if on not in {"yes", "no"} or not base or not rule:
             raise ClientException
-        file = await self._file.read()
-        try:
-            source = await in_thread(lambda _: switched(file.source, rule, on=on == "yes"))
-        except NotSpliced:
-            return redirect("/rules?not=odd")
-        if file.hash != base and source != file.source:
-            return redirect("/rules?not=changed")
-        act = "turn on rule" if on == "yes" else "turn off rule"
         author = who_edits(request)
         try:
-            done = await self._file.publish(source, file.hash, author, act=act, subject=rule)
+            done = await self._file.switch(rule, on=on == "yes", base=base, author=author)
+        except NotSpliced:
+            return redirect("/rules?not=odd")
         except NotPublished as error:
             return _not_done(error)
         return await self._in_force(done.hash, "switch")

@@ -15,7 +15,6 @@ from relay.console.wording_parts import PreviewParts, Refusal, refusal_of, templ
 from relay.languages import OWN
 from relay.languages.writing import NotChanged
 from relay.outbox.people import Role
-from relay.rules.text_search import fold
 from relay.services import in_thread
 from relay.services.publish_rules import NotPublished
 from relay.services.sentences import (
@@ -24,9 +23,11 @@ from relay.services.sentences import (
     UnknownLanguage,
     UnknownSentence,
     Wording,
+    in_one_line,
     one_text,
     problems_with,
     sentence_called,
+    sentences_with,
 )
 from relay.web.app import Running
 
@@ -74,12 +75,7 @@ class SentencePages:
             wording = await self._sentences.read(tag)
         except UnknownLanguage:
             raise ClientException from None
-        wanted = fold(words.strip())
-        found = [
-            each
-            for each in wording.sentences
-            if (each.own or not only_own) and wanted in fold(" ".join(_all_words(each)))
-        ]
+        found = sentences_with(wording, words, only_own=only_own)
         file = wording.file
         return await self._pages.show(
             request,
@@ -98,8 +94,7 @@ class SentencePages:
         form = visit_of(request.scope).form
         act = form.get("act", "")
         said = tuple(
-            " ".join(form.get(f"said-{number}", "").split("\r\n")).strip()
-            for number in range(len(one.shipped))
+            in_one_line(form.get(f"said-{number}", "")) for number in range(len(one.shipped))
         )
         if act == "preview":
             return await self._show(request, wording, one, said, is_preview=True)
@@ -149,7 +144,3 @@ class SentencePages:
         return await self._pages.show(
             request, template, nav="rules", status=status, **shown, **preview
         )
-
-
-def _all_words(one: Sentence) -> tuple[str, ...]:
-    return (*one.source, *one.shipped, *one.own)

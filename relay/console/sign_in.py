@@ -141,10 +141,9 @@ class SignIn:
         return seen[0] if seen and self._clock() - seen[1] < SEEN_FOR else None
 
     async def is_open(self, visit: Visit) -> bool:
-        """Whether the session or token of an earlier visit can still be used, and for as much. Raises StorageUnavailable and TimeoutError."""
-        if visit.token:
-            token = await self.find_token(visit.secret)
-            return token is not None and token.role.may(visit.token.role)
+        """Whether the session of an earlier visit can still be used. Raises StorageUnavailable and TimeoutError."""
+        if visit.session is None:
+            return visit.token is not None
         return await self.find(visit.secret, by_person=False) is not None
 
     async def find_token(self, secret: str) -> ApiToken | None:

@@ -147,7 +147,7 @@ def routes(
         *TokenPages(pages, sign_in).routes(),
         *ActPages(pages, sign_in).routes(),
         *JobPage(jobs, pages).routes(),
-        *api_routes(Api(running, sign_in, jobs, tests)),
+        *api_routes(Api(running, sign_in, jobs, tests, workers, previews)),
         *DraftPages(running, pages, jobs, workers, mails).routes(),
         *wording_routes(running, pages, mails, previews),
         *HealthPage(running, pages).routes(),

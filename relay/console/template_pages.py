@@ -77,9 +77,10 @@ class TemplatePages:
             raise ClientException
         data = None if act == "reset" else as_written(text, found.own.source or found.shipped)
         base = form.get("base", "")
-        detail = f"{base[:SHORT]} -> {hash_of(data)[:SHORT]}" if data is not None else ""
         words = "reset template" if data is None else "change template"
-        doing = act_of(visit_of(request.scope), words, name, detail, each_time=True)
+        doing = act_of(
+            visit_of(request.scope), words, name, change_detail(base, data), each_time=True
+        )
         try:
             await self._templates.change(name, data, base, doing)
         except NotPublished as error:
@@ -123,6 +124,11 @@ class TemplatePages:
             **why_not(self._templates.files, own.read_only, own.path, self._pages, request),
             **preview,
         )
+
+
+def change_detail(base: str, data: bytes | None) -> str:
+    """What the log of acts says of a changed file: the beginnings of its hashes before and after; empty for one that is reset."""
+    return f"{base[:SHORT]} -> {hash_of(data)[:SHORT]}" if data is not None else ""
 
 
 def text_in(found: TemplateText) -> str:

@@ -25,7 +25,7 @@ class Visit:
 
     session: UserSession | None
     secret: str
-    """What the cookie holds, or the token of a program; empty where there is neither."""
+    """What the cookie holds; empty where there is no session."""
     form: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     """What a program sent."""

@@ -1,7 +1,6 @@
 """What the pages of sentences and of template files share: the preview, and why nothing can be changed."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
@@ -11,13 +10,12 @@ from relay.console.notification_look import packed_look
 from relay.console.page import AnyRequest, Pages
 from relay.console.visit import visit_of
 from relay.languages import N_
-from relay.services.draft_trial import NoSuchChat, find_hook
+from relay.services.draft_trial import NoSuchChat
 from relay.services.edit_file import ReadOnly
 from relay.services.publish_rules import Changed, FileIsReadOnly, NotPublished, NotUsable
 from relay.services.template_folder import TemplateFolder
-from relay.services.wording_preview import SAMPLES, WordingPreviews, sample_chats
+from relay.services.wording_preview import SAMPLES, WordingPreviews, chosen_chats
 from relay.smartsupp import UnreadableHook
-from relay.smartsupp.hook_json import as_of_now
 from relay.web.app import Running
 
 WHY_READ_ONLY = {
@@ -112,7 +110,8 @@ class PreviewParts:
         chat, sample = visit.form.get("chat", ""), visit.form.get("sample", "")
         asked: dict[str, Any] = {"samples": SAMPLES, "sample": sample, "chat": chat, "shown": []}
         try:
-            hook, bodies, now = await self._chosen(chat, sample)
+            sessions, clock = self._running.parts.outbox.sessions, self._running.clock
+            hook, bodies, now = await chosen_chats(sessions, chat, sample, clock())
             found = await self.previews.show(
                 drafts,
                 bodies,
@@ -140,12 +139,3 @@ class PreviewParts:
             "is_said": found.says_it,
             "is_one": is_one,
         }
-
-    async def _chosen(self, chat: str, sample: str) -> tuple[int, list[bytes], datetime]:
-        """The id of the hook, 0 for samples; their bytes; when it came. Raises NoSuchChat."""
-        if chat.strip():
-            hook = await find_hook(self._running.parts.outbox.sessions, chat)
-            return hook.id, [hook.body], hook.received_at
-        now = self._running.clock()
-        names = [sample] if sample in SAMPLES else SAMPLES
-        return 0, [as_of_now(sample_chats()[name], now) for name in names], now

@@ -17,7 +17,9 @@ class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"wo
     """The result of one condition in words: "rated 2 or lower: no, it was 4"."""
 
     words: str
+    """The condition in words."""
     holds: bool
+    """Whether it is met."""
     saw: str = ""
     """The chat's value: "it was 4"; empty if yes or no is enough."""
     parts: tuple["Finding", ...] = ()

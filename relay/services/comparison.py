@@ -49,15 +49,19 @@ class Times:
     """When the new rules would have sent their notifications, counted for each recipient."""
 
     at_once: int = 0
+    """How many notifications go out at once."""
     later: int = 0
     """Sent by themselves when their destination's hours began."""
     digests: int = 0
+    """How many digests."""
     in_digests: int = 0
     """Notifications sent in a digest, even if alone."""
     left_out: int = 0
+    """How many notifications are never sent: muted, outside the hours, or once per visitor."""
     muted: int = 0
     """How many of all were held back or left out by a mute of the rules file."""
     longest_wait: timedelta = timedelta()
+    """The longest time that a notification waits; in JSON an ISO 8601 duration such as `PT3600S`."""
 
     def count(self, sent: Sent) -> None:
         self.longest_wait = max(self.longest_wait, sent.longest_wait)

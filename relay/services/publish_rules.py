@@ -22,6 +22,7 @@ from relay.outbox.session import Sessions
 from relay.rules import Problem, RuleBook
 from relay.rules.differences import Change
 from relay.rules.reading.document import MAX_BYTES
+from relay.rules.splicing import switched
 from relay.services import in_thread
 from relay.services.check import Checked
 from relay.services.edit_file import (
@@ -283,6 +284,18 @@ class RulesFile:
         if not late:
             return published
         return Published(hash=version.hash, is_new=True, overwritten=late)
+
+    async def switch(self, rule: str, *, on: bool, base: str, author: Author) -> Published:
+        """Turn a rule on or off in the text with the hash `base`: one line of the file changes.
+
+        Raises NotSpliced where the rule is not there or is written in a way that can't be changed so, and a NotPublished.
+        """
+        file = await self.read()
+        source = await in_thread(lambda _: switched(file.source, rule, on=on))
+        if file.hash != base and source != file.source:
+            raise Changed(file.source)
+        act = "turn on rule" if on else "turn off rule"
+        return await self.publish(source, file.hash, author, act=act, subject=rule)
 
     async def undo(self, base: str, author: Author) -> Published:
         """Restore the previous text of the file, which must have the one with the hash `base`. Raises a NotPublished

@@ -34,6 +34,7 @@ from relay.languages.writing import (
 )
 from relay.outbox.log_of_acts import Act
 from relay.rendering.template_checks import texts_of_templates
+from relay.rules.text_search import fold
 from relay.services import in_thread
 from relay.services.publish_rules import NotUsable
 from relay.services.template_folder import FolderFile, TemplateFolder
@@ -169,6 +170,22 @@ class Sentences:
         if len(data) > MAX_SIZE:
             raise NotUsable([f"the catalogue would be larger than {MAX_SIZE:,} bytes"])
         self.files.replace(self._name(tag), data, base, act, MAX_SIZE)
+
+
+def sentences_with(wording: Wording, words: str, *, only_own: bool = False) -> list[Sentence]:
+    """The sentences that have `words` in English or the language, whatever case and accents; `only_own`: of those that the user has changed."""
+    wanted = fold(words.strip())
+    return [
+        each
+        for each in wording.sentences
+        if (each.own or not only_own)
+        and wanted in fold(" ".join((*each.source, *each.shipped, *each.own)))
+    ]
+
+
+def in_one_line(said: str) -> str:
+    """Words for a sentence as somebody wrote them, without line breaks and blanks around them."""
+    return " ".join(said.split("\r\n")).strip()
 
 
 def sentence_called(wording: Wording, key: str) -> Sentence:

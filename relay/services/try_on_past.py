@@ -21,16 +21,25 @@ class RuleNumbers(Struct, frozen=True, kw_only=True):
     """The numbers of a `Change`, with the names of only some chats."""
 
     rule: str
+    """The name of the rule."""
     for_nobody: bool
+    """By the text it sends to nobody, and its chats are those that match."""
     before: int
+    """How many chats it sends by the rules in force."""
     after: int
+    """How many chats it sends by the text."""
     added: int
+    """How many chats it sends by the text only."""
     dropped: int
+    """How many chats it sends by the rules in force only."""
     redirected: int
+    """How many chats it sends by both, but not to the same recipients."""
     some_added: tuple[Name, ...]
     """Newest first, at most 20, like `some_dropped` and `some_redirected`."""
     some_dropped: tuple[Name, ...]
+    """Account and id of each, as `some_added`."""
     some_redirected: tuple[Name, ...]
+    """Account and id of each, as `some_added`."""
 
     @property
     def is_changed(self) -> bool:
@@ -41,10 +50,15 @@ class Numbers(Struct, frozen=True, kw_only=True):
     """The numbers of a `Comparison` for the hooks that were read so far, newest first."""
 
     chats: int
+    """How many chats were looked at."""
     told_before: int
+    """How many of them the rules in force send to somebody."""
     told_after: int
+    """How many of them the text sends to somebody."""
     rules: tuple[RuleNumbers, ...]
+    """One entry for each rule of either."""
     unreadable: int
+    """How many stored hooks hold no chat that can be read."""
     times: Times | None
     """None until all hooks were read, and where everything is sent at once."""
     back_to: datetime | None

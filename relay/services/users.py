@@ -7,6 +7,7 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
+from relay.outbox.idempotency import IdempotencyKey, add_key
 from relay.outbox.log_of_acts import Act, add_act
 from relay.outbox.people import (
     Role,
@@ -82,6 +83,10 @@ class Users:
         """`fixed`: the name of the user whom a setting creates, and who is changed only there; empty for none."""
         self._sql, self._cursor, self._actor, self._now = sql, cursor, actor, now
         self._fixed = fixed
+
+    def keep_key(self, key: IdempotencyKey) -> bool:
+        """Keep the key of the request that asks for these changes; False where it has made them before."""
+        return add_key(self._sql, self._cursor, key, self._now)
 
     def find(self, name: str) -> User:
         """The user with this name, without regard to case. Raises NotDone."""

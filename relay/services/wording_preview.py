@@ -18,14 +18,17 @@ from relay.destination import Destination
 from relay.languages.catalogue import PLACE
 from relay.notification import Notification
 from relay.outbox import Delivery
+from relay.outbox.session import Sessions
 from relay.rendering.folders import DEFAULT, DIGEST
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rules import Match
 from relay.runtime.startup import template_folders
 from relay.services import in_thread
+from relay.services.draft_trial import find_hook
 from relay.services.trial_send import as_queued
 from relay.settings.table import Settings
 from relay.smartsupp import read_chat
+from relay.smartsupp.hook_json import as_of_now
 
 SHOWN = ("email", "slack", "teams")
 LOW = 2
@@ -185,3 +188,17 @@ def sample_chats() -> dict[str, bytes]:
     """Hooks of sample chats that come with the relay, by the names of their files."""
     folder = package_files("relay.demo") / "samples"
     return {name: (folder / name).read_bytes() for name in SAMPLES}
+
+
+async def chosen_chats(
+    sessions: Sessions, chat: str, sample: str, now: datetime
+) -> tuple[int, list[bytes], datetime]:
+    """The chat that somebody names, by its number or `<account>/<id>`, else one sample or all: id of the hook, bytes, when it came.
+
+    The id of samples is 0, and they come now. Raises NoSuchChat.
+    """
+    if chat.strip():
+        hook = await find_hook(sessions, chat)
+        return hook.id, [hook.body], hook.received_at
+    names = [sample] if sample in SAMPLES else SAMPLES
+    return 0, [as_of_now(sample_chats()[name], now) for name in names], now

@@ -347,6 +347,50 @@ async def test_what_was_said_is_searched_and_the_words_are_kept_nowhere(
         assert (await viewer.post("/chats/words", {"words": words})).status == 422
 
 
+async def test_a_secret_is_told_once_and_what_it_opens_is_made_once(
+    relay: RunningRelay, program: Program
+) -> None:
+    for path, body in (
+        ("/tokens", {"name": "once", "role": "viewer"}),
+        ("/users", {"name": "once@example.com", "role": "viewer"}),
+    ):
+        got, again = [await program.post(path, body, idempotency_key=path) for _ in range(2)]
+        secret = got.json.get("token") or got.json["link"]
+        assert (got.status, len(secret) > 40) == (201, True)
+        assert (again.status, again.json["type"].rpartition(":")[2]) == (409, "answer-not-known")
+        assert sum(one["name"] == body["name"] for one in await listed(program, path)) == 1
+    assert not relay.rows(
+        "SELECT body FROM idempotency_keys WHERE length(body) > 0 AND key LIKE '/%'"
+    )
+    (user,) = (one for one in await listed(program, "/users") if "once" in one["name"])
+    body = {"role": "editor"}
+    path = f"/users/{user['id']}/role"
+    asked = [await program.post(path, body, idempotency_key="role") for _ in range(2)]
+    assert [(one.status, one.json["role"]) for one in asked] == [(200, "editor")] * 2
+
+
+async def listed(program: Program, path: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await program.get(path)).json[path[1:]]
+    return found
+
+
+async def test_the_address_for_smartsupp_is_told_to_admins(
+    relay: RunningRelay, program: Program
+) -> None:
+    assert (await program.post("/hook-url")).json == {"url": relay.hook_url}
+    assert acts(relay)[-1][:3] == ("admin (token robot)", "api", "show hook url")
+
+
+async def test_a_notification_is_shown_as_it_would_be_sent(
+    relay: RunningRelay, program: Program
+) -> None:
+    number = await a_delivery(relay, program)
+    shown = await program.get(f"/deliveries/{number}/notification")
+    assert (shown.status, shown.json["transport"], shown.json["html"]) == (200, "slack", "")
+    assert shown.json["message"]["blocks"]
+    assert (await program.get("/deliveries/999999/notification")).status == 404
+
+
 async def test_a_mute_is_tried_before_it_is_made(relay: RunningRelay, program: Program) -> None:
     await post(relay, missed=True, visitor={"email": "tried@example.com"})
     asked = {"when": "{visitor.email: tried@example.com}"}

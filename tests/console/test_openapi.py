@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis import APIOperation, GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from relay.console.json_api import api_document
+from relay.console.json_api import SUBJECTS, api_document
 from tests.console.test_chats import post
 from tests.console.visiting import PASSWORD, Program, a_program
 from tests.running import RunningRelay, running_relay
@@ -84,6 +84,38 @@ async def test_the_relay_answers_as_its_document_says_for_long(
 def test_the_committed_document_is_the_codes() -> None:
     committed = json.loads((DOCS / "openapi.json").read_text("utf-8"))
     assert committed == json.loads(api_document()), "run make reference"
+
+
+def test_every_field_and_parameter_is_described() -> None:
+    document = json.loads(api_document())
+    described = {
+        (name, field): about.get("description")
+        for name, schema in document["components"]["schemas"].items()
+        for field, about in schema.get("properties", {}).items()
+    }
+    described |= {
+        (each["operationId"], one["name"]): one.get("description")
+        for methods in document["paths"].values()
+        for each in methods.values()
+        for one in each.get("parameters", ())
+    }
+    assert len(described) > 400
+    assert [place for place, words in described.items() if not words or "None" in words] == []
+
+
+CHANGES_NOTHING = {
+    *("begin_backtest", "begin_mute_trial", "begin_word_search", "check_rules", "export_chat"),
+    *("preview_template", "preview_wording", "show_hook_url", "test_rules", "try_rules"),
+}
+"""By POST, since a text is sent, or something is told that the log of acts has."""
+
+
+def test_a_request_that_acts_can_be_sent_again() -> None:
+    for each in (one for subject in SUBJECTS for one in subject.all):
+        if each.method == "POST" and each.name not in CHANGES_NOTHING:
+            assert each.once or each.if_match, each.name
+        if each.method == "PUT":
+            assert each.if_match, each.name
 
 
 @in_one_loop

@@ -2,6 +2,7 @@
 
 import asyncio
 import html
+import json
 import re
 from collections.abc import AsyncIterator
 from itertools import count
@@ -12,7 +13,7 @@ import pytest_asyncio
 
 from tests.builders import a_hook
 from tests.console.reading import Read
-from tests.console.visiting import PASSWORD, Got, Visitor, acts, signed_in
+from tests.console.visiting import PASSWORD, Got, Visitor, a_program, acts, signed_in
 from tests.corpora import MARKUP
 from tests.running import DEADLINE, RunningRelay, running_relay
 from tests.servers import SmtpServer
@@ -310,3 +311,80 @@ async def test_without_a_folder_the_pages_say_what_to_do(tmp_path: Path) -> None
 
 def read_refused(got: Got) -> str:
     return html.unescape(got.text)
+
+
+async def test_a_program_changes_and_resets_a_sentence(relay: RunningRelay) -> None:
+    program = await a_program(relay, "editor")
+    whole = (await program.get("/wordings?language=cs")).json
+    assert {"en", "cs"} <= set(whole["languages"])
+    sentence = next(
+        one for one in whole["sentences"] if one["source"] == ["Offline message from {who}"]
+    )
+    path = f"/wordings/cs/{sentence['key']}"
+    was = await program.get(path)
+    assert (was.json["sentence"], was.json["read_only"]) == (sentence, None)
+    assert was.headers["etag"] == f'"{was.json["hash"]}"'
+    words = {"said": ["Vzkaz nechal {who}"]}
+    shown = (await program.post(f"{path}/preview", words | {"sample": "offline.json"})).json
+    assert (shown["problems"], shown["is_said"]) == ([], True)
+    texts = {one["transport"]: one for one in shown["notifications"]}
+    assert set(texts) == {"email", "slack", "teams"}
+    assert "Vzkaz nechal " in texts["email"]["html"]
+    assert "Vzkaz nechal " in json.dumps(texts["slack"]["message"], ensure_ascii=False)
+    assert (await program.put(path, words)).status == 428
+    done = await program.put(path, words, if_match=was.headers["etag"])
+    assert (done.status, done.json["sentence"]["own"]) == (200, words["said"])
+    late = await program.put(path, {"said": ["Od {who}"]}, if_match=was.headers["etag"])
+    assert (late.status, late.json["type"].rpartition(":")[2]) == (412, "file-changed")
+    reset = await program.ask("DELETE", path, {"if-match": done.headers["etag"]})
+    assert (reset.status, reset.json["sentence"]["own"]) == (200, [])
+    by = ("admin (token robot)", "api")
+    subject = f"cs/{sentence['key']}"
+    assert acts(relay)[-2:] == [
+        (*by, "change wording", subject, ""),
+        (*by, "reset wording", subject, ""),
+    ]
+    wrong: list[list[str]] = [[], ["a", "b"], ["a" * 2001], ["\0"]]
+    for said in wrong:
+        got = await program.put(path, {"said": said}, if_match=reset.headers["etag"])
+        assert (got.status, got.detail != "") == (422, True), said
+    for place in ("/wordings/cs/0", "/wordings/xx/0", f"/wordings/..%2F..%2Fetc/{sentence['key']}"):
+        assert (await program.get(place)).status == 404
+    assert (await program.get("/wordings?language=xx")).status == 422
+    for chat in ("999999", "no/chat"):
+        assert (await program.post(f"{path}/preview", words | {"chat": chat})).status == 422
+
+
+async def test_a_program_changes_and_resets_a_file_of_a_template(
+    relay: RunningRelay, own: Path
+) -> None:
+    program = await a_program(relay)
+    path, file = "/templates/offline/subject.txt", own / "offline" / "subject.txt"
+    listed = (await program.get("/templates")).json
+    assert {"name": "offline/subject.txt", "inherited": "", "is_own": False} in listed["files"]
+    was = await program.get(path)
+    assert (was.json["hash"], was.headers["etag"]) == ("none", '"none"')
+    assert was.json["text"] == was.json["shipped"]
+    text = {"text": "Canary: {{ visitor.name }}\n"}
+    shown = (await program.post(f"{path}/preview", text | {"sample": "offline.json"})).json
+    assert shown["problems"] == []
+    assert shown["notifications"][0]["subject"].startswith("Canary: ")
+    broken = {"text": "{{ visitor.name"}
+    shown = (await program.post(f"{path}/preview", broken)).json
+    assert shown["problems"][0].startswith("offline/subject.txt:1")
+    assert (await program.put(path, broken, if_match='"none"')).status == 422
+    assert not file.exists()
+    done = await program.put(path, text, if_match='"none"')
+    assert (done.status, done.json["file"]["is_own"]) == (200, True)
+    assert file.read_text("utf-8") == text["text"]
+    assert (await program.put(path, text, if_match='"none"')).status == 412
+    over = await program.ask("DELETE", path, {"if-match": done.headers["etag"]})
+    assert (over.status, over.json["hash"], file.exists()) == (200, "none", False)
+    assert [act[2:4] for act in acts(relay)[-2:]] == [
+        ("change template", "offline/subject.txt"),
+        ("reset template", "offline/subject.txt"),
+    ]
+    for place in ("/templates/..%2F/rules.yaml", "/templates/offline/..%2Fx", "/templates/x/y"):
+        assert (await program.get(place)).status == 404
+    editor = await a_program(relay, "editor", "writer")
+    assert (await editor.get("/templates")).status == 403

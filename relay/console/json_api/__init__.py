@@ -18,20 +18,33 @@ from relay.console.json_api.openapi import document
 from relay.console.json_api.operation import encoded
 from relay.console.json_api.people_operations import people
 from relay.console.json_api.personal_data_operations import personal_data
+from relay.console.json_api.rule_trial_operations import rule_trials
+from relay.console.json_api.rules_in_force_operations import rules_in_force
 from relay.console.json_api.rules_operations import rules
+from relay.console.json_api.sentence_operations import wording
+from relay.console.json_api.template_operations import templates
+from relay.console.json_api.token_operations import tokens
+from relay.console.json_api.unreadable_operations import unreadable
 from relay.outbox.people import Role
+from relay.services import in_thread
 
 SUBJECTS = (
     chats,
     personal_data,
     deliveries,
+    unreadable,
     digests,
     destinations,
     mutes,
     rules,
+    rules_in_force,
+    rule_trials,
+    wording,
+    templates,
     jobs,
     health,
     people,
+    tokens,
 )
 
 
@@ -48,11 +61,10 @@ def api_routes(api: Api) -> list[HTTPRouteHandler]:
         f"{BASE}/openapi.json",
         http_method=[HttpMethod.GET, HttpMethod.HEAD],
         opt={"role": Role.VIEWER},
-        sync_to_thread=False,
     )
-    def openapi() -> Response[bytes]:
+    async def openapi() -> Response[bytes]:
         if not made:
-            made.append(api_document())
+            made.append(await in_thread(lambda _: api_document()))
         return Response(made[0], media_type=JSON)
 
     operations = [each for subject in SUBJECTS for each in subject.all]

@@ -40,9 +40,16 @@ def key_of(call: Call, method: str, path: str) -> IdempotencyKey | None:
 
 
 async def answered_once(
-    call: Call, key: IdempotencyKey, answered: Callable[[], Awaitable[Response[bytes]]]
+    call: Call,
+    key: IdempotencyKey,
+    answered: Callable[[], Awaitable[Response[bytes]]],
+    *,
+    is_kept: bool = True,
 ) -> Response[bytes]:
-    """The answer to a call with a key: of those with the same key only the first does anything. Raises Refusal."""
+    """The answer to a call with a key: of those with the same key only the first does anything. Raises Refusal.
+
+    `is_kept`: false for an answer with a secret, which nobody gets twice.
+    """
     name = (key.owner, key.key)
     if name in call.api.under_way:
         raise _under_way()
@@ -55,7 +62,8 @@ async def answered_once(
         except AlreadyDone:  # another relay on the same database was faster
             raise _under_way() from None
         try:
-            await _keep(call, key, answer)
+            if is_kept:
+                await _keep(call, key, answer)
         except (StorageUnavailable, TimeoutError) as error:
             log.warning("the answer to a request with an Idempotency-Key is not kept: %s", error)
         return answer

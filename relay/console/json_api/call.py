@@ -15,6 +15,8 @@ from relay.console.throttle import Throttle
 from relay.console.visit import Visit
 from relay.outbox.idempotency import IdempotencyKey
 from relay.outbox.session import Sessions
+from relay.rendering.isolation.worker_pool import RenderPool
+from relay.services.wording_preview import WordingPreviews
 from relay.web.app import Running
 
 API = "/api/"
@@ -41,6 +43,7 @@ class Numbered(Struct, forbid_unknown_fields=True):
     """A path that ends with a number."""
 
     number: Number
+    """The number of it, as lists and answers give it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,9 @@ class Api:
     jobs: Jobs
     tests: Throttle
     """How often somebody may test a destination."""
+    workers: RenderPool
+    """Render what is being written, apart from deliveries."""
+    previews: WordingPreviews
     under_way: set[tuple[str, str]] = field(default_factory=set)
     """Idempotency keys whose requests are being answered just now."""
 
@@ -82,14 +88,13 @@ class Call:
     def now(self) -> datetime:
         return self.api.running.clock()
 
-    def if_match(self, current: str) -> str:
-        """The hash that If-Match names; of several `current`, if it is among them. Raises Refusal."""
+    def etag(self) -> str:
+        """The hash that If-Match names. Raises Refusal."""
         given = self.headers.get("if-match", "").strip()
         if not given:
-            words = "Say what you have read: If-Match with the ETag of /rules."
+            words = "Say what you have read: If-Match with its ETag, as GET has told it."
             raise Refusal(428, words, kind="if-match-missing")
-        hashes = [each.strip().removeprefix('"').removesuffix('"') for each in given.split(",")]
-        return current if current in hashes else hashes[0]
+        return given.removeprefix('"').removesuffix('"')
 
     def acting(self, act: str, subject: str, detail: str = "") -> ActingSessions:
         """For what changes something: whose transaction writes down the act and the request's key. Without visitors' words."""

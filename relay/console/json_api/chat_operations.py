@@ -60,12 +60,14 @@ class ChatFilter(Listing, kw_only=True):
         ),
     ] = ""
     kind: Kind | None = None
+    """Only missed chats, or only offline messages."""
     told: Annotated[
         Told | None, Meta(description="nobody: no rule asked for it; failed, waiting: a delivery.")
     ] = None
     rule: Annotated[Line, Meta(description="Only chats with a delivery by this rule.")] = ""
     destination: Annotated[Line, Meta(description="Only chats with a delivery to it.")] = ""
     rating_at_most: Annotated[float, Meta(ge=0, le=5)] | None = None
+    """Only chats with this rating or a lower one."""
     since: Annotated[
         Instant | None, Meta(description="Only chats whose newest hook came then or later.")
     ] = None
@@ -80,6 +82,7 @@ class ChatList(Struct, kw_only=True):
     """Chats in the order in which they came, the newest first."""
 
     chats: list[ListedChat]
+    """The newest first, at most `limit`."""
     next: str | None
     """The path of the rest; null where there is no more."""
 
@@ -88,11 +91,13 @@ class WholeChat(Struct, kw_only=True):
     """A chat with all that came of it."""
 
     about: ListedChat
+    """The chat as lists show it."""
     told: ToldChat | None
     """Null where the newest hook can't be read any more."""
     hooks: list[ExplainedHook]
     """In the order in which they came."""
     deliveries: list[TriedDelivery]
+    """In the order in which they were made."""
 
 
 class WhichRules(StrEnum):
@@ -117,6 +122,7 @@ class ChatExplanation(Struct, kw_only=True):
     """Why somebody was told of a chat, or nobody."""
 
     rules: WhichRules
+    """The rules that were asked, as the query said."""
     hooks: list[ExplainedHook]
     """Of rules in force: the newest only."""
 
@@ -176,14 +182,18 @@ class QueuedAnew(Struct, kw_only=True):
     """A delivery that a replay has queued."""
 
     rule: str
+    """The name of the rule that asks for it."""
     destination: str
+    """The name of the destination."""
     recipient: str
+    """An email address; for other transports the name of the destination."""
 
 
 class ReplayedHook(Struct, kw_only=True):
     """A hook about which the rules in force were asked again."""
 
     hook: int
+    """The relay's number of the hook."""
     queued: list[QueuedAnew]
     """What was not made before."""
 
@@ -192,6 +202,7 @@ class ReplayedChat(Struct, kw_only=True):
     """What came of a chat that went through the rules again."""
 
     hooks: list[ReplayedHook]
+    """In the order in which they came."""
     unreadable: list[int]
     """Hooks that this relay can't read."""
 

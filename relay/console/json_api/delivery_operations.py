@@ -1,31 +1,28 @@
 """Deliveries and digests, as the JSON API tells them."""
 
 from datetime import datetime
-from functools import partial
 from typing import Annotated
 
 from litestar import HttpMethod
 from msgspec import Meta, Struct
 
-from relay.console.delivery_pages import MOST_FAILED, MOST_UNREADABLE, cure_lines
+from relay.console.delivery_pages import MOST_FAILED, cure_lines
 from relay.console.json_api.call import Call, Instant, Line, Numbered
-from relay.console.json_api.chat_operations import QueuedAnew, queued_of
 from relay.console.json_api.cursor import Listing, following, position
 from relay.console.json_api.delivery_json import Delivery, TriedDelivery, attempt_of, delivery_of
+from relay.console.json_api.notification_json import ShownNotification, shown_notification
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there
-from relay.outbox.chat_list import number_of_chat
-from relay.outbox.history import SetAside, Wanted
+from relay.console.notification_look import CantBeShown, rendered
+from relay.outbox.history import Wanted
 from relay.outbox.people import Role
 from relay.outbox.rows import State
 from relay.services.find_deliveries import (
     delivery_details,
     failed_by_cause,
     list_deliveries,
-    unreadable_posts,
     waiting_by_cause,
 )
-from relay.services.replay import replay
 from relay.services.resend import resend
 
 deliveries = Operations("Deliveries")
@@ -38,7 +35,9 @@ class DeliveryFilter(Listing, kw_only=True):
         tuple[State, ...], Meta(max_length=len(State), description="One of these states.")
     ] = ()
     destination: Line = ""
+    """Only deliveries to the destination of this name."""
     rule: Line = ""
+    """Only deliveries by the rule of this name."""
     account: Annotated[Line, Meta(description="With `chat`: only those about this chat.")] = ""
     chat: Annotated[Line, Meta(description="A chat's id; needs `account`.")] = ""
     since: Annotated[Instant | None, Meta(description="Only what was queued then or later.")] = None
@@ -49,6 +48,7 @@ class DeliveryList(Struct, kw_only=True):
     """Deliveries, the newest first."""
 
     deliveries: list[Delivery]
+    """The newest first, at most `limit`."""
     next: str | None
     """The path of the rest; null where there is no more."""
 
@@ -68,67 +68,49 @@ class FailedDeliveries(Struct, kw_only=True):
     id: str
     """By which all are sent again."""
     destination: str
+    """The name of the destination."""
     state: State
+    """failed, maybe delivered or quarantined."""
     detail: str
+    """The server's words, or why they were given up."""
     count: int
+    """How many deliveries."""
     newest: datetime
+    """When the newest of them ended, in UTC."""
     deliveries: list[int]
     """Their ids, the newest first."""
     cure: tuple[str, ...]
+    """What to do about it, and the command to run then."""
 
 
 class WaitingDeliveries(Struct, kw_only=True):
     """What waits for one destination, for one reason."""
 
     destination: str
+    """The name of the destination."""
     state: State
+    """queued or scheduled."""
     why: str | None
+    """Why they wait for their time; null where they are due."""
     count: int
+    """How many deliveries."""
     oldest: datetime
+    """When the oldest of them was made, in UTC."""
     next: datetime
     """When the first of them is due."""
     detail: str
+    """What the server said last; empty where there was no attempt."""
 
 
 class Causes(Struct, kw_only=True):
     """What failed and what waits, grouped by destination and cause."""
 
     failed: list[FailedDeliveries]
+    """What failed, the newest group first."""
     more_failed: bool
     """There are older ones that are not counted here."""
     waiting: list[WaitingDeliveries]
-
-
-class UnreadablePost(Struct, kw_only=True):
-    """A post that is no hook that this relay can read."""
-
-    id: int
-    received_at: datetime
-    reason: str
-    size: int
-
-
-class UnreadableBody(Struct, kw_only=True):
-    """A post that could not be read, with its bytes."""
-
-    post: UnreadablePost
-    body: str
-    """As text; what is no UTF-8 in it is replaced."""
-
-
-class TakenIn(Struct, kw_only=True):
-    """A post that was taken in."""
-
-    chat: int | None
-    """The number of its chat; null where it was erased meanwhile."""
-    queued: list[QueuedAnew]
-    """The deliveries that the rules ask for."""
-
-
-class UnreadablePosts(Struct, kw_only=True):
-    """The newest posts that could not be read."""
-
-    posts: list[UnreadablePost]
+    """What waits, by destination."""
 
 
 @deliveries.operation(HttpMethod.GET, "/deliveries", Role.VIEWER)
@@ -204,71 +186,24 @@ async def get_delivery(call: Call, path: Numbered) -> DeliveryDetails:
     )
 
 
-@deliveries.operation(HttpMethod.GET, "/unreadable-posts", Role.VIEWER)
-async def list_unreadable_posts(call: Call) -> UnreadablePosts:
-    """The newest posts to the hook's address that could not be read."""
-    found = await unreadable_posts(call.sessions, limit=MOST_UNREADABLE)
-    return UnreadablePosts(posts=list(map(_unreadable, found)))
-
-
-@deliveries.operation(HttpMethod.GET, "/unreadable-posts/{number}", Role.ADMIN)
-async def get_unreadable_post(call: Call, path: Numbered) -> UnreadableBody:
-    """A post that could not be read, with its bytes."""
-    return unreadable_body(await _post(call, path.number))
-
-
-@deliveries.operation(
-    HttpMethod.POST, "/unreadable-posts/{number}/take-in", Role.ADMIN, status=202, once=True
-)
-async def take_in_post(call: Call, path: Numbered) -> TakenIn:
-    """Take in a post that can be read by now, as if it came just now: the rules in force are asked about it."""
-    post, in_force = await _post(call, path.number), call.running.parts.in_force
-    replayed = partial(
-        replay,
-        rules=in_force.rules,
-        mail_domain=in_force.mail_domain,
-        set_aside=[post.id],
-        by=call.visit.name,
-        now=call.now,
-    )
-    # First as a trial: what is refused uses up no Idempotency-Key.
-    if still := (await replayed(call.sessions, dry_run=True)).still_unreadable.get(post.id):
-        words = f"Unreadable post {post.id} still can't be read: {still}"
-        raise Refusal(422, words, kind="still-unreadable")
-    done = await replayed(call.acting("take in", str(post.id)))
-    if not done.judged:
-        raise not_there(f"unreadable post {post.id}")
-    (judged,) = done.judged
-    name = judged.hook.chat.account, judged.hook.chat.id
-    outbox = call.running.parts.outbox
-    return TakenIn(
-        chat=await outbox.read(lambda read: number_of_chat(read, name)),
-        queued=queued_of(judged),
-    )
-
-
-async def _post(call: Call, number: int) -> SetAside:
-    """Raises Refusal."""
-    for post in await unreadable_posts(call.sessions, ids=[number], limit=1):
-        return post
-    raise not_there(f"unreadable post {number}")
-
-
-def unreadable_body(post: SetAside) -> UnreadableBody:
-    """A post that could not be read, as it is told to admins."""
-    return UnreadableBody(post=_unreadable(post), body=post.body.decode("utf-8", "replace"))
-
-
-def _unreadable(post: SetAside) -> UnreadablePost:
-    return UnreadablePost(
-        id=post.id, received_at=post.received_at, reason=post.reason, size=len(post.body)
-    )
+@deliveries.operation(HttpMethod.GET, "/deliveries/{number}/notification", Role.VIEWER)
+async def get_notification(call: Call, path: Numbered) -> ShownNotification:
+    """The notification of a delivery, rendered by the rules and templates as they are now."""
+    for details in await delivery_details(call.sessions, [path.number]):
+        record = details.delivery
+        try:
+            notification, transport, trouble = await rendered(call.running, record)
+        except CantBeShown as error:
+            raise Refusal(404, f"It can't be shown: {error}", kind="not-to-be-shown") from None
+        return shown_notification(notification, transport, record.created_at, trouble)
+    raise not_there(f"delivery {path.number}; it may have been erased")
 
 
 class Resent(Struct, kw_only=True):
     """A delivery that is sent once more."""
 
     id: int
+    """The number of the delivery."""
     was_queued: bool
     """It waited already, and is tried at once."""
     destination_is_broken: bool
@@ -276,6 +211,7 @@ class Resent(Struct, kw_only=True):
     paused_until: datetime | None
     """It waits for the end of a pause, too."""
     is_paused: bool
+    """Its destination is paused: it waits until the pause ends."""
 
 
 @deliveries.operation(

@@ -28,14 +28,18 @@ class DestinationName(Struct, forbid_unknown_fields=True):
     """A path that ends with a destination's name."""
 
     name: str
+    """The name of a destination in force, percent-encoded."""
 
 
 class PausedBy(Struct, kw_only=True):
     """Who has paused a destination."""
 
     by: str
+    """Who paused it."""
     because: str
+    """Why, in their words."""
     since: datetime | None
+    """When the pause began, in UTC; null where that is not known."""
     until: datetime | None
     """Null: until somebody resumes it."""
 
@@ -44,12 +48,17 @@ class Destination(Struct, kw_only=True):
     """How it goes with one destination."""
 
     name: str
+    """As the rules file has it."""
     transport: str
+    """email, slack, teams or webhook."""
     state: LaneState
+    """How it is: works, paused, broken, rate limited, ceiling reached or does not answer."""
     since: datetime | None
     """When the trouble began."""
     paused: PausedBy | None
+    """By whom and why; null where it is not paused."""
     waits: int
+    """How many deliveries wait for it."""
     oldest: datetime | None
     """When what waits longest was queued."""
     detail: str
@@ -64,14 +73,18 @@ class LostDeliveries(Struct, kw_only=True):
     """Deliveries to a destination that is not in the rules any more."""
 
     name: str
+    """Of the destination, as it was in the rules."""
     waits: int
+    """How many deliveries wait."""
 
 
 class DestinationList(Struct, kw_only=True):
     """All destinations of the rules in force, and what waits for others."""
 
     destinations: list[Destination]
+    """In the order of the rules file."""
     lost: list[LostDeliveries]
+    """What waits for destinations that are not in the rules any more."""
 
 
 @destinations.operation(HttpMethod.GET, "/destinations", Role.VIEWER)
@@ -130,6 +143,7 @@ class PauseRequest(Struct, kw_only=True, forbid_unknown_fields=True):
     """Until when nothing is sent, and why."""
 
     because: Reason
+    """Why; pages and the log show it."""
     until: Annotated[
         Instant | None,
         Meta(description="At most 366 days from now; left out: until somebody resumes it."),
@@ -146,12 +160,15 @@ class TestResult(Struct, kw_only=True):
     """How sending a test ended."""
 
     recipient: str
+    """To whom it was sent: an email address; for other transports the name of the destination."""
     ending: Ending
+    """How the attempt ended."""
     detail: str
     """The server's words."""
     advice: str
     """What to do now; empty after a success."""
     cure: tuple[str, ...]
+    """What to do about the server's words."""
     trouble: str
     """What is wrong with the template; empty where nothing is."""
 
@@ -160,6 +177,7 @@ class Resumed(Struct, kw_only=True):
     """What became of a destination that was resumed."""
 
     name: str
+    """Of the destination."""
     was_paused: bool
     """What waits is sent now, unless the destination is broken."""
     is_tried: bool

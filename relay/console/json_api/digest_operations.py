@@ -21,8 +21,11 @@ class WaitingDigest(Struct, kw_only=True):
     """Chats that wait for one digest."""
 
     destination: str
+    """The name of the destination."""
     recipient: str
+    """An email address; for other transports the name of the destination."""
     due_at: datetime
+    """When it is closed and sent, in UTC."""
     chats: Mapping[str, int]
     """How many wait, by reason."""
 
@@ -31,28 +34,39 @@ class PastDigest(Struct, kw_only=True):
     """A digest that was closed."""
 
     id: int
+    """The relay's number of the digest."""
     destination: str
+    """The name of the destination."""
     recipient: str
+    """An email address; for other transports the name of the destination."""
     due_at: datetime
+    """When it was due, in UTC."""
     closed_at: datetime
+    """When it was closed, in UTC."""
     chats: Mapping[str, int]
     """How many had waited, by reason; `erased`: erased before."""
     delivery: int | None
+    """The number of its delivery; null where that was erased."""
     state: State | None
+    """Where its delivery stands; null where that was erased."""
 
 
 class DigestList(Struct, kw_only=True):
     """What waits for digests, and the newest that were closed."""
 
     waiting: list[WaitingDigest]
+    """By destination, recipient and time."""
     past: list[PastDigest]
+    """The newest first, at most `limit`."""
 
 
 class DigestQuery(Struct, kw_only=True, forbid_unknown_fields=True):
     """Whose digests to list."""
 
     destination: Line = ""
+    """Only digests for the destination of this name."""
     limit: Annotated[int, Meta(ge=1, le=200)] = IN_A_LIST
+    """At most so many of those that were closed."""
 
 
 @digests.operation(HttpMethod.GET, "/digests", Role.VIEWER)
@@ -89,8 +103,11 @@ class DigestRequest(Struct, kw_only=True, forbid_unknown_fields=True):
     """A digest that waits, as `/digests` lists it."""
 
     destination: Line
+    """Its `destination`."""
     recipient: Line
+    """Its `recipient`."""
     due_at: Instant
+    """Its `due_at`."""
 
 
 class SentDigest(Struct, kw_only=True):

@@ -9,6 +9,8 @@ from litestar import HttpMethod
 from msgspec import Struct
 
 from relay import __version__
+from relay.console.acts import act_of, write_act
+from relay.console.health_page import hook_url
 from relay.console.json_api.call import Call
 from relay.console.json_api.operation import Operations
 from relay.outbox.people import Role
@@ -20,9 +22,13 @@ class OpenTrouble(Struct, kw_only=True):
     """Something that is wrong with the relay."""
 
     kind: str
+    """What is wrong, such as `broken`."""
     subject: str
+    """What it is about, such as the name of a destination; may be empty."""
     since: datetime
+    """When it began, in UTC."""
     why: str
+    """The server's or the system's words."""
     told: tuple[str, ...]
     """Destinations that got the alert."""
 
@@ -31,23 +37,34 @@ class Readiness(Struct, kw_only=True):
     """What /readyz says. Where the database does not answer, the rest is empty."""
 
     ready: bool
+    """Whether hooks are taken."""
     reasons: list[str]
     """Why no hook can be taken."""
     deliveries: Mapping[str, int] = {}
+    """How many deliveries, by state."""
     oldest_queued_seconds: int = 0
+    """For how many seconds the oldest delivery has been due; 0 where none is."""
     next_scheduled: datetime | None = None
+    """When the next scheduled delivery is due, in UTC; null where none is."""
     clock: str | None = None
+    """Why the computer's clock is doubted; null where it is not."""
     broken_destinations: Mapping[str, str] = {}
+    """By name, the server's words."""
     destinations_not_in_the_rules: Mapping[str, int] = {}
+    """By name, how many deliveries wait for it."""
     hooks_set_aside: int = 0
+    """How many unreadable posts are kept."""
     last_hook: datetime | None = None
+    """When the newest hook came in, in UTC; null where none has."""
 
 
 class RulesInForce(Struct, kw_only=True):
     """The rules file."""
 
     hash: str
+    """SHA-256 in hex of the text in force."""
     rules: int
+    """How many rules it has."""
     problems_of_the_saved_file: tuple[str, ...]
     """Why the file, as it was saved last, can't be used; empty where it is in force."""
 
@@ -56,10 +73,15 @@ class HealthAnswer(Struct, kw_only=True):
     """How the relay is."""
 
     version: str
+    """Of the relay, such as `0.1.0`."""
     readiness: Readiness
+    """What /readyz says."""
     troubles: list[OpenTrouble]
+    """What is wrong just now; empty as a rule."""
     alerts_to: tuple[str, ...]
+    """The names of the destinations that get alerts."""
     rules: RulesInForce
+    """The rules in force."""
     kept_days: int | None
     """Chats are erased then; null: never."""
 
@@ -96,3 +118,18 @@ async def get_health(call: Call) -> HealthAnswer:
         ),
         kept_days=keeps.days if keeps else None,
     )
+
+
+class HookAddress(Struct, kw_only=True):
+    """Where Smartsupp is to post chats to."""
+
+    url: str
+    """The whole address, with its secret part."""
+
+
+@health.operation(HttpMethod.POST, "/hook-url", Role.ADMIN)
+async def show_hook_url(call: Call) -> HookAddress:
+    """Tell the address for Smartsupp, with its secret part; the log of acts says who asked."""
+    await write_act(call.sessions, act_of(call.visit, "show hook url", ""), call.now)
+    token = call.running.parts.reload.hook_tokens[0]
+    return HookAddress(url=hook_url(call.running, call.headers["host"], token))

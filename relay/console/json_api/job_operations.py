@@ -1,7 +1,5 @@
 """Long work that programs begin, watch and stop: back-tests, searches of what was said, many deliveries sent again."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
@@ -17,7 +15,8 @@ from relay.console.json_api.call import BASE, Call, Reason
 from relay.console.json_api.chat_json import ListedChat, listed
 from relay.console.json_api.mute_operations import MuteScope, asked_for
 from relay.console.json_api.operation import Operations
-from relay.console.json_api.problem_details import Refusal, not_there, wrong
+from relay.console.json_api.problem_details import Refusal, not_there
+from relay.console.json_api.rules_operations import usable_rules
 from relay.console.mute_page import TRIAL as MUTE
 from relay.console.mute_page import mute_trial
 from relay.console.resend_page import KIND as RESEND
@@ -25,9 +24,6 @@ from relay.console.resend_page import MOST, resending
 from relay.console.word_search_page import KIND as WORDS
 from relay.console.word_search_page import chats_with_words, word_search
 from relay.outbox.people import Role
-from relay.rules import RulesError
-from relay.runtime.startup import read_rule_book
-from relay.services import in_thread
 from relay.services.find_deliveries import failed_by_cause
 from relay.services.resend import ResentMany
 from relay.services.search_words import WordsFound
@@ -51,6 +47,7 @@ class BacktestRequest(Struct, kw_only=True, forbid_unknown_fields=True):
 
     text: Annotated[str, Meta(max_length=1_000_000, description="Of a rules file.")]
     period: Period = Period.WEEK
+    """How far back chats are looked at: an hour, 7 or 30 days, or all that is kept."""
 
 
 class ResendRequest(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -75,16 +72,20 @@ class JobName(Struct, forbid_unknown_fields=True):
     """A path that ends with a job's id."""
 
     id: Annotated[str, Meta(max_length=100)]
+    """The `id` of the job."""
 
 
 class ResendCount(Struct, kw_only=True):
     """How many of many deliveries were sent again by now."""
 
     total: int
+    """How many there are."""
     queued: int
+    """How many were queued again."""
     passed_by: int
     """They no longer stood as failed."""
     left: int
+    """How many are still to be queued."""
 
 
 class FoundByWords(Struct, kw_only=True):
@@ -111,14 +112,19 @@ class JobAnswer(Struct, kw_only=True):
     """How far a job is. It is known for 15 minutes after its end, to the token that began it."""
 
     id: str
+    """By which it is asked for."""
     location: str
     """Where to ask again; DELETE stops it."""
     state: JobState
+    """How far it is."""
     done: int
+    """How much of `total` is done: hooks that were read, or deliveries."""
     total: int
+    """How much there is to do; 0 until that is known."""
     why: str
     """Why it failed."""
     ended_at: datetime | None
+    """When it ended, in UTC; null while it is under way."""
     backtest: Numbers | None
     """The numbers of a back-test by now; null for others."""
     resends: ResendCount | None
@@ -133,12 +139,7 @@ class JobAnswer(Struct, kw_only=True):
 async def begin_backtest(call: Call, body: BacktestRequest) -> JobAnswer:
     """Try rules on the chats that came in, beside those in force. Nothing is sent."""
     running, after = call.running, body.text.encode("utf-8", "replace")
-    settings = running.ready.settings
-    try:
-        await in_thread(lambda _: read_rule_book(after, str(settings.rules), settings))
-    except RulesError as error:
-        words = f"{len(error.problems)} problems; POST it to /rules/check"
-        raise wrong("text", words) from None
+    await usable_rules(call, after)
     work = past_trial(running, await text_in_force(running), after, PERIODS[body.period.value])
     return await _told(call, _begun(call, BACKTEST, work, alone=True))
 
@@ -157,11 +158,8 @@ async def begin_resends(call: Call, body: ResendRequest) -> JobAnswer:
         words = f"There are {count} such deliveries now, and not {body.expect}."
         raise Refusal(409, words, kind="another-count")
     act = act_of(call.visit, "send all again", group.destination, str(count))
-    with _counted():
-        call.api.jobs.refuse_too_many(call.visit)
     await write_act(call.sessions, act, call.now, call.key)
-    work = resending(call.running, group, act.by)
-    return await _told(call, _begun(call, RESEND, work, is_asked=True))
+    return await _told(call, _begun(call, RESEND, resending(call.running, group, act.by)))
 
 
 @jobs.operation(HttpMethod.POST, "/chats/words", Role.VIEWER, status=202, refusals=(429,))
@@ -192,19 +190,10 @@ async def stop_job(call: Call, path: JobName) -> JobAnswer:
     return await _told(call, job)
 
 
-def _begun(
-    call: Call, kind: str, work: Work, *, alone: bool = False, is_asked: bool = False
-) -> Job:
+def _begun(call: Call, kind: str, work: Work, *, alone: bool = False) -> Job:
     """Raises Refusal."""
-    with _counted():
-        return call.api.jobs.start(call.visit, kind, work, back="/", alone=alone, is_asked=is_asked)
-
-
-@contextmanager
-def _counted() -> Iterator[None]:
-    """Raises Refusal where somebody has too many jobs."""
     try:
-        yield
+        return call.api.jobs.start(call.visit, kind, work, back="/", alone=alone)
     except TooManyJobs:
         raise Refusal(429, "Too many jobs of yours are under way.") from None
 

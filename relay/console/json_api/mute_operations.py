@@ -24,18 +24,29 @@ class Mute(Struct, kw_only=True):
     """What is held back for a while."""
 
     id: int
+    """The relay's number of the mute."""
     origin: str
     """file, command or console."""
     rule: str | None
+    """The name of the rule that it is about; null for any."""
     destination: str | None
+    """The name of the destination that it is about; null for any."""
     when: str | None
+    """The condition that chats must meet, as in a rule's `when:`; null for none."""
     begins: datetime
+    """When it begins, in UTC."""
     until: datetime
+    """When it ends, in UTC."""
     because: str
+    """Why, in the words of who made it."""
     by: str
+    """Who made it."""
     then: Literal["digest", "nothing"]
+    """What becomes of what it held back: one digest at its end, or nothing."""
     urgent_too: bool
+    """Whether it holds back urgent rules."""
     alerts_too: bool
+    """Whether it holds back the relay's alerts."""
     held: int
     """How many deliveries it has held back or left out."""
     matches_no_rule: bool
@@ -46,6 +57,7 @@ class MuteList(Struct, kw_only=True):
     """The mutes that hold or will."""
 
     mutes: list[Mute]
+    """Those that hold or will."""
 
 
 class MuteScope(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -70,6 +82,7 @@ class MuteRequest(MuteScope, kw_only=True, forbid_unknown_fields=True):
 
     until: Annotated[Instant, Meta(description="At most 31 days from now.")]
     because: Reason
+    """Why; pages, digests and the log show it."""
     then: Annotated[
         Literal["digest", "nothing"],
         Meta(description="What becomes of what was held back: one digest at the end, or nothing."),
@@ -83,7 +96,9 @@ class MadeMute(Struct, kw_only=True):
     """A mute that is in force now, on every relay within two seconds."""
 
     id: int
+    """By which it is ended."""
     until: datetime
+    """When it ends, in UTC."""
     held: int
     """How many deliveries that waited already it holds back as well."""
 
@@ -92,6 +107,7 @@ class EndedMute(Struct, kw_only=True):
     """A mute that somebody has ended: what it held back is sent now, or when hours and digests say."""
 
     id: int
+    """The number of the mute."""
 
 
 @mutes.operation(HttpMethod.GET, "/mutes", Role.VIEWER)

@@ -1,10 +1,17 @@
 """The OpenAPI document, made from the operations themselves, so that it says what the code does."""
 
-from collections.abc import Iterator, Sequence
+import ast
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from http import HTTPStatus
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import inspect
 
 from relay.console.json_api.answered_once import LONGEST_KEY
 from relay.console.json_api.call import BASE, JSON
@@ -46,7 +53,7 @@ _IF_MATCH: _Json = {
     "name": "If-Match",
     "in": "header",
     "required": True,
-    "description": "The ETag of `/rules`, as it was read.",
+    "description": "The ETag of what is replaced, as `GET` at this path told it; for `/rules/undo` that of `/rules`.",
     "schema": {"type": "string", "minLength": 1},
 }
 
@@ -59,6 +66,8 @@ def document(subjects: Sequence[Operations]) -> _Json:
         kinds, ref_template="#/components/schemas/{name}"
     )
     refs = dict(zip(kinds, schemas, strict=True))
+    for kind in _described(kinds):
+        _describe(components[kind.__name__], kind)
     parameters = {kind for each in operations for kind in _parameter_kinds(each)}
     names = {refs[kind]["$ref"].rpartition("/")[2] for kind in parameters}
     made = _Made(refs, components)
@@ -96,6 +105,65 @@ def _kinds(operations: Sequence[Operation]) -> Iterator[type[Any]]:
     yield Problem
     for each in operations:
         yield from each.kinds.values()
+
+
+def _described(kinds: Iterable[type[Any]]) -> set[type[Any]]:
+    """All types with fields that values of these types hold."""
+    found: set[type[Any]] = set()
+
+    def look(info: object) -> None:
+        if isinstance(info, (inspect.StructType, inspect.DataclassType)):
+            if info.cls in found:
+                return
+            found.add(info.cls)
+            info = info.fields
+        if isinstance(info, tuple):
+            for each in info:
+                look(each)
+        elif isinstance(info, (inspect.Type, inspect.Field)):
+            look(tuple(getattr(info, name) for name in info.__struct_fields__))
+
+    look(tuple(inspect.multi_type_info(kinds)))
+    return found
+
+
+def _describe(schema: _Json, kind: type[Any]) -> None:
+    """Put the docstrings of the type's fields into its schema, where no Meta describes them."""
+    said = _docstrings(kind)
+    names = {each.encode_name: each.name for each in _fields(kind)}
+    for name, described in schema["properties"].items():
+        inner = [each.pop("description", "") for each in described.get("anyOf", ())]
+        words = said.get(names[name], "") or "".join(inner)
+        if words and "description" not in described:
+            described["description"] = words
+
+
+def _fields(kind: type[Any]) -> Sequence[Any]:
+    (info,) = inspect.multi_type_info([kind])
+    fields: Sequence[Any] = getattr(info, "fields", ())
+    return fields
+
+
+def _docstrings(kind: type[Any]) -> dict[str, str]:
+    """By the names of a type's fields: the texts below them, in which null stands for None."""
+    found: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        body = _classes(base.__module__).get(base.__name__, [])
+        for field, text in pairwise(body):
+            match field, text:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(ast.Constant(str(words))):
+                    found[name] = re.sub(r"\bNone\b", "null", " ".join(words.split()))
+    return found
+
+
+@cache
+def _classes(module: str) -> Mapping[str, list[ast.stmt]]:
+    """The bodies of a module's classes, as they stand in its source."""
+    if module.partition(".")[0] != "relay":
+        return {}
+    path = Path(str(sys.modules[module].__file__))
+    tree = ast.parse(path.read_text("utf-8"))
+    return {each.name: each.body for each in tree.body if isinstance(each, ast.ClassDef)}
 
 
 def _parameter_kinds(operation: Operation) -> Iterator[type[Any]]:

@@ -40,6 +40,8 @@ class Operation:
     """Whether it takes an Idempotency-Key."""
     if_match: bool = False
     """Whether it needs an If-Match."""
+    tells_secret: bool = False
+    """Whether its answer holds a secret, which is told once and not kept for a request with the same key."""
 
     @property
     def name(self) -> str:
@@ -85,7 +87,7 @@ class Operation:
                 return self._answer(await self.answers(call, **read))
 
             if call.key:
-                return await answered_once(call, call.key, answered)
+                return await answered_once(call, call.key, answered, is_kept=not self.tells_secret)
             return await answered()
         except Refusal as refusal:
             return refused_answer(refusal)
@@ -118,6 +120,7 @@ class Operations:
         refusals: tuple[int, ...] = (),
         once: bool = False,
         if_match: bool = False,
+        tells_secret: bool = False,
     ) -> Callable[[Answering], Answering]:
         """Declare what a function answers; the first line of its docstring is the summary."""
 
@@ -136,6 +139,7 @@ class Operations:
                     refusals=refusals,
                     once=once,
                     if_match=if_match,
+                    tells_secret=tells_secret,
                 )
             )
             return function

@@ -1,12 +1,13 @@
 """Who asks, users, tokens and the log of acts, as the JSON API tells them."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Literal, TypeVar
 
 from litestar import HttpMethod
 from msgspec import Meta, Struct
 
+from relay.console.acts import AlreadyDone
 from relay.console.json_api.call import LARGEST, Call, Line, Numbered
 from relay.console.json_api.cursor import Listing, following, position
 from relay.console.json_api.operation import Operations
@@ -14,10 +15,8 @@ from relay.console.json_api.problem_details import Refusal, not_there, wrong
 from relay.outbox.log_of_acts import list_acts
 from relay.outbox.people import Role, all_users
 from relay.outbox.people import User as KeptUser
-from relay.outbox.people_tokens import all_tokens
 from relay.services.users import NotDone, Users, Why
 
-MOST_DAYS = 3650
 T = TypeVar("T")
 people = Operations("People")
 
@@ -26,28 +25,39 @@ class Me(Struct, kw_only=True):
     """Who asks, and what they may do."""
 
     kind: Literal["token", "user"]
+    """Whether a token or a user asks."""
     name: str
+    """Of the token or the user."""
     role: Role
+    """What they may do: viewer, editor or admin."""
 
 
 class Act(Struct, kw_only=True):
     """What somebody did, without words of visitors."""
 
     id: int
+    """By which acts are ordered: a newer one has a larger number."""
     at: datetime
+    """When it was done, in UTC."""
     by: str
+    """The user, or `anna (token reports)` for a program."""
     via: str
     """console, api or command."""
     address: str
+    """The IP address that it came from; may be empty."""
     act: str
+    """What was done, such as `send again`."""
     subject: str
+    """What it was done to: a number or a name; may be empty."""
     detail: str
+    """More of it, such as a destination; may be empty."""
 
 
 class ActList(Struct, kw_only=True):
     """Acts, the newest first."""
 
     acts: list[Act]
+    """The newest first, at most `limit`."""
     next: str | None
     """The path of the rest; null where there is no more."""
 
@@ -56,11 +66,15 @@ class User(Struct, kw_only=True):
     """Somebody who may sign in."""
 
     id: int
+    """By which the user is changed."""
     name: str
+    """A word or an email address."""
     role: Role
+    """What they may do: viewer, editor or admin."""
     origin: str
     """setting, command, console or api: where the user was made."""
     seen_at: datetime | None
+    """When they last asked for a page, in UTC; null where they never did."""
     sessions: int
     """How many are open."""
 
@@ -69,26 +83,7 @@ class UserList(Struct, kw_only=True):
     """All users, by name."""
 
     users: list[User]
-
-
-class Token(Struct, kw_only=True):
-    """By which a program uses this API. The token itself is shown once, when it is made."""
-
-    id: int
-    name: str
-    role: Role
-    maker: str
-    created_at: datetime
-    expires_at: datetime | None
-    """Null: never."""
-    used_at: datetime | None
-    """To the day."""
-
-
-class TokenList(Struct, kw_only=True):
-    """All tokens that were not ended, the newest first."""
-
-    tokens: list[Token]
+    """By name."""
 
 
 @people.operation(HttpMethod.GET, "/me", Role.VIEWER)
@@ -135,86 +130,67 @@ async def list_users(call: Call) -> UserList:
     )
 
 
-@people.operation(HttpMethod.GET, "/tokens", Role.ADMIN)
-async def list_tokens(call: Call) -> TokenList:
-    """The tokens of programs, without what lets them in."""
-    found = await call.api.sign_in.read(all_tokens)
-    return TokenList(
-        tokens=[
-            Token(**{name: getattr(each, name) for name in Token.__struct_fields__})
-            for each in found
-        ]
-    )
-
-
 class NewUser(Struct, kw_only=True, forbid_unknown_fields=True):
     """Somebody who is to sign in."""
 
     name: Annotated[Line, Meta(description="A word or an email address.")]
     role: Role
+    """What they may do: viewer, editor or admin."""
 
 
 class UserLink(Struct, kw_only=True):
     """A link by which a user sets a password, once, within 24 hours. It is told once."""
 
     id: int
+    """By which the user is changed."""
     name: str
+    """A word or an email address."""
     role: Role
+    """What they may do: viewer, editor or admin."""
     link: str
+    """The whole address, with its secret part."""
 
 
 class UserRole(Struct, kw_only=True, forbid_unknown_fields=True):
     """What a user may do from now on."""
 
     role: Role
+    """viewer, editor or admin."""
 
 
 class ChangedUser(Struct, kw_only=True):
     """A user after a change, or as they were before they were removed."""
 
     id: int
+    """The number of the user."""
     name: str
+    """A word or an email address."""
     role: Role
+    """What they may do now, or could before they were removed."""
 
 
-class NewToken(Struct, kw_only=True, forbid_unknown_fields=True):
-    """By which a program is to use this API."""
-
-    name: Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\u0000]*$")]
-    role: Annotated[Role, Meta(description="Never more than who asks may do.")]
-    days: Annotated[
-        int | None, Meta(description="How long it lasts; left out: until it is ended.")
-    ] = None
-
-
-class MadeToken(Struct, kw_only=True):
-    """A new token. It is told once."""
-
-    name: str
-    role: Role
-    token: str
-
-
-class EndedToken(Struct, kw_only=True):
-    """A token that lets nobody in any more."""
-
-    id: int
-    name: str
-
-
-@people.operation(HttpMethod.POST, "/users", Role.ADMIN, status=201, refusals=(409,))
+@people.operation(
+    HttpMethod.POST, "/users", Role.ADMIN, status=201, refusals=(409,), once=True, tells_secret=True
+)
 async def add_user(call: Call, body: NewUser) -> UserLink:
     """Add a user, who sets a password by the link."""
     return await _with_link(call, lambda users: users.add(body.name, body.role))
 
 
-@people.operation(HttpMethod.POST, "/users/{number}/link", Role.ADMIN, refusals=(409,))
+@people.operation(
+    HttpMethod.POST,
+    "/users/{number}/link",
+    Role.ADMIN,
+    refusals=(409,),
+    once=True,
+    tells_secret=True,
+)
 async def make_user_link(call: Call, path: Numbered) -> UserLink:
     """Make another link by which a user sets a password; the one before ends."""
     return await _with_link(call, lambda users: users.by_id(path.number))
 
 
-@people.operation(HttpMethod.POST, "/users/{number}/role", Role.ADMIN, refusals=(409,))
+@people.operation(HttpMethod.POST, "/users/{number}/role", Role.ADMIN, refusals=(409,), once=True)
 async def change_role(call: Call, path: Numbered, body: UserRole) -> ChangedUser:
     """Give a user another role; their sessions end."""
 
@@ -223,10 +199,10 @@ async def change_role(call: Call, path: Numbered, body: UserRole) -> ChangedUser
         users.set_role(user, body.role)
         return ChangedUser(id=user.id, name=user.name, role=body.role)
 
-    return await _changed(call, work)
+    return await changed_by(call, work)
 
 
-@people.operation(HttpMethod.POST, "/users/{number}/end-sessions", Role.ADMIN)
+@people.operation(HttpMethod.POST, "/users/{number}/end-sessions", Role.ADMIN, once=True)
 async def end_sessions(call: Call, path: Numbered) -> ChangedUser:
     """End all sessions of a user, who has to sign in again."""
 
@@ -235,7 +211,7 @@ async def end_sessions(call: Call, path: Numbered) -> ChangedUser:
         users.end_sessions(user)
         return ChangedUser(id=user.id, name=user.name, role=user.role)
 
-    return await _changed(call, work)
+    return await changed_by(call, work)
 
 
 @people.operation(HttpMethod.DELETE, "/users/{number}", Role.ADMIN, refusals=(409,))
@@ -247,36 +223,7 @@ async def remove_user(call: Call, path: Numbered) -> ChangedUser:
         users.remove(user)
         return ChangedUser(id=user.id, name=user.name, role=user.role)
 
-    return await _changed(call, work)
-
-
-@people.operation(HttpMethod.POST, "/tokens", Role.ADMIN, status=201)
-async def make_token(call: Call, body: NewToken) -> MadeToken:
-    """Make a token, which belongs to the user who asks, or whose token asks."""
-    visit = call.visit
-    if body.days is not None and not 1 <= body.days <= MOST_DAYS:
-        raise wrong("days", f"1 to {MOST_DAYS}")
-    lasts = timedelta(days=body.days) if body.days else None
-
-    def work(users: Users) -> MadeToken:
-        maker = visit.token.maker if visit.token else visit.name
-        made = users.make_token(users.find(maker), body.name, body.role, lasts)
-        return MadeToken(name=body.name, role=body.role, token=made)
-
-    return await _changed(call, work)
-
-
-@people.operation(HttpMethod.DELETE, "/tokens/{number}", Role.ADMIN)
-async def end_token(call: Call, path: Numbered) -> EndedToken:
-    """End a token: it lets nobody in any more."""
-    known = await call.api.sign_in.read(all_tokens)
-    name = next((each.name for each in known if each.id == path.number), "")
-
-    def work(users: Users) -> EndedToken:
-        users.end_token(path.number, name)
-        return EndedToken(id=path.number, name=name)
-
-    return await _changed(call, work)
+    return await changed_by(call, work)
 
 
 async def _with_link(call: Call, found: Callable[[Users], KeptUser]) -> UserLink:
@@ -287,13 +234,19 @@ async def _with_link(call: Call, found: Callable[[Users], KeptUser]) -> UserLink
         link = f"{address}/login/{users.make_link(user)}"
         return UserLink(id=user.id, name=user.name, role=user.role, link=link)
 
-    return await _changed(call, work)
+    return await changed_by(call, work)
 
 
-async def _changed(call: Call, work: Callable[[Users], T]) -> T:
-    """What `work` returns. Raises Refusal."""
+async def changed_by(call: Call, work: Callable[[Users], T]) -> T:
+    """What `work` returns. Raises Refusal and AlreadyDone."""
+
+    def work_once(users: Users) -> T:
+        if call.key and not users.keep_key(call.key):
+            raise AlreadyDone
+        return work(users)
+
     try:
-        return await call.api.sign_in.change(call.visit, work)
+        return await call.api.sign_in.change(call.visit, work_once)
     except NotDone as error:
         raise _refusal(error.why) from None
 

@@ -12,10 +12,10 @@ from relay.console.chat_acts import EVERYTHING
 from relay.console.json_api.call import Call, Line, Numbered
 from relay.console.json_api.chat_operations import history_of
 from relay.console.json_api.delivery_json import TriedDelivery, tried
-from relay.console.json_api.delivery_operations import UnreadableBody, unreadable_body
 from relay.console.json_api.mute_operations import Mute, mute_of
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, wrong
+from relay.console.json_api.unreadable_operations import UnreadableBody, unreadable_body
 from relay.outbox.history import StoredHook
 from relay.outbox.people import Role
 from relay.services.find_chats import ChatHistory

@@ -24,20 +24,28 @@ class FileProblem(Struct, frozen=True, kw_only=True):
     """One thing wrong with a rules file."""
 
     severity: str
+    """error or warning; with a warning the file can be used."""
     path: str
+    """The path of the file."""
     line: int | None
     """From 1; null where the file as a whole is meant."""
     column: int | None
+    """In characters, from 1; null where the whole line is meant."""
     what: str
+    """What is wrong, in words."""
     hint: str
+    """What may stand there; may be empty."""
 
 
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why a request was not answered as asked. `detail` says it in words."""
 
     title: str
+    """The usual words for the status."""
     status: int
+    """The HTTP status, such as 422."""
     detail: str
+    """What was wrong, what stood there and what may stand there, in English."""
     type: str = "about:blank"
     """A URN for what a program may want to tell from others of the same status."""
     instance: str = ""

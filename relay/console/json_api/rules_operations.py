@@ -2,19 +2,24 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from litestar import HttpMethod
 from msgspec import Meta, Struct
 
-from relay.console.json_api.call import Call
+from relay.console.json_api.call import Call, Line
 from relay.console.json_api.cursor import Listing, following, position
 from relay.console.json_api.operation import Operations
-from relay.console.json_api.problem_details import FileProblem, Refusal, not_there
+from relay.console.json_api.problem_details import FileProblem, Refusal, not_there, wrong
 from relay.console.rules_file_access import IN_FORCE_WITHIN, author_of, readable, rules_file
+from relay.languages import LANGUAGES
 from relay.outbox.people import Role
 from relay.outbox.rules_versions import NEWEST, Version
-from relay.rules import Problem
+from relay.rules import Problem, RuleBook, RulesError
+from relay.rules.json_schema import json_schema
+from relay.rules.splicing import NotSpliced
+from relay.runtime.startup import read_rule_book, template_folders, template_names
+from relay.services import in_thread
 from relay.services.draft_check import check_draft
 from relay.services.publish_rules import (
     Changed,
@@ -25,6 +30,7 @@ from relay.services.publish_rules import (
     NotWritten,
     Published,
 )
+from relay.transports.registry import TRANSPORTS
 
 rules = Operations("Rules")
 HASH = r"^[0-9a-f]{64}$"
@@ -34,15 +40,18 @@ class VersionHash(Struct, forbid_unknown_fields=True):
     """A path that ends with the hash of a text."""
 
     hash: Annotated[str, Meta(pattern=HASH)]
+    """SHA-256 of a text in hex, 64 digits."""
 
 
 class RulesText(Struct, kw_only=True):
     """The rules file as it stands on the disk."""
 
     text: str
+    """As it stands on the disk; for viewers with stars in place of what looks like a secret."""
     hash: str
     """SHA-256 of its bytes, which is also the ETag."""
     is_in_force: bool
+    """Whether the relay uses this text."""
     problems: tuple[str, ...]
     """Why it can't be used; the rules that were in force before still are."""
     read_only: str | None
@@ -53,6 +62,7 @@ class RulesRequest(Struct, kw_only=True, forbid_unknown_fields=True):
     """A text of the rules file."""
 
     text: Annotated[str, Meta(max_length=1_000_000)]
+    """YAML, as it is to stand in the file."""
 
 
 class PublishRequest(RulesRequest, kw_only=True, forbid_unknown_fields=True):
@@ -65,6 +75,7 @@ class RulesCheck(Struct, kw_only=True):
     """What `relay check` says of a text."""
 
     ok: bool
+    """Whether the relay could use it."""
     problems: list[FileProblem]
     """Errors and warnings."""
     settings: tuple[str, ...]
@@ -75,6 +86,7 @@ class PublishedRules(Struct, kw_only=True):
     """What stands in the file now."""
 
     hash: str
+    """SHA-256 in hex of what stands in the file now, which is also the ETag."""
     is_new: bool
     """False where it stood there already."""
     is_in_force: bool
@@ -87,19 +99,26 @@ class RulesVersion(Struct, kw_only=True):
     """A text that the file had."""
 
     id: int
+    """By which versions are ordered: a newer one has a larger number."""
     hash: str
+    """SHA-256 of the text in hex."""
     seen_at: datetime
+    """When it was saved, or when the relay first saw it, in UTC."""
     by: str
     """Empty where the file was saved by other means."""
     message: str
+    """What its author wrote about it; may be empty."""
     base_hash: str
+    """The hash of the text that it took the place of; may be empty."""
     problems: tuple[str, ...]
+    """Why it could not be used; empty where it could."""
 
 
 class VersionList(Struct, kw_only=True):
     """Versions of the file, the newest first."""
 
     versions: list[RulesVersion]
+    """The newest first, at most `limit`."""
     next: str | None
     """The path of the rest; null where there is no more."""
 
@@ -108,7 +127,23 @@ class VersionText(Struct, kw_only=True):
     """A version with its text."""
 
     version: RulesVersion
+    """When it was saved, and by whom."""
     text: str
+    """As it was; for viewers with stars in place of what looks like a secret."""
+
+
+class RuleSwitch(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A rule to turn on or off."""
+
+    rule: Annotated[Line, Meta(description="Its name.")]
+    on: Annotated[bool, Meta(description="false: it is turned off.")]
+
+
+class RulesSchema(Struct, kw_only=True):
+    """The JSON Schema of a rules file."""
+
+    schema: dict[str, Any]
+    """With the templates that this relay has, as `relay schema` prints it."""
 
 
 @rules.operation(HttpMethod.GET, "/rules", Role.VIEWER)
@@ -117,7 +152,7 @@ async def get_rules(call: Call) -> RulesText:
     found = await rules_file(call.running).read()
     is_in_force = found.hash == call.running.parts.in_force.rules.hash
     return RulesText(
-        text=_text(call, found.source, is_refused=not is_in_force),
+        text=readable_text(call, found.source, is_refused=not is_in_force),
         hash=found.hash,
         is_in_force=is_in_force,
         problems=() if is_in_force else tuple(call.running.parts.reload.problems),
@@ -141,8 +176,8 @@ async def check_rules(call: Call, body: RulesRequest) -> RulesCheck:
 @rules.operation(HttpMethod.PUT, "/rules", Role.EDITOR, refusals=(409, 412, 428), if_match=True)
 async def publish_rules(call: Call, body: PublishRequest) -> PublishedRules:
     """Publish a text in place of the one whose hash If-Match names."""
+    base, source = call.etag(), _source(body)
     file, author = rules_file(call.running), author_of(call.visit)
-    base, source = call.if_match((await file.read()).hash), _source(body)
     try:
         published = await file.publish(source, base, author, body.message)
     except NotPublished as error:
@@ -155,15 +190,37 @@ async def publish_rules(call: Call, body: PublishRequest) -> PublishedRules:
 )
 async def undo_rules(call: Call) -> PublishedRules:
     """Put back what the text that If-Match names took the place of."""
-    file = rules_file(call.running)
-    current = (await file.read()).hash
-    if call.if_match(current) != current:
+    base, file = call.etag(), rules_file(call.running)
+    if (await file.read()).hash != base:
         raise _changed()
     try:
-        published = await file.undo(current, author_of(call.visit))
+        published = await file.undo(base, author_of(call.visit))
     except NotPublished as error:
         raise await _not_published(call, b"", error) from None
     return await _published(call, published)
+
+
+@rules.operation(
+    HttpMethod.POST, "/rules/switch", Role.EDITOR, refusals=(409, 412, 428), if_match=True
+)
+async def switch_rule(call: Call, body: RuleSwitch) -> PublishedRules:
+    """Turn a rule on or off in the text whose hash If-Match names: one line of the file changes."""
+    base, file, author = call.etag(), rules_file(call.running), author_of(call.visit)
+    try:
+        published = await file.switch(body.rule, on=body.on, base=base, author=author)
+    except NotSpliced as error:
+        raise wrong("rule", f"it can't be turned on or off from here: {error}") from None
+    except NotPublished as error:
+        raise await _not_published(call, b"", error) from None
+    return await _published(call, published)
+
+
+@rules.operation(HttpMethod.GET, "/rules/schema", Role.EDITOR)
+async def get_schema(call: Call) -> RulesSchema:
+    """The JSON Schema of a rules file, with the templates that this relay has."""
+    folders = template_folders(call.running.ready.settings)
+    found = await in_thread(lambda _: json_schema(TRANSPORTS, template_names(folders), LANGUAGES))
+    return RulesSchema(schema=found)
 
 
 @rules.operation(HttpMethod.GET, "/rules/versions", Role.VIEWER)
@@ -183,12 +240,12 @@ async def get_version(call: Call, path: VersionHash) -> VersionText:
     if found is None:
         raise not_there("version with this hash")
     version, source = found
-    text = _text(call, source, is_refused=bool(version.problems))
+    text = readable_text(call, source, is_refused=bool(version.problems))
     return VersionText(version=_version(version), text=text)
 
 
-def _text(call: Call, source: bytes, *, is_refused: bool) -> str:
-    """For who may not publish it, without what may be a secret."""
+def readable_text(call: Call, source: bytes, *, is_refused: bool) -> str:
+    """A text of the rules file; for who may not publish it, without what may be a secret."""
     if call.visit.may(Role.EDITOR):
         return source.decode("utf-8", "replace")
     return readable(source, is_refused=is_refused)
@@ -234,7 +291,7 @@ async def _not_published(call: Call, source: bytes, error: NotPublished) -> Refu
             return _changed()
         case ForAdmins():
             words = "Only an admin may change destinations, alerts_to and recipient_domains."
-            return Refusal(403, words, kind="for-admins", problems=_problems(error.problems))
+            return Refusal(403, words, kind="for-admins", problems=file_problems(error.problems))
         case FileIsReadOnly():
             words = f"The file can't be changed from here: {error.why.value}."
             return Refusal(409, words, kind="rules-read-only")
@@ -245,14 +302,26 @@ async def _not_published(call: Call, source: bytes, error: NotPublished) -> Refu
     return Refusal(409, "The file holds no text that took the place of another.")
 
 
+async def usable_rules(call: Call, source: bytes) -> RuleBook:
+    """The rules of a text. Raises Refusal with each problem of it."""
+    settings = call.running.ready.settings
+    try:
+        return await in_thread(lambda _: read_rule_book(source, str(settings.rules), settings))
+    except RulesError as error:
+        words, problems = "The relay could not use these rules.", file_problems(error.problems)
+        fields = {"text": f"{len(problems)} problems"}
+        raise Refusal(422, words, kind="rules-unusable", fields=fields, problems=problems) from None
+
+
 async def _unusable(call: Call, source: bytes, error: NotUsable) -> Refusal:
     path, words = call.running.ready.settings.rules, "The relay could not use these rules."
     found = await check_draft(source, path, call.running.variables, call.now)
-    problems = _problems(each.problem for each in found.errors)
+    problems = file_problems(each.problem for each in found.errors)
     if not problems:  # but of the environment
         words = "\n".join((words, *error.problems))
     return Refusal(422, words, kind="rules-unusable", problems=problems)
 
 
-def _problems(found: Iterable[Problem]) -> tuple[FileProblem, ...]:
+def file_problems(found: Iterable[Problem]) -> tuple[FileProblem, ...]:
+    """Problems of a rules file or test file, as they are told."""
     return tuple(map(_problem, found))

@@ -1,0 +1,318 @@
+"""The sentences that notifications say, as the JSON API tells and changes them, and what files of templates share with them."""
+
+import contextlib
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Annotated
+
+from litestar import HttpMethod
+from msgspec import Meta, Struct
+
+from relay.console.acts import act_of
+from relay.console.json_api.call import Call, Line
+from relay.console.json_api.notification_json import ShownNotification, shown_notification
+from relay.console.json_api.operation import Operations
+from relay.console.json_api.problem_details import Refusal, not_there, wrong
+from relay.console.wording_parts import template_folder
+from relay.languages import OWN
+from relay.languages.writing import NotChanged
+from relay.outbox.people import Role
+from relay.services import in_thread
+from relay.services.draft_trial import NoSuchChat
+from relay.services.publish_rules import Changed, FileIsReadOnly, NotPublished, NotUsable
+from relay.services.sentences import (
+    LONGEST,
+    Sentence,
+    Sentences,
+    UnknownLanguage,
+    UnknownSentence,
+    Wording,
+    in_one_line,
+    one_text,
+    problems_with,
+    sentence_called,
+    sentences_with,
+)
+from relay.services.wording_preview import SAMPLES, chosen_chats
+from relay.smartsupp import UnreadableHook
+
+wording = Operations("Wording")
+NO_FILE = "none"
+"""The ETag where the user has no file yet."""
+Hash = Annotated[
+    str,
+    Meta(
+        description="SHA-256 in hex of the user's file, which is also the ETag; `none` where there is none."
+    ),
+]
+ReadOnlyWhy = Annotated[
+    str | None, Meta(description="Why nothing can be changed; null where it can.")
+]
+Said = Annotated[str, Meta(max_length=LONGEST, pattern=r"^[^\u0000]*$")]
+Forms = Annotated[
+    tuple[Said, ...],
+    Meta(
+        max_length=10,
+        description="The words, one for each plural form; places such as `{who}` must stay.",
+    ),
+]
+
+
+class WordingQuery(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Which sentences to list."""
+
+    language: Annotated[
+        Line, Meta(description="A tag such as `cs`; left out: that of the rules.")
+    ] = ""
+    q: Annotated[
+        str, Meta(max_length=200, description="Words of it, in English or the language.")
+    ] = ""
+    own: Annotated[bool, Meta(description="Only those that were changed.")] = False
+
+
+class SentenceName(Struct, forbid_unknown_fields=True):
+    """A path that ends with a language and a sentence."""
+
+    language: Annotated[str, Meta(max_length=50, description="A tag such as `cs`.")]
+    key: Annotated[str, Meta(max_length=50, description="The `key` that `/wordings` lists.")]
+
+
+class SentenceText(Struct, kw_only=True):
+    """A text that notifications say."""
+
+    key: str
+    """Names it in paths."""
+    source: tuple[str, ...]
+    """In English; with its plural where it has one."""
+    places: tuple[str, ...]
+    """What is filled in, as it is written: `{who}`."""
+    shipped: tuple[str, ...]
+    """What the relay says by itself, in each plural form."""
+    own: tuple[str, ...]
+    """What is said in its place; empty where nothing is."""
+    mistakes: tuple[str, ...]
+    """Why `own` is not said."""
+    numbers: tuple[str, ...]
+    """The numbers that each plural form is for; empty for a text without."""
+
+
+class WordingList(Struct, kw_only=True):
+    """The sentences of a language."""
+
+    language: str
+    """Its tag."""
+    languages: tuple[str, ...]
+    """The tags of all languages."""
+    read_only: ReadOnlyWhy
+    problem: str
+    """Why nothing of the user's catalogue is used; empty as a rule."""
+    sentences: list[SentenceText]
+    """Those of templates first."""
+
+
+class OneSentence(Struct, kw_only=True):
+    """A sentence, and the catalogue in which it is changed."""
+
+    sentence: SentenceText
+    """Its texts."""
+    hash: Hash
+    read_only: ReadOnlyWhy
+
+
+class SentenceRequest(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Words to be said in place of the relay's."""
+
+    said: Forms
+
+
+class PreviewOf(Struct, kw_only=True, forbid_unknown_fields=True):
+    """The chat that a preview shows."""
+
+    chat: Annotated[
+        Line, Meta(description="Its number, or `account/id`; left out: a sample chat.")
+    ] = ""
+    sample: Annotated[
+        Line,
+        Meta(description=f"One of {', '.join(SAMPLES)}; left out: the first that says the words."),
+    ] = ""
+
+
+class SentencePreviewRequest(PreviewOf, kw_only=True, forbid_unknown_fields=True):
+    """Words to look at before they are said."""
+
+    said: Forms
+
+
+class WordingPreview(Struct, kw_only=True):
+    """What would be sent. Nothing is."""
+
+    problems: list[str]
+    """What is wrong with the words or the text: it could not be saved, and what is in use is shown."""
+    is_said: bool
+    """Whether the notification of this chat has the words in it."""
+    notifications: list[ShownNotification]
+    """As mail, as Slack post and as Teams card."""
+
+
+@wording.operation(HttpMethod.GET, "/wordings", Role.EDITOR)
+async def list_wordings(call: Call, query: WordingQuery) -> WordingList:
+    """The sentences that notifications say in a language, beside what the relay says by itself."""
+    sentences, tag = (
+        sentences_of(call),
+        query.language or call.running.parts.in_force.rules.language,
+    )
+    try:
+        found = await sentences.read(tag)
+    except UnknownLanguage:
+        raise wrong("language", f"one of {', '.join(sentences.languages())}") from None
+    return WordingList(
+        language=tag,
+        languages=await in_thread(lambda _: sentences.languages()),
+        read_only=found.file.read_only,
+        problem=found.problem,
+        sentences=[_text(each) for each in sentences_with(found, query.q, only_own=query.own)],
+    )
+
+
+@wording.operation(HttpMethod.GET, "/wordings/{language}/{key}", Role.EDITOR)
+async def get_wording(call: Call, path: SentenceName) -> OneSentence:
+    """A sentence, with the hash of the user's catalogue as the ETag."""
+    return await _one(call, path)
+
+
+@wording.operation(
+    HttpMethod.PUT,
+    "/wordings/{language}/{key}",
+    Role.EDITOR,
+    refusals=(409, 412, 428),
+    if_match=True,
+)
+async def change_wording(call: Call, path: SentenceName, body: SentenceRequest) -> OneSentence:
+    """Have notifications say a sentence in other words, within seconds."""
+    _, one = await _found(call, path)
+    said = tuple(map(in_one_line, body.said))
+    return await _changed(call, path, ("",) * len(said) if said == one.shipped else said)
+
+
+@wording.operation(
+    HttpMethod.DELETE,
+    "/wordings/{language}/{key}",
+    Role.EDITOR,
+    refusals=(409, 412, 428),
+    if_match=True,
+)
+async def reset_wording(call: Call, path: SentenceName) -> OneSentence:
+    """Have notifications say a sentence as the relay does by itself."""
+    _, one = await _found(call, path)
+    return await _changed(call, path, ("",) * len(one.shipped))
+
+
+@wording.operation(HttpMethod.POST, "/wordings/{language}/{key}/preview", Role.EDITOR)
+async def preview_wording(
+    call: Call, path: SentenceName, body: SentencePreviewRequest
+) -> WordingPreview:
+    """What mail, Slack and Teams would show with other words for a sentence."""
+    found, one = await _found(call, path)
+    said = tuple(map(in_one_line, body.said))
+    problems = await in_thread(lambda _: problems_with(found, one, said))
+    words = said if any(said) and not problems else one.words
+    drafts = {}
+    with contextlib.suppress(NotChanged):  # what the user's own templates say may be odd
+        drafts = {f"{OWN}/{found.tag}.po": one_text(found, one, words)}
+    return await preview(
+        call, body, drafts, problems, template="", language=found.tag, words=words[0]
+    )
+
+
+def sentences_of(call: Call) -> Sentences:
+    """The sentences of the relay that is asked."""
+    return Sentences(template_folder(call.running))
+
+
+async def _found(call: Call, path: SentenceName) -> tuple[Wording, Sentence]:
+    """Raises Refusal."""
+    try:
+        found = await sentences_of(call).read(path.language)
+        return found, sentence_called(found, path.key)
+    except (UnknownLanguage, UnknownSentence):
+        raise not_there("such sentence in such a language") from None
+
+
+async def _one(call: Call, path: SentenceName) -> OneSentence:
+    found, one = await _found(call, path)
+    return OneSentence(
+        sentence=_text(one), hash=found.file.hash or NO_FILE, read_only=found.file.read_only
+    )
+
+
+async def _changed(call: Call, path: SentenceName, said: Sequence[str]) -> OneSentence:
+    words = "change wording" if any(said) else "reset wording"
+    doing = act_of(call.visit, words, f"{path.language}/{path.key}", each_time=True)
+    await saved(
+        "said", sentences_of(call).change(path.language, path.key, said, base_of(call), doing)
+    )
+    return await _one(call, path)
+
+
+def _text(one: Sentence) -> SentenceText:
+    return SentenceText(**{name: getattr(one, name) for name in SentenceText.__struct_fields__})
+
+
+# -- what both share -------------------------------------------------------------------------------------------
+
+
+def base_of(call: Call) -> str:
+    """The hash of the file that is to be replaced; empty where there is to be none. Raises Refusal."""
+    base = call.etag()
+    return "" if base == NO_FILE else base
+
+
+async def saved(member: str, saving: Awaitable[None]) -> None:
+    """Save something in the user's folder. `member`: of the body, which holds what is saved. Raises Refusal."""
+    try:
+        await saving
+    except Changed:
+        words = "Somebody else has saved the file meanwhile. Read it again."
+        raise Refusal(412, words, kind="file-changed") from None
+    except FileIsReadOnly as error:
+        words = f"The file can't be changed from here: {error.why.value}."
+        raise Refusal(409, words, kind="file-read-only") from None
+    except NotUsable as error:
+        raise wrong(member, "; ".join(error.problems)) from None
+    except NotPublished as error:
+        raise Refusal(503, f"The disk did not take it: {error}.") from None
+
+
+async def preview(
+    call: Call,
+    body: PreviewOf,
+    drafts: Mapping[str, str],
+    problems: Sequence[str],
+    *,
+    template: str,
+    language: str,
+    words: str = "",
+) -> WordingPreview:
+    """What mail, Slack and Teams would show of a chat with these files. Raises Refusal."""
+    if body.sample and body.sample not in SAMPLES:
+        raise wrong("sample", f"one of {', '.join(SAMPLES)}")
+    try:
+        _, bodies, now = await chosen_chats(call.sessions, body.chat, body.sample, call.now)
+        found = await call.api.previews.show(
+            drafts,
+            bodies,
+            now,
+            template=template,
+            language=language,
+            zone=call.running.parts.in_force.rules.timezone,
+            words=words,
+        )
+    except (NoSuchChat, UnreadableHook):
+        raise wrong("chat", "there is no chat of this number or name that can be read") from None
+    return WordingPreview(
+        problems=list(problems),
+        is_said=found.says_it,
+        notifications=[
+            shown_notification(each.notification, each.transport, each.made_at, each.trouble)
+            for each in found.media
+        ],
+    )

@@ -1,0 +1,183 @@
+"""The files of templates, as the JSON API tells and changes them."""
+
+from typing import Annotated
+
+from litestar import HttpMethod
+from msgspec import Meta, Struct
+
+from relay.console.acts import act_of
+from relay.console.json_api.call import Call, Line
+from relay.console.json_api.operation import Operations
+from relay.console.json_api.problem_details import not_there, wrong
+from relay.console.json_api.sentence_operations import (
+    NO_FILE,
+    Hash,
+    PreviewOf,
+    ReadOnlyWhy,
+    WordingPreview,
+    base_of,
+    preview,
+    saved,
+    sentences_of,
+)
+from relay.console.template_pages import change_detail, text_in
+from relay.console.wording_parts import template_folder
+from relay.outbox.people import Role
+from relay.rendering.folders import MAX_SIZE
+from relay.services import in_thread
+from relay.services.template_files import NoSuchFile, TemplateFile, TemplateFiles, TemplateText
+from relay.services.text_diff import as_written, shown
+from relay.services.wording_preview import template_for
+
+templates = Operations("Templates")
+
+
+class TemplateName(Struct, forbid_unknown_fields=True):
+    """A path that ends with a template and one of its files."""
+
+    name: Annotated[str, Meta(max_length=100, description="Of the template, such as `missed`.")]
+    file: Annotated[str, Meta(max_length=100, description="Such as `subject.txt`.")]
+
+
+class ListedTemplate(Struct, kw_only=True):
+    """A file of a template."""
+
+    name: str
+    """Such as `missed/subject.txt`."""
+    inherited: str
+    """The file that is used in its place while the template has none of its own; empty where it has."""
+    is_own: bool
+    """Whether the user has one."""
+
+
+class TemplateList(Struct, kw_only=True):
+    """The files of templates."""
+
+    read_only: ReadOnlyWhy
+    files: list[ListedTemplate]
+    """In the order of their templates."""
+
+
+class OneTemplate(Struct, kw_only=True):
+    """A file of a template with its texts."""
+
+    file: ListedTemplate
+    """Which it is."""
+    text: str
+    """The text in use: the user's own, else the shipped one."""
+    shipped: str
+    """As it comes with the relay; empty where none does."""
+    hash: Hash
+    read_only: ReadOnlyWhy
+
+
+TemplateBody = Annotated[str, Meta(max_length=MAX_SIZE, description="The whole text of the file.")]
+
+
+class TemplateRequest(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A text that is to take the place of the one that If-Match names."""
+
+    text: TemplateBody
+
+
+class TemplatePreviewRequest(PreviewOf, kw_only=True, forbid_unknown_fields=True):
+    """A text to look at before it is saved."""
+
+    text: TemplateBody
+    language: Annotated[
+        Line, Meta(description="A tag such as `cs`; left out: that of the rules.")
+    ] = ""
+
+
+@templates.operation(HttpMethod.GET, "/templates", Role.ADMIN)
+async def list_templates(call: Call) -> TemplateList:
+    """The files of templates that may be changed."""
+    found = _templates(call)
+    return TemplateList(
+        read_only=await in_thread(lambda _: found.files.why_not()),
+        files=[_listed(each) for each in await found.every()],
+    )
+
+
+@templates.operation(HttpMethod.GET, "/templates/{name}/{file}", Role.ADMIN)
+async def get_template(call: Call, path: TemplateName) -> OneTemplate:
+    """A file of a template, with the hash of the user's file as the ETag."""
+    return _template(await _file(call, path))
+
+
+@templates.operation(
+    HttpMethod.PUT, "/templates/{name}/{file}", Role.ADMIN, refusals=(409, 412, 428), if_match=True
+)
+async def change_template(call: Call, path: TemplateName, body: TemplateRequest) -> OneTemplate:
+    """Save a text as the user's file of a template, which is in use within seconds."""
+    found = await _file(call, path)
+    data = as_written(body.text.replace("\r\n", "\n"), found.own.source or found.shipped)
+    return await _replaced(call, path, data)
+
+
+@templates.operation(
+    HttpMethod.DELETE,
+    "/templates/{name}/{file}",
+    Role.ADMIN,
+    refusals=(409, 412, 428),
+    if_match=True,
+)
+async def reset_template(call: Call, path: TemplateName) -> OneTemplate:
+    """Remove the user's file of a template: that of the relay is in use again."""
+    await _file(call, path)
+    return await _replaced(call, path, None)
+
+
+@templates.operation(HttpMethod.POST, "/templates/{name}/{file}/preview", Role.ADMIN)
+async def preview_template(
+    call: Call, path: TemplateName, body: TemplatePreviewRequest
+) -> WordingPreview:
+    """What mail, Slack and Teams would show with another text of a template's file."""
+    found = await _file(call, path)
+    name, rules = found.about.name, call.running.parts.in_force.rules
+    language = body.language or rules.language
+    if language not in (known := await in_thread(lambda _: sentences_of(call).languages())):
+        raise wrong("language", f"one of {', '.join(known)}")
+    problems = await _templates(call).problems(name, body.text)
+    is_too_long = len(body.text.encode()) > MAX_SIZE
+    drafts = {} if is_too_long else {name: body.text}
+    return await preview(
+        call, body, drafts, problems, template=template_for(name), language=language
+    )
+
+
+def _templates(call: Call) -> TemplateFiles:
+    return TemplateFiles(template_folder(call.running), call.api.previews)
+
+
+async def _file(call: Call, path: TemplateName) -> TemplateText:
+    """Raises Refusal."""
+    name = f"{path.name}/{path.file}"
+    try:
+        return await _templates(call).read(name)
+    except NoSuchFile:
+        raise not_there("such file of a template") from None
+
+
+async def _replaced(call: Call, path: TemplateName, data: bytes | None) -> OneTemplate:
+    name, base = f"{path.name}/{path.file}", base_of(call)
+    words = "reset template" if data is None else "change template"
+    doing = act_of(call.visit, words, name, change_detail(base, data), each_time=True)
+    await saved("text", _templates(call).change(name, data, base, doing))
+    return _template(await _file(call, path))
+
+
+def _template(found: TemplateText) -> OneTemplate:
+    return OneTemplate(
+        file=_listed(found.about),
+        text=text_in(found),
+        shipped=shown(found.shipped),
+        hash=found.own.hash or NO_FILE,
+        read_only=found.own.read_only,
+    )
+
+
+def _listed(about: TemplateFile) -> ListedTemplate:
+    return ListedTemplate(
+        **{name: getattr(about, name) for name in ListedTemplate.__struct_fields__}
+    )

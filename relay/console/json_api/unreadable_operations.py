@@ -1,0 +1,119 @@
+"""Posts to the hook's address that could not be read, as the JSON API tells them and takes them in."""
+
+from datetime import datetime
+from functools import partial
+
+from litestar import HttpMethod
+from msgspec import Struct
+
+from relay.console.delivery_pages import MOST_UNREADABLE
+from relay.console.json_api.call import Call, Numbered
+from relay.console.json_api.chat_operations import QueuedAnew, queued_of
+from relay.console.json_api.operation import Operations
+from relay.console.json_api.problem_details import Refusal, not_there
+from relay.outbox.chat_list import number_of_chat
+from relay.outbox.history import SetAside
+from relay.outbox.people import Role
+from relay.services.find_deliveries import unreadable_posts
+from relay.services.replay import replay
+
+unreadable = Operations("Unreadable posts")
+
+
+class UnreadablePost(Struct, kw_only=True):
+    """A post that is no hook that this relay can read."""
+
+    id: int
+    """The relay's number of the post."""
+    received_at: datetime
+    """When it came in, in UTC."""
+    reason: str
+    """Why it could not be read when it came."""
+    size: int
+    """In bytes."""
+
+
+class UnreadableBody(Struct, kw_only=True):
+    """A post that could not be read, with its bytes."""
+
+    post: UnreadablePost
+    """When it came and why it can't be read."""
+    body: str
+    """As text; what is no UTF-8 in it is replaced."""
+
+
+class TakenIn(Struct, kw_only=True):
+    """A post that was taken in."""
+
+    chat: int | None
+    """The number of its chat; null where it was erased meanwhile."""
+    queued: list[QueuedAnew]
+    """The deliveries that the rules ask for."""
+
+
+class UnreadablePosts(Struct, kw_only=True):
+    """The newest posts that could not be read."""
+
+    posts: list[UnreadablePost]
+    """The newest first, at most 50."""
+
+
+@unreadable.operation(HttpMethod.GET, "/unreadable-posts", Role.VIEWER)
+async def list_unreadable_posts(call: Call) -> UnreadablePosts:
+    """The newest posts to the hook's address that could not be read."""
+    found = await unreadable_posts(call.sessions, limit=MOST_UNREADABLE)
+    return UnreadablePosts(posts=list(map(_unreadable, found)))
+
+
+@unreadable.operation(HttpMethod.GET, "/unreadable-posts/{number}", Role.ADMIN)
+async def get_unreadable_post(call: Call, path: Numbered) -> UnreadableBody:
+    """A post that could not be read, with its bytes."""
+    return unreadable_body(await _post(call, path.number))
+
+
+@unreadable.operation(
+    HttpMethod.POST, "/unreadable-posts/{number}/take-in", Role.ADMIN, status=202, once=True
+)
+async def take_in_post(call: Call, path: Numbered) -> TakenIn:
+    """Take in a post that can be read by now, as if it came just now: the rules in force are asked about it."""
+    post, in_force = await _post(call, path.number), call.running.parts.in_force
+    replayed = partial(
+        replay,
+        rules=in_force.rules,
+        mail_domain=in_force.mail_domain,
+        set_aside=[post.id],
+        by=call.visit.name,
+        now=call.now,
+    )
+    # First as a trial: what is refused uses up no Idempotency-Key.
+    if still := (await replayed(call.sessions, dry_run=True)).still_unreadable.get(post.id):
+        words = f"Unreadable post {post.id} still can't be read: {still}"
+        raise Refusal(422, words, kind="still-unreadable")
+    done = await replayed(call.acting("take in", str(post.id)))
+    if not done.judged:
+        raise not_there(f"unreadable post {post.id}")
+    (judged,) = done.judged
+    name = judged.hook.chat.account, judged.hook.chat.id
+    outbox = call.running.parts.outbox
+    return TakenIn(
+        chat=await outbox.read(lambda read: number_of_chat(read, name)),
+        queued=queued_of(judged),
+    )
+
+
+async def _post(call: Call, number: int) -> SetAside:
+    """Raises Refusal."""
+    for post in await unreadable_posts(call.sessions, ids=[number], limit=1):
+        return post
+    raise not_there(f"unreadable post {number}")
+
+
+def unreadable_body(post: SetAside) -> UnreadableBody:
+    """A post that could not be read, as it is told to admins."""
+    return UnreadableBody(post=_unreadable(post), body=post.body.decode("utf-8", "replace"))
+
+
+def _unreadable(post: SetAside) -> UnreadablePost:
+    return UnreadablePost(
+        id=post.id, received_at=post.received_at, reason=post.reason, size=len(post.body)
+    )
