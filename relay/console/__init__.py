@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def console_of(_ready: Ready) -> Pages:
-    """What opens the console; where nobody may sign in nothing of it is loaded, and its paths lead nowhere."""
+    """The function that opens the console. If nobody may sign in, nothing of it is imported, and its paths are not found."""
     return _open
 
 
 def console_of_demo(demo: "Demo") -> Callable[[Ready], Pages]:
-    """Returns what opens the console of a demo: with a page of what was received, and a link that lets somebody in once."""
+    """A function that returns the opener of a demo's console, which has a page of received messages and a link that signs in."""
     return lambda _: partial(_open_for, demo)
 
 

@@ -1,4 +1,4 @@
-"""What people do in the console: each act once, with who did it, in one transaction with what it changes; and the log of acts."""
+"""Acts of people in the console: each is done once, and logged in the transaction of its change; and the log of acts."""
 
 import contextlib
 import hashlib
@@ -26,27 +26,27 @@ ON_A_PAGE = 50
 IN_A_TABLE = 10_000
 _NEWEST = 2**62
 KEY = "key"
-"""The field of a form by which an act is known: sent twice, it is done once."""
+"""The hidden field of a form that identifies the act, so that a form sent twice acts once."""
 
 
 class AlreadyDone(Exception):
-    """A form was sent for the second time; the second changed nothing."""
+    """Raised where a form was sent a second time; nothing was changed by the second."""
 
 
 def new_key() -> str:
-    """A random value for the hidden field KEY of a form: 16 characters."""
+    """A random value for a form's field KEY: 16 characters."""
     return secrets.token_urlsafe(12)
 
 
 def act_of(
     visit: Visit, act: str, subject: str, detail: str = "", *, each_time: bool = False
 ) -> Act:
-    """What the user or program of this visit does. Without words of visitors.
+    """The log entry for an act of this visit's user or program. Must not contain a visitor's words.
 
-    `each_time`: it is written down however often its form is sent, since it is also done as often.
+    `each_time`: log it each time that its form is sent, because the act is also done each time.
     """
     name, key = visit.name, "" if each_time else visit.form.get(KEY, "")
-    # Of this act alone: with the key of one form, another act would be done and not written down.
+    # The key is only for this act: another act with the same key must be logged, too.
     scope = json.dumps([name, act, subject, detail, key])
     return Act(
         by=name,
@@ -61,16 +61,16 @@ def act_of(
 
 @dataclass(frozen=True)
 class ActingSessions:
-    """Sessions for a service that acts for somebody: its transaction also writes down the act.
+    """Sessions for a service that acts for somebody: the first transaction that writes also logs the act.
 
-    Where the act was done before, writing raises AlreadyDone. Of several transactions the first writes it.
+    Writing raises AlreadyDone if the act was done before.
     """
 
     sessions: Sessions
     act: Act
     now: datetime
     key: IdempotencyKey | None = None
-    """Of the request by which a program asks for it."""
+    """The idempotency key of a program's request."""
     _written: list[Act] = field(default_factory=list)
 
     def reading(self) -> AbstractContextManager[Session]:
@@ -104,7 +104,7 @@ class ActingSessions:
 async def write_act(
     sessions: Sessions, act: Act, now: datetime, key: IdempotencyKey | None = None
 ) -> None:
-    """Write down an act that changes nothing in the database, before it is done. Raises AlreadyDone."""
+    """Log an act that changes nothing in the database, before it is done. Raises AlreadyDone."""
 
     def work(_: Progress) -> None:
         with ActingSessions(sessions, act, now, key).writing():
@@ -120,7 +120,6 @@ class ActPages:
         self._pages, self._sign_in = pages, sign_in
 
     def routes(self) -> list[HTTPRouteHandler]:
-        """The route handlers."""
         return [
             page_route("/acts", Role.ADMIN, self._acts),
             page_route("/acts.csv", Role.ADMIN, self._table),

@@ -1,4 +1,4 @@
-"""What is done with one chat: the rules asked again, and all that is kept of it exported or erased."""
+"""Pages that act on one chat: check the rules again, export the stored data, or erase it."""
 
 from contextlib import suppress
 from typing import Any
@@ -43,7 +43,7 @@ from relay.services.replay import Replayed, replay
 from relay.web.app import Running
 
 EVERYTHING = "visitor"
-"""What a form says that means all of the visitor's chats, not this one alone."""
+"""A form's value that means all chats of the visitor, not only this one."""
 _BOOKED = ("state", "created_at", "settled_at", "rule", "destination", "recipient", "attempts")
 _COLUMNS = ("chat", "visitor", "id", *_BOOKED, "detail", "why", "message_id")
 
@@ -55,7 +55,6 @@ class ChatActs:
         self._running, self._pages, self._sign_in = running, pages, sign_in
 
     def routes(self) -> list[HTTPRouteHandler]:
-        """The route handlers."""
         return [
             page_route("/chats/{number:int}/verdicts", Role.VIEWER, self._compare),
             page_route("/chats/{number:int}/replay", Role.EDITOR, self._look),
@@ -172,7 +171,7 @@ class ChatActs:
         )
 
     async def _theirs(self, request: AnyRequest, history: ChatHistory) -> tuple[Theirs, bool]:
-        """What a form asks for: this chat, or all of its visitor; and whether it is all."""
+        """The data that a form is about: this chat, or all data of its visitor; and whether it is all."""
         is_all = visit_of(request.scope).form.get("of") == EVERYTHING
         email = history.chat.email if is_all else ""
         whose = Whose.of_chat(history.chat.chat.about.name, email)

@@ -1,4 +1,4 @@
-"""The first page: what came today, and all chats, filtered and searched."""
+"""The first page of the console: today's numbers, and all chats, filtered and searched."""
 
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
@@ -59,7 +59,7 @@ class Option(Struct, frozen=True):
 
 
 class Field(Struct, frozen=True):
-    """A filter above the list of chats, with the values that it may have."""
+    """A filter above the list of chats, with its possible values."""
 
     name: str
     label: str
@@ -67,20 +67,19 @@ class Field(Struct, frozen=True):
 
 
 class Chip(Struct, frozen=True):
-    """A filter that is in use, and the page without it."""
+    """A filter in use, and the address of the page without it."""
 
     words: str
     without: str
 
 
 class ChatListPage:
-    """`/chats` and what it asks for by itself."""
+    """`/chats`, and the part that polls for new chats."""
 
     def __init__(self, running: Running, pages: Pages) -> None:
         self._running, self._pages = running, pages
 
     def routes(self) -> list[HTTPRouteHandler]:
-        """The route handlers."""
         return [
             page_route("/chats", Role.VIEWER, self._chats),
             page_route("/chats/new", Role.VIEWER, self._new_chats),
@@ -124,7 +123,7 @@ class ChatListPage:
         )
 
     async def _number(self, text: str) -> int | None:
-        """Of the chat whose account and id somebody typed."""
+        """The number of the chat whose account and id were typed; None for any other text."""
         account, slash, chat = text.strip().partition("/")
         if not slash:
             return None
@@ -163,7 +162,7 @@ class ChatListPage:
 
 
 def wanted(asked: Mapping[str, str]) -> WantedChats:
-    """The filters of a page. Raises ClientException for one that there is not."""
+    """The filters of a page. Raises ClientException for an invalid value."""
     kinds, told = {"", "missed", "offline"}, {"", "nobody", "failed", "waiting"}
     rating = asked["rating"]
     is_rating = rating.isascii() and rating.isdigit() and int(rating) <= 5
@@ -200,7 +199,7 @@ def chat_line(found: FoundChat, language: Language) -> ChatLine:
 
 
 def by_day(lines: Iterable[ChatLine], zone: Any) -> list[tuple[date, list[ChatLine]]]:  # noqa: ANN401 - any tzinfo
-    """The chats of each day, in the order in which they stand."""
+    """The chats grouped by day, in unchanged order."""
     days = groupby(lines, lambda line: line.came.astimezone(zone).date())
     return [(day, list(some)) for day, some in days]
 

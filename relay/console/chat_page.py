@@ -1,4 +1,4 @@
-"""One chat: where it was sent and why, what happened, what was said, and who said it."""
+"""The page of one chat: where it was sent and why, what happened, and the messages."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -24,7 +24,7 @@ from relay.services.find_chats import ChatHistory, chat_history
 from relay.web.app import Running
 
 MOST_PAGES = 20
-"""Pages of the shop that are listed."""
+"""How many pages of the website that the visitor saw are listed."""
 
 
 class ToldLine(Struct, frozen=True):
@@ -32,30 +32,30 @@ class ToldLine(Struct, frozen=True):
 
     outcome: OutcomeWords
     recipient: str
-    """Empty where the destination has none but itself."""
+    """Empty where the destination has only itself as a recipient."""
     at: datetime | None
     rule: str
     because: list[Finding]
-    """The conditions that hold."""
+    """The conditions of the rule that were met."""
     why: str
-    """Why it waits, or was left out; empty where it is or was sent."""
+    """Why it waits or was left out; empty where it is or was sent."""
 
 
 class Why(Struct, frozen=True):
-    """To which destinations a chat was sent, to which it was not, and why."""
+    """Where a chat was sent, where it was not, and why."""
 
     told: list[ToldLine]
     for_nobody: list[str]
-    """Rules that hold and have told nobody."""
+    """Rules that matched without a notification."""
     not_told: list[Miss]
     nearest: list[Miss]
     trouble: str
     is_unwanted: bool
-    """No rule matched, and nothing was wrong."""
+    """Whether no rule matched, and nothing failed."""
 
     @property
     def tone(self) -> str:
-        """The colour of the worst of it."""
+        """The colour of the worst outcome."""
         tones = {line.outcome.tone for line in self.told} | ({"bad"} if self.trouble else set())
         return next((tone for tone in ("bad", "warn", "neutral", "good") if tone in tones), "")
 
@@ -73,7 +73,7 @@ class DeliveryEvent(Struct, frozen=True):
 
 
 class HookEvent(Struct, frozen=True):
-    """A hook in the timeline, with what came of it."""
+    """A hook in the timeline, with its verdicts and deliveries."""
 
     id: int
     at: datetime
@@ -88,7 +88,7 @@ class SaidLine(Struct, frozen=True):
     """A message of the transcript."""
 
     side: str
-    """visitor, agent, automatic or system."""
+    """`visitor`, `agent`, `automatic` or `system`."""
     name: str
     text: str
     at: datetime | None
@@ -101,7 +101,6 @@ class ChatPage:
         self._running, self._pages = running, pages
 
     def routes(self) -> list[HTTPRouteHandler]:
-        """The route handlers."""
         return [
             page_route("/chats/{number:int}", Role.VIEWER, self._chat),
         ]
@@ -135,7 +134,7 @@ class ChatPage:
         )
 
     def _mutable(self, deliveries: Sequence[Record]) -> list[tuple[str, str]]:
-        """What can be muted so that others like it are held back: pairs of which one is empty."""
+        """Mutes that would hold back similar chats, as pairs of a rule and a destination, one of which is empty."""
         rules = self._running.parts.in_force.rules
         known = {rule.name for rule in rules.rules}
         of_rules = dict.fromkeys(one.rule for one in deliveries if one.rule in known)
@@ -146,7 +145,7 @@ class ChatPage:
 
 
 def why_of(history: ChatHistory, language: Language) -> Why:
-    """Where a chat was sent and why: from the verdicts of the rules when its hooks came, and the states of its deliveries."""
+    """Where a chat was sent and why, from the stored verdicts of its hooks and the states of its deliveries."""
     chat = history.chat.chat
     verdicts = [each for hook in chat.hooks for each in _recorded(hook).verdicts]
     held = {each.rule: each for each in verdicts if each.holds}
@@ -181,7 +180,7 @@ def _conditions(findings: Sequence[Finding]) -> list[Finding]:
 def _recorded(hook: StoredHook) -> Recorded:
     try:
         return read_record(hook.verdicts)
-    except ValueError:  # the rules could not be asked
+    except ValueError:  # the rules could not be checked
         return Recorded((), 0)
 
 
@@ -212,7 +211,7 @@ def _hook_event(hook: StoredHook, history: ChatHistory, language: Language) -> H
 
 
 def _shown_once(deliveries: Sequence[Record]) -> list[Record]:
-    """One delivery of each destination and rule: the others look like it."""
+    """One delivery for each destination and rule, as the others look the same."""
     return list({(one.destination, one.rule): one for one in deliveries}.values())
 
 
@@ -236,7 +235,7 @@ def _said(chat: Chat, language: Language) -> list[SaidLine]:
 
 
 def _facts(chat: Chat, language: Language) -> list[tuple[str, str]]:
-    """What is known of the visitor; what is not is left out."""
+    """Labels and values of what is known about the visitor."""
     _, words, visitor = language.gettext, words_in(language.name), chat.visitor
     place = ", ".join(filter(None, (visitor.city, words.country(visitor.country_code))))
     found = [

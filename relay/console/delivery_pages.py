@@ -1,4 +1,4 @@
-"""Deliveries: what failed and what waits, in groups with the cure; and one of them, with how it looks."""
+"""Pages of deliveries: failed and waiting ones in groups with advice; and one delivery with a picture of its message."""
 
 from contextlib import suppress
 from datetime import datetime
@@ -49,7 +49,7 @@ MOST_ARRIVED = 30
 MAIL_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; frame-ancestors 'self'"
 )
-"""Of a mail in a frame: it has styles of its own, and may do nothing else."""
+"""The Content-Security-Policy of an email in a frame: it may have styles of its own, and do nothing else."""
 LANE_STATES = {
     LaneState.WORKS: ("neutral", N_("waiting to be sent")),
     LaneState.PAUSED: ("warn", N_("paused")),
@@ -61,7 +61,7 @@ LANE_STATES = {
 
 
 class WaitingCard(Struct, frozen=True):
-    """What waits for one destination, for one reason."""
+    """Deliveries that wait for one destination, for one reason."""
 
     destination: str
     tone: str
@@ -70,13 +70,13 @@ class WaitingCard(Struct, frozen=True):
     oldest: datetime
     until: datetime | None
     why: str
-    """For what it waits, as `pieces.waited` says it; empty where it is only to be sent."""
+    """Why they wait, as `pieces.waited` shows it; empty where they only wait to be sent."""
     detail: str
     cure: tuple[str, ...]
 
 
 class FailedCard(Struct, frozen=True):
-    """What failed at one destination with the same words."""
+    """Deliveries that failed at one destination with the same error."""
 
     id: str
     destination: str
@@ -96,7 +96,6 @@ class DeliveryPages:
         self._running, self._pages = running, pages
 
     def routes(self) -> list[HTTPRouteHandler]:
-        """The route handlers."""
         return [
             page_route("/deliveries", Role.VIEWER, self._list),
             page_route("/deliveries/{number:int}", Role.VIEWER, self._one),
@@ -230,7 +229,7 @@ def failed_card(group: FailedGroup, language: Language) -> FailedCard:
 
 
 def cure_lines(words: str, destination: str, language: Language | None = None) -> tuple[str, ...]:
-    """What to do about a server's words, and the command to run then; nothing where nothing is known of them.
+    """What to do about a server's answer, and the command to run then; empty where that is not known.
 
     `language`: of the page; None for English.
     """

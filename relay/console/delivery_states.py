@@ -45,17 +45,17 @@ _WORST_FIRST = ("bad", "warn", "neutral", "quiet", "good")
 
 
 class OutcomeWords(Struct, frozen=True):
-    """The state of what is sent to one destination."""
+    """The state of a delivery to one destination, as pages show it."""
 
     destination: str
     tone: str
-    """bad, warn, neutral, quiet or good."""
+    """`bad`, `warn`, `neutral`, `quiet` or `good`."""
     sign: str
     words: str
 
 
 def outcome_of(delivery: Record, language: Language) -> OutcomeWords:
-    """The state of one delivery, in words of this language."""
+    """The state of one delivery, in this language."""
     tone, sign, words = _BY_STATE[delivery.state]
     if delivery.state is State.QUEUED and delivery.attempts:
         tried = delivery.attempts
@@ -69,7 +69,7 @@ def outcome_of(delivery: Record, language: Language) -> OutcomeWords:
 
 
 def is_under_way(delivery: Record, now: datetime) -> bool:
-    """Whether something may become of it at any moment, so that its page looks again by itself."""
+    """Whether the delivery may change soon, so that its page refreshes by itself."""
     if delivery.state is State.QUEUED:
         return delivery.due_at - now < SOON
     return delivery.state is State.SENDING
@@ -81,7 +81,7 @@ def words_of(state: State, language: Language) -> str:
 
 
 def outcomes_of(deliveries: Iterable[Record], language: Language) -> list[OutcomeWords]:
-    """One for each destination: the worst of its deliveries."""
+    """The worst state of the deliveries to each destination."""
     worst: dict[str, OutcomeWords] = {}
     for delivery in deliveries:
         one = outcome_of(delivery, language)
@@ -92,7 +92,7 @@ def outcomes_of(deliveries: Iterable[Record], language: Language) -> list[Outcom
 
 
 def ending_in_words(ending: str, language: Language) -> str:
-    """How an attempt ended, in this language. `ending`: as `Attempt` has it; empty while it is under way."""
+    """How an attempt ended, in this language. `ending`: as in `Attempt`, empty while the attempt is being made."""
     if not ending:
         return language.gettext("in progress")
     return language.gettext(_ENDINGS.get(ending, _CUT_OFF))
@@ -101,7 +101,7 @@ def ending_in_words(ending: str, language: Language) -> str:
 async def mutes_of(
     outbox: Outbox, deliveries: Iterable[Record | WaitingGroup]
 ) -> dict[str, KeptMute]:
-    """The mutes that held back these deliveries, by why the deliveries waited: `muted:3`."""
+    """The mutes that held back these deliveries, by the deliveries' `why`: `muted:3`."""
     whys = {one.why for one in deliveries if one.why.startswith(MUTED)}
 
     def read(session: Session) -> dict[str, KeptMute]:

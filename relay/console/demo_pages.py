@@ -1,4 +1,4 @@
-"""What only the console of a demo has: the link to open it, what the stand-ins received, and sample chats to post."""
+"""Pages of a demo's console only: the link that signs in, the messages that the stand-ins received, and sample chats to post."""
 
 from collections.abc import Sequence
 from itertools import count
@@ -34,18 +34,17 @@ from relay.smartsupp.hook_json import as_of_now
 RECEIVED = "/received"
 MOST_OF_A_KIND = 30
 ARRIVES_WITHIN = 3.0
-"""Seconds that the answer to a posted sample waits for what the rules ask for; digests and the like come later."""
+"""Seconds to wait for the deliveries of a posted sample; digests and the like come later."""
 
 
 class DemoPages:
-    """`/received`, and the link by which a demo is opened."""
+    """`/received`, and the link that signs in to a demo."""
 
     def __init__(self, demo: Demo, pages: Pages, sign_in: SignIn, clock: Clock) -> None:
         self._demo, self._pages, self._sign_in, self._clock = demo, pages, sign_in, clock
         self._numbers = count()
 
     def routes(self) -> list[HTTPRouteHandler]:
-        """The route handlers."""
         return [
             page_route("/login/demo/{secret:str}", None, self._welcome),
             form_route("/login/demo/{secret:str}", None, self._come_in),
@@ -90,7 +89,7 @@ class DemoPages:
         return await self._pages.show(request, "welcome.html")
 
     async def _come_in(self, request: AnyRequest, secret: FromPath[str]) -> Page:
-        """Only the form uses the link up: programs that look at links follow them."""
+        """Sign in. Only this form uses up the link, not opening it, as some programs open links to check them."""
         try:
             cookie = await self._sign_in.enter_by_link(secret, visit_of(request.scope))
         except (LinkEnded, SignInRefused):
@@ -99,7 +98,7 @@ class DemoPages:
         return redirect(HOME, **{"set-cookie": cookie_header(cookie)})
 
     async def open_link(self) -> None:
-        """Make a link and let the demo print it."""
+        """Make a link, and let the demo print it."""
         self._demo.tell_link(f"/login/demo/{await self._sign_in.link_for('demo')}")
 
     async def _send(self, name: str) -> None:

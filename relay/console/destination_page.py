@@ -1,4 +1,4 @@
-"""Destinations: how it goes with each, what waits, and what to do; paused, resumed, tested and sent digests from here."""
+"""The page of destinations: the state of each, what waits and what to do. Pauses, resumes and tests them, and sends digests."""
 
 import time
 from collections.abc import Awaitable, Mapping
@@ -49,7 +49,7 @@ MORNING_AT = "08:00"
 LONGEST_REASON = 300
 NO_REASON = N_("Say why, so that others know.")
 TESTS, BETWEEN_TESTS = 6, 10.0
-"""So many tests at once, then one every so many seconds."""
+"""How many tests may be sent at once, and how many seconds there are between further ones."""
 _AFTER_A_TEST = {
     Ending.ACCEPTED: N_("Look whether it arrived: this does not prove that it was posted."),
     Ending.LATER: N_(
@@ -63,14 +63,14 @@ _AFTER_A_TEST = {
     Ending.DESTINATION_BROKEN: N_("Nothing is delivered there until that is fixed."),
 }
 LONGEST_TEST = 20.0
-"""Seconds that a server may take; somebody looks at an empty page meanwhile."""
+"""Seconds that a server may take, while somebody waits for the page."""
 
 
 class DigestLine(Struct, frozen=True):
     """Chats that wait for one digest."""
 
     recipient: str
-    """Empty where the destination has none but itself."""
+    """Empty where the destination has only itself as a recipient."""
     to: str
     due: datetime
     due_ms: int
@@ -78,7 +78,7 @@ class DigestLine(Struct, frozen=True):
 
 
 class DestinationCard(Struct, frozen=True):
-    """How it goes with one destination."""
+    """The state of one destination."""
 
     name: str
     transport: str
@@ -89,17 +89,17 @@ class DestinationCard(Struct, frozen=True):
     waits: int
     oldest: datetime | None
     since: datetime | None
-    """When the trouble began."""
+    """When the problem began."""
     until: datetime | None
     detail: str
-    """The server's words, or who has paused it and why."""
+    """The server's answer, or who has paused the destination and why."""
     cure: tuple[str, ...]
     rules: list[str]
     """The names of the rules that send to the destination."""
     digests: list[DigestLine]
     recipients: Recipients
     hours: list[HourOfDeliveries]
-    """The last 24; empty where nothing was made."""
+    """The last 24 hours; empty without deliveries."""
 
     @property
     def addresses(self) -> list[str]:
@@ -109,24 +109,23 @@ class DestinationCard(Struct, frozen=True):
 
     @property
     def of_day(self) -> int:
-        """How many deliveries these hours have."""
+        """How many deliveries were made in these hours."""
         return sum(hour.total for hour in self.hours)
 
     @property
     def failed_of_day(self) -> int:
-        """How many of them failed."""
+        """How many deliveries of these hours failed."""
         return sum(hour.failed for hour in self.hours)
 
 
 class DestinationPage:
-    """`/destinations` and what is done there."""
+    """`/destinations` and its forms."""
 
     def __init__(self, running: Running, pages: Pages, tests: Throttle) -> None:
-        """`tests`: how often somebody may test a destination, here or by the API."""
+        """`tests`: limits how often a destination may be tested, here and by the API."""
         self._running, self._pages, self._tests = running, pages, tests
 
     def routes(self) -> list[HTTPRouteHandler]:
-        """The route handlers."""
         return [
             page_route("/destinations", Role.VIEWER, self._list),
             form_route("/destinations/pause", Role.ADMIN, self._pause),
@@ -270,7 +269,7 @@ class DestinationPage:
         return redirect("/destinations")
 
     def _named(self, request: AnyRequest) -> str:
-        """The destination of the rules in force that a form names. Raises FormRefused."""
+        """The destination that a form names. Raises FormRefused if the rules in force do not have it."""
         name = visit_of(request.scope).form.get("destination", "")
         if name not in self._running.parts.in_force.lanes:
             raise FormRefused(N_("The rules in force have no destination “{name}”."), name=name)
@@ -283,7 +282,7 @@ def _digest_line(one: WaitingDigest) -> DigestLine:
 
 
 def end_of(chosen: str, running: Running, now: datetime) -> datetime | None:
-    """When what a form asks for ends; None for never by itself. Raises ClientException."""
+    """The end of a pause or mute as chosen in a form; None for an open end. Raises ClientException."""
     if chosen == OPEN:
         return None
     if chosen == MORNING:

@@ -1,4 +1,4 @@
-"""What an editor of the rules asks for while they write: what is wrong, what may stand there, what it would do. Nothing is published here."""
+"""Parts for the editor of the rules file: problems, completions, and trials of the draft. Nothing is published here."""
 
 import json
 import secrets
@@ -46,20 +46,20 @@ PERIODS = {
     "all": None,
 }
 MOST_KEPT = 60
-"""Mails of previews that can still be shown."""
+"""How many emails of previews are kept."""
 Id = FromPath[str]
 
 
 class ShownLook(Struct, frozen=True):
-    """One delivery that the draft would make, as it looks where it arrives."""
+    """One delivery that the draft would make, as its medium shows it."""
 
     destination: str
     recipient: str
-    """Empty where the destination has none but itself."""
+    """Empty where the destination has only itself as a recipient."""
     rule: str
     look: Look
     mail_at: str
-    """Where a mail's frame is loaded from; empty for others."""
+    """The path from which an email's frame is loaded; empty for other media."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,26 +73,26 @@ class Written(Struct, frozen=True):
     """The text of an editor's form."""
 
     base: str
-    """The hash of the text that it began from."""
+    """The hash of the text that was edited."""
     text: str
     began_from: bytes
     source: bytes
-    """As it would stand in the file."""
+    """The bytes as they would be written to the file."""
 
     @property
     def is_draft(self) -> bool:
-        """Whether it is another text than the one that it began from."""
+        """Whether the text differs from the one that was edited."""
         return self.source != self.began_from
 
 
 class PreviewMails:
-    """The mails of previews, for the frames that show them: each for the session that asked for it, while its chat is there."""
+    """The emails of previews, for the frames that show them; each only for the session that made it, and while its chat exists."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, _KeptMail] = OrderedDict()
 
     def keep(self, visit: Visit, hook: int, html: str) -> str:
-        """Where it can be loaded from; of many the oldest is forgotten. `hook`: 0 for a sample chat."""
+        """Keep an email and return its path; beyond MOST_KEPT the oldest is dropped. `hook`: 0 for a sample chat."""
         name = secrets.token_urlsafe(12)
         self._kept[name] = _KeptMail(visit, hook, html)
         while len(self._kept) > MOST_KEPT:
@@ -100,7 +100,7 @@ class PreviewMails:
         return f"/previews/{name}"
 
     def find(self, visit: Visit, name: str) -> tuple[int, str] | None:
-        """The id of its hook, and its HTML."""
+        """The number of an email's hook, and its HTML; None for an email of another session."""
         kept = self._kept.get(name)
         if kept is None or visit.session is None or kept.visit.session is None:
             return None
@@ -119,13 +119,12 @@ class DraftPages:
         workers: RenderPool,
         mails: PreviewMails,
     ) -> None:
-        """`workers`: render what is being written, apart from deliveries."""
+        """`workers` render drafts, separate from those that render deliveries."""
         self._running, self._pages, self._jobs = running, pages, jobs
         self._workers = workers
         self._mails = mails
 
     def routes(self) -> list[HTTPRouteHandler]:
-        """The route handlers."""
         post = partial(route, http_method=HttpMethod.POST, opt={"role": Role.EDITOR})
         read = partial(route, http_method=READ, opt={"role": Role.EDITOR})
 
@@ -168,14 +167,14 @@ class DraftPages:
         return rules_file(self._running)
 
     async def _written(self, visit: Visit) -> Written:
-        """The text of the form."""
+        """The text of the form. Raises ClientException for a form without one."""
         base, text = visit.form.get("base", ""), with_newlines(visit.form.get("text", ""))
         found = await self._file.history.version(base) if base else None
         began_from = found[1] if found else (await self._file.read()).source
         return Written(base, text, began_from, as_written(text, began_from))
 
     async def _keep(self, request: AnyRequest, written: Written) -> None:
-        """Keep the text as the user's draft, unless it is what it began from."""
+        """Store the text as the user's draft, or discard the draft if the text equals the one that was edited."""
         author, history = who_edits(request), self._file.history
         if not written.is_draft:
             await history.discard_draft(author.user)
@@ -210,7 +209,7 @@ class DraftPages:
     # -- try -----------------------------------------------------------------------------------------------------
 
     async def _book(self, visit: Visit) -> RuleBook:
-        """Raises RulesError."""
+        """The rules of the draft. Raises RulesError."""
         settings, source = self._running.ready.settings, (await self._written(visit)).source
         return await in_thread(lambda _: read_rule_book(source, str(settings.rules), settings))
 
@@ -222,9 +221,9 @@ class DraftPages:
         follows: bool = False,
         **values: Any,  # noqa: ANN401 - what templates show
     ) -> Page:
-        """What came of a try: a part for htmx, else a page, for which the draft is kept before.
+        """The result of a trial: a part for htmx, else a page, before which the draft is stored.
 
-        `follows`: the part is asked for again when somebody has gone on typing.
+        `follows`: the part is requested again when the user has gone on typing.
         """
         visit = visit_of(request.scope)
         if not visit.is_partial:
@@ -308,7 +307,7 @@ class DraftPages:
 
 
 def past_trial(running: Running, before: bytes, after: bytes, period: timedelta | None) -> Work:
-    """The work of trying a text of the rules on the past, in the place of another; its job's value are the numbers so far."""
+    """The work of a job that tries a text of the rules on past chats, compared with another; its value are the numbers so far."""
     settings = running.ready.settings
     trial = Trial(
         database=settings.database,

@@ -1,4 +1,4 @@
-"""The page that tells how the relay is, in words; and the hook's URL, for admins."""
+"""The page about the relay's health, in words; and the hook's URL, for admins."""
 
 import asyncio
 import platform
@@ -32,28 +32,27 @@ from relay.web.health import storage_trouble
 from relay.web.hook import PATH
 
 PATIENCE = 4.0
-"""Seconds for what stands on the page beside the readiness."""
+"""Seconds to wait for each part of the page that needs the database."""
 
 
 class TroubleInWords(Struct, frozen=True):
-    """A trouble as an alert tells it."""
+    """A problem as an alert describes it."""
 
     headline: str
     summary: str
     why: str
     since: datetime
     told: tuple[str, ...]
-    """Destinations."""
+    """The destinations that got the alert."""
 
 
 class HealthPage:
-    """`/health`, and what the head of each open page asks for again."""
+    """`/health`, and the status in the head of each page."""
 
     def __init__(self, running: Running, pages: Pages) -> None:
         self._running, self._pages = running, pages
 
     def routes(self) -> list[HTTPRouteHandler]:
-        """The route handlers."""
         return [
             page_route("/health", Role.VIEWER, self._health, needs_no_database=True),
             page_route("/status", Role.VIEWER, self._status, needs_no_database=True),
@@ -101,7 +100,7 @@ class HealthPage:
         return await self._pages.show(request, "hook_url.html", nav="health", url=url)
 
     async def _readiness(self, no_database: str) -> dict[str, Any]:
-        """As /readyz says it; where the database does not answer in time, what is known without it."""
+        """The body of /readyz; if the database does not answer in time, only the reason."""
         if not no_database:
             with suppress(TimeoutError):
                 async with asyncio.timeout(PATIENCE):
@@ -110,7 +109,7 @@ class HealthPage:
         return {"ready": False, "reasons": [why]}
 
     def _lanes(self, language: Language) -> list[tuple[str, str, str]]:
-        """Each destination, the tone of its state, and the state in words, as this relay knows it."""
+        """Each destination with the tone and the words of its state, as this relay knows it."""
         now, found = self._running.clock(), []
         for name, lane in self._running.parts.in_force.lanes.items():
             state = lane.state(now)
@@ -121,7 +120,7 @@ class HealthPage:
         return found
 
     def _disk_free(self) -> int | None:
-        """Bytes beside the database file; None where a server keeps it."""
+        """Free bytes on the disk of the database file; None with a database server."""
         database = self._running.ready.settings.database
         if not isinstance(database, Path):
             return None
@@ -136,7 +135,7 @@ class HealthPage:
         return None
 
     async def _relays(self) -> list[tuple[Process, datetime]]:
-        """Relays on the database server; none where it is a file."""
+        """The relays on the database server, with their last writes; none for a file."""
         outbox = self._running.parts.outbox
         if not outbox.is_shared:
             return []
@@ -161,6 +160,6 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def hook_url(running: Running, host: str, token: str) -> str:
-    """Where Smartsupp is to post to. `host`: by which the request came; `token`: the last part."""
+    """The URL to which Smartsupp posts. `token`: its last part."""
     base = running.ready.settings.public_url or f"http://{host}"
     return f"{base}{PATH}/{token}"

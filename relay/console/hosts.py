@@ -1,4 +1,4 @@
-"""The names by which a relay is called in a browser: any other may be that of a site that only leads here."""
+"""Checks by which host names the relay may be called, as another site's name may lead to its address."""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -8,20 +8,20 @@ HERE = {"localhost", "127.0.0.1", "::1"}
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
-    """The names by which this relay may be called in a browser."""
+    """The host names by which this relay may be called in a browser."""
 
     public_url: str
     listens: str
-    """The address that the relay listens on."""
+    """The address at which the relay listens."""
 
     def knows(self, host: str) -> bool:
-        """Whether a Host header names this relay: another site's name may lead here, too."""
+        """Whether a Host header names this relay."""
         try:
             name, port = _name_and_port(f"//{host}")
             public = _name_and_port(self.public_url) if self.public_url else ("", None)
         except ValueError:
             return False
-        # By a tunnel or a container's port this computer has other ports.
+        # Any port, as a tunnel or a container may use another.
         return name in HERE or name == self.listens or ((name, port) == public and bool(name))
 
     def is_safe(self, host: str) -> bool:

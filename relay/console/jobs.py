@@ -1,7 +1,7 @@
-"""Long work of people, such as a back-test: begun in one request, watched and stopped by others.
+"""Jobs: long work such as a backtest, begun by one request, and watched and stopped by others.
 
-A job lives in the memory of the relay that began it: what it found is never stored, and is gone with the relay. It ends
-with the session that began it, or with the relay.
+A job lives in the memory of the relay that began it; its result is never stored. It ends with the session or API
+token that began it, or with the relay.
 """
 
 import asyncio
@@ -36,23 +36,23 @@ from relay.outbox.people import Role
 from relay.services.child_process import ChildFailed
 
 MOST_OF_ONE = 4
-"""Jobs that somebody has at the same time."""
+"""How many jobs one session or token may have at the same time."""
 KEPT_FOR = timedelta(minutes=15)
-"""After its end."""
+"""How long a job is kept after its end."""
 MOST_KEPT = 50
 ENDS_POLLING = 286
-"""The status by which htmx asks no more."""
+"""The status with which htmx stops polling."""
 BETWEEN_LOOKS = 1.0
-"""Seconds between two looks at whether its session is still open."""
+"""Seconds between two checks whether a job's session or API token is still valid."""
 
 log = logging.getLogger(__name__)
 
 
 class State(StrEnum):
-    """How far a job is."""
+    """The state of a job."""
 
     WAITING = "waiting"
-    """For others of its kind, of which only one runs at a time."""
+    """Waits for another job of its kind, of which only one runs at a time."""
     RUNNING = "running"
     DONE = "done"
     STOPPED = "stopped"
@@ -60,7 +60,7 @@ class State(StrEnum):
 
 
 class TooManyJobs(FormRefused):
-    """Somebody has begun as many as may run at the same time."""
+    """Raised where somebody has as many jobs as may run at the same time."""
 
     status_code = 429
 
@@ -70,27 +70,27 @@ class TooManyJobs(FormRefused):
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One piece of long work. What does the work sets `value`, and calls `progress`."""
+    """A job. Its work sets `value` and calls `progress`."""
 
     id: str
     kind: str
-    """Names the page's part that shows it: `job_KIND.html`."""
+    """Names the template that shows it: `job_KIND.html`."""
     visit: Visit
-    """By which it was begun."""
+    """The visit that began it."""
     back: str
     """The path of the page on which it was begun."""
     state: State = State.WAITING
     done: int = 0
     total: int = 0
     value: Any = None
-    """What is found by now. Better ids than visitors' words: what was erased meanwhile must not be shown."""
+    """The result so far. Ids rather than visitors' words, as what was erased meanwhile must not be shown."""
     why: str = ""
     """Why it failed."""
     ended_at: datetime | None = None
     key: str = ""
-    """Of the form that has begun it."""
+    """The key of the form that began it."""
     look_up: Callable[[Language], Awaitable[Mapping[str, object]]] | None = None
-    """What its part shows beside the value, read each time that it is shown."""
+    """Reads more values for the template, each time that the job is shown."""
     task: "asyncio.Task[None] | None" = field(default=None, repr=False)
 
     @property
@@ -98,19 +98,19 @@ class Job:
         return self.ended_at is not None
 
     def progress(self, done: int, total: int) -> None:
-        """Say how many are done, and of how many."""
+        """Set how many steps are done, and of how many."""
         self.done, self.total = done, total
 
 
 Work = Callable[[Job], Awaitable[object]]
-"""Does a job. What it returns, unless it is None, is the job's value at the end; it is cancelled where the job is stopped."""
+"""Does a job. Its result, unless None, is the job's final value. It is cancelled if the job is stopped."""
 
 
 class Jobs:
     """All jobs of one relay."""
 
     def __init__(self, is_open: Callable[[Visit], Awaitable[bool]], clock: Clock) -> None:
-        """`is_open`: whether the session by which a job was begun is still there."""
+        """`is_open`: whether the session or API token of a job's visit is still valid."""
         self._is_open = is_open
         self._clock = clock
         self._jobs: dict[str, Job] = {}
@@ -129,7 +129,8 @@ class Jobs:
     ) -> Job:
         """Begin a job. Raises TooManyJobs.
 
-        `alone`: of this kind only one runs at a time. Another of the same user is stopped, those of others are waited for.
+        `alone`: only one of its kind runs at a time. Another of the same user is stopped; those of others are waited
+        for. `is_asked`: `refuse_too_many` was called before.
         """
         self._forget_old()
         mine = [each for each in self._jobs.values() if _owner(each.visit) == _owner(visit)]
@@ -151,23 +152,23 @@ class Jobs:
         return job
 
     def find(self, visit: Visit, id_: str) -> Job | None:
-        """The job, if it was begun in this session."""
+        """The job, if it was begun by this session or token; else None."""
         job = self._jobs.get(id_)
         return job if job and _owner(job.visit) == _owner(visit) else None
 
     def begun_by(self, visit: Visit, key: str) -> Job | None:
-        """The job that a form with this key has begun in this session: sent twice, it begins one."""
+        """The job that a form with this key has begun in this session, so that a form sent twice begins one job; else None."""
         found = (each for each in self._jobs.values() if key and each.key == key)
         return next((each for each in found if _owner(each.visit) == _owner(visit)), None)
 
     async def stop(self, job: Job) -> None:
-        """Cancel a job, and return when it has ended. What it has done stays done."""
+        """Cancel a job, and wait until it has ended. What it has done stays done."""
         self._cancel(job)
         if job.task:
             await asyncio.wait([job.task])
 
     async def close(self) -> None:
-        """Cancel all jobs, and return when the last has ended."""
+        """Cancel all jobs, and wait until the last has ended."""
         for job in self._jobs.values():
             self._cancel(job)
         tasks = [job.task for job in self._jobs.values() if job.task]
@@ -205,7 +206,7 @@ class Jobs:
             job.state = State.STOPPED
 
     async def _watch(self, job: Job) -> None:
-        """End the job when its session has ended."""
+        """Cancel the job when its session or API token is no longer valid."""
         while True:
             await asyncio.sleep(BETWEEN_LOOKS)
             with contextlib.suppress(StorageUnavailable, StorageRefused, TimeoutError):
@@ -222,7 +223,7 @@ class Jobs:
 
 
 def _owner(visit: Visit) -> tuple[str, int]:
-    """The session or the token by which somebody asks."""
+    """The session or token of a visit."""
     if visit.token:
         return "token", visit.token.id
     return "session", visit.session.id if visit.session else 0
@@ -235,7 +236,6 @@ class JobPage:
         self._jobs, self._pages = jobs, pages
 
     def routes(self) -> list[HTTPRouteHandler]:
-        """The route handlers."""
         return [
             page_route("/jobs/{id_:str}", Role.VIEWER, self._look),
             form_route("/jobs/{id_:str}/stop", Role.VIEWER, self._stop),
@@ -259,7 +259,7 @@ class JobPage:
         return await self.begun(request, job)
 
     async def show(self, request: AnyRequest, job: Job) -> Page:
-        """The job as a page, or as a part of one."""
+        """The job as a page, or as a part of one for htmx."""
         is_partial = visit_of(request.scope).is_partial
         template = "job_part.html" if is_partial else "job.html"
         more: dict[str, Any] = {}
@@ -268,7 +268,7 @@ class JobPage:
         return await self._pages.show(request, template, job=job, **more)
 
     async def begun(self, request: AnyRequest, job: Job) -> Page:
-        """What answers a form that has begun or ended a job: the part for htmx, else a redirect to its page."""
+        """The answer to a form that has begun or stopped a job: its part for htmx, else a redirect to its page."""
         if visit_of(request.scope).is_partial:
             return await self.show(request, job)
         return redirect(f"/jobs/{job.id}")

@@ -1,7 +1,8 @@
-"""Sentences that the relay makes and keeps in English (why a rule matched, why a delivery failed), in the console's languages.
+"""Translates sentences that are stored in English, such as why a rule matched or a delivery failed, for the console's
+pages.
 
-They are kept, compared, logged and printed as they were made. A page finds the pattern that a sentence was made by, and says
-it in the reader's language. What fits no pattern, such as a server's own words, stays as it is.
+They are stored, compared, logged and printed in English. A page finds the pattern that made a sentence, and shows it
+in the reader's language. What has no pattern, such as a server's own answer, stays as it is.
 """
 
 import re
@@ -96,9 +97,9 @@ _PLACES: Mapping[str, str] = {
     "room": r"\S+",
     "count": r"[\d.]+",
 }
-"""What may stand in the places of a pattern; anything in others."""
+"""The regular expressions of placeholders; other placeholders match anything."""
 _SAID_TOO = {"subject", "sentence", "asked", "service"}
-"""Places that hold what is said itself in the reader's language, where it can be."""
+"""Placeholders whose values are translated, too."""
 _FIXED = (
     N_("always"),
     N_("all of these"),
@@ -135,7 +136,7 @@ _FIXED = (
 
 
 def said(sentence: str, language: Language) -> str:
-    """A sentence that was kept, in the reader's language; what fits no pattern stays as it is."""
+    """A stored sentence in the reader's language; unchanged if it has no pattern."""
     if language.name == SOURCE or not sentence:
         return sentence
     if sentence in _fixed():
@@ -151,7 +152,7 @@ def said(sentence: str, language: Language) -> str:
 
 
 def finding_in_words(finding: Finding, language: Language) -> str:
-    """A condition, whether it held, and what stood there; of conditions within it, those that decided it."""
+    """A condition, whether it was met, and the value in the chat; for nested conditions, those that decided it."""
     answer = said("yes" if finding.holds else "no", language)
     seen = f", {said(finding.saw, language)}" if finding.saw else ""
     wanted = finding.holds is not finding.words.startswith("not ")
@@ -190,7 +191,7 @@ _QUOTED = re.compile("“([^“”]*)”")
 
 
 def _value(text: str, language: Language) -> str:
-    """A value in the middle of a sentence: quotes, days and the last `or` of a list as this language writes them."""
+    """A value within a sentence, with quotes, dates and the `or` of a list in the style of this language."""
     if at := _TIME.fullmatch(text):
         day = format_skeleton("yMMMEd", date.fromisoformat(at[1]), locale=language.locale)
         return f"{day} {at[2]}"

@@ -1,4 +1,4 @@
-"""Mutes: what is held back, by whom, until when and why; made and ended from here."""
+"""The page of mutes: what is held back, by whom, until when and why. Makes and ends mutes."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -41,17 +41,16 @@ from relay.timing.plan import Mute
 from relay.web.app import Running
 
 TRIAL = "mute"
-"""The kind of a job that tries a mute."""
+"""The kind of jobs that try a mute."""
 
 
 class MutePage:
-    """`/mutes` and what is done there."""
+    """`/mutes` and its forms."""
 
     def __init__(self, running: Running, pages: Pages, jobs: Jobs) -> None:
         self._running, self._pages, self._jobs = running, pages, jobs
 
     def routes(self) -> list[HTTPRouteHandler]:
-        """The route handlers."""
         return [
             page_route("/mutes", Role.VIEWER, self._mutes),
             form_route("/mutes", Role.EDITOR, self._make),
@@ -65,7 +64,7 @@ class MutePage:
     async def _show(
         self, request: AnyRequest, asked: Mapping[str, str], refused: FormRefused | None = None
     ) -> Page:
-        """`asked`: what the form is filled in with; `refused`: why it could not be done as sent."""
+        """The page. `asked`: values of the form's fields; `refused`: why the form was refused."""
         rules = self._running.parts.in_force.rules
         kept = await list_mutes(self._running.parts.outbox.sessions, self._running.clock())
         return await self._pages.show(
@@ -99,7 +98,7 @@ class MutePage:
         return await JobPage(self._jobs, self._pages).begun(request, job)
 
     def _asked(self, request: AnyRequest, *, is_trial: bool = False) -> tuple[Mute, Act]:
-        """The mute that a form asks for, and the act of making it. Raises FormRefused, and ClientException for what no form of ours sends."""
+        """The mute that a form describes, and the act of making it. Raises FormRefused, and ClientException for an invalid form."""
         visit, now = visit_of(request.scope), self._running.clock()
         form, rules = visit.form, self._running.parts.in_force.rules
         until, because = (
@@ -145,7 +144,7 @@ class MutePage:
 
 
 def mute_trial(running: Running, mute: Mute) -> Work:
-    """The work of trying a mute on the last seven days; its job's value are the mute and what it would have held back."""
+    """The work of a job that tries a mute on the last seven days; its value are the mute and what it would have held back."""
 
     async def work(job: Job) -> tuple[Mute, WouldHaveHeld]:
         settings = running.ready.settings

@@ -1,4 +1,4 @@
-"""What a delivery looks like where it arrives: rendered as for an attempt, packed by its transport, shown as the medium shows it."""
+"""Shows a delivery as its medium does: rendered as for an attempt, packed by its transport, and shown as a look-alike."""
 
 import json
 from datetime import datetime
@@ -22,21 +22,21 @@ from relay.web.app import Running
 
 
 class Look(Struct, frozen=True, kw_only=True):
-    """How it looks, or why that can't be shown."""
+    """A delivery as its medium shows it, or why it can't be shown."""
 
     kind: str = ""
-    """email's `mail`, slack, teams or webhook; empty where it can't be shown."""
+    """`mail`, `slack`, `teams` or `webhook`; empty where it can't be shown."""
     subject: str = ""
     text: str = ""
     html: Markup | None = None
-    """Escaped by who made it."""
+    """A look-alike, which is safe HTML."""
     trouble: str = ""
-    """What is wrong with the template."""
+    """What is wrong with the template; empty where nothing is."""
     why_not: str = ""
 
 
 async def look_of(running: Running, record: Record, language: Language) -> Look:
-    """How a delivery looks, by the rules and templates as they are now."""
+    """A delivery as its medium shows it, by the present rules and templates."""
     _ = language.gettext
     try:
         told = await rendered(running, record)
@@ -49,7 +49,7 @@ async def look_of(running: Running, record: Record, language: Language) -> Look:
 def packed_look(
     notification: Notification, transport: str, created_at: datetime, trouble: str
 ) -> Look:
-    """How a notification looks where this transport takes it. `created_at`: aware, of its delivery."""
+    """A notification as the medium of a transport shows it. `created_at`: of its delivery, aware."""
     if transport == "email":
         return Look(
             kind="mail", subject=notification.subject, text=notification.text, trouble=trouble
@@ -77,7 +77,7 @@ def packed_json(notification: Notification, transport: str, created_at: datetime
 
 
 async def mail_of(running: Running, record: Record) -> str:
-    """The HTML of a mail; empty where there is none."""
+    """The HTML of a delivery's email; empty where there is none."""
     try:
         notification, transport, _ = await rendered(running, record)
     except CantBeShown:

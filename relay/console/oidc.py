@@ -1,8 +1,8 @@
-"""Sign-in at an OpenID Connect provider: the code flow with PKCE, and what its ID token must say before anybody is believed.
+"""Sign-in with an OpenID Connect provider: the code flow with PKCE, and the checks of its ID token.
 
     /login/oidc -> the provider's page -> /login/oidc/callback?code=...&state=... -> token endpoint -> ID token -> a user's name
 
-What ties the answer to the browser that asked is in a cookie of that browser alone; each is used once.
+A cookie ties the provider's answer to the browser that began the sign-in; each answer is accepted once.
 """
 
 import asyncio
@@ -31,31 +31,31 @@ from relay.transports.http import NO_ANSWER, HttpClient
 
 CALLBACK = "/login/oidc/callback"
 LASTS = timedelta(minutes=10)
-"""From the click to the provider's answer."""
+"""The longest time from the click to the provider's answer."""
 PATIENCE = 8.0
 SKEW = timedelta(minutes=1)
-"""How far the provider's clock may be from ours."""
+"""How far the provider's clock may differ from the relay's."""
 KNOWN_FOR = timedelta(hours=1)
-"""How long what the provider says of itself is taken as known."""
+"""How long the provider's configuration is cached."""
 BETWEEN_KEYS = timedelta(minutes=1)
-"""New keys are asked for no more often."""
+"""The shortest time between two requests for the provider's keys."""
 MOST_USED = 10_000
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
-"""Signature algorithms whose keys only the provider has: never `none`, nor HS256, for which any public key would do as a secret."""
+"""Signature algorithms with a private key: never `none`, nor HS256, for which a public key could serve as the secret."""
 
 log = logging.getLogger(__name__)
 
 
 class OidcRefused(Exception):
-    """Nobody came in. The text is for the log, and holds no secret."""
+    """Raised where a sign-in fails. The message is for the log, and contains no secret."""
 
 
 class NotBegunHere(OidcRefused):
-    """The answer of the provider is to no sign-in that this browser has begun lately: to another one's, an old one, or one that was used."""
+    """Raised where the provider's answer is not to a recent sign-in of this browser, or comes a second time."""
 
 
 class Denied(OidcRefused):
-    """The provider let nobody in; `code` says why, in one of its words."""
+    """Raised where the provider refused; `code` is its error code."""
 
     def __init__(self, code: str) -> None:
         super().__init__(f"the provider answered {code}")
@@ -64,39 +64,39 @@ class Denied(OidcRefused):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OidcSettings:
-    """The provider, and how the relay is known there."""
+    """The provider, and the relay's credentials there."""
 
     issuer: str
     client_id: str
     secret: SecretValue
     claim: str
-    """By which claim of the ID token a user is known."""
+    """The claim of the ID token that holds the user's name."""
     public_url: str
 
 
 class Begun(Struct, frozen=True, array_like=True):
-    """A sign-in that was begun, as the browser keeps it."""
+    """A sign-in that was begun, as the browser's cookie stores it."""
 
     state: str
     nonce: str
     verifier: str
     next: str
-    """Where to go afterwards."""
+    """The path to go to afterwards."""
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the provider says of itself."""
+    """The provider's configuration."""
 
     issuer: str
     authorize: str
     token: str
     keys_at: str
     names_issuer: bool
-    """Its answers say whose they are."""
+    """Whether its answers contain the issuer (`iss`)."""
     takes_post: bool
-    """The secret goes into the form, for it is taken in no header."""
+    """Whether the secret is sent in the form, because no header is accepted."""
     at: datetime
 
 
@@ -118,7 +118,7 @@ def oidc_of(settings: Settings, clock: Clock) -> "OidcProvider | None":
 
 @dataclass(slots=True)
 class OidcProvider:
-    """One provider. Needs the package joserfc, which is loaded at the first sign-in."""
+    """One provider. Needs the package joserfc, which is imported at the first sign-in."""
 
     settings: OidcSettings
     http: HttpClient
@@ -129,15 +129,15 @@ class OidcProvider:
     _keys: Any = None
     _keys_at: datetime | None = None
     _used: "OrderedDict[str, None]" = field(default_factory=OrderedDict)
-    """States whose answers came already."""
+    """The states of answers that were accepted."""
 
     @property
     def host(self) -> str:
-        """The host name of the provider, as the page to sign in shows it."""
+        """The provider's host name, for the sign-in page."""
         return urlsplit(self.settings.issuer).hostname or ""
 
     async def begin(self, next_: str) -> tuple[str, str]:
-        """Where the browser is to go, and what its cookie is to hold. Raises OidcRefused."""
+        """The URL to which the browser is sent, and the value of its cookie. Raises OidcRefused."""
         known = await self._provider()
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest())
@@ -157,7 +157,7 @@ class OidcProvider:
         return f"{known.authorize}{separator}{urlencode(asked)}", cookie
 
     async def finish(self, cookie: str, given: Mapping[str, str]) -> tuple[str, str]:
-        """The name of who has signed in, and where to go. `given`: the query of the answer. Raises OidcRefused."""
+        """The name of the user who has signed in, and the path to go to. `given`: the query of the answer. Raises OidcRefused."""
         begun = self._begun(cookie, given.get("state", ""))
         known = await self._provider()
         issuer = given.get("iss", "")
@@ -174,7 +174,7 @@ class OidcProvider:
         return _name(claims, self.settings.claim), begun.next
 
     def _begun(self, cookie: str, state: str) -> Begun:
-        """Raises NotBegunHere."""
+        """The sign-in in the browser's cookie, if `state` belongs to it. Raises NotBegunHere."""
         try:
             text = base64.b64decode(cookie + "=" * (-len(cookie) % 4), b"-_", validate=True)
             begun = msgspec.json.decode(text, type=Begun)
@@ -194,7 +194,7 @@ class OidcProvider:
     # -- what the provider says --------------------------------------------------------------------------------
 
     async def _provider(self) -> _Known:
-        """Raises OidcRefused."""
+        """The provider's configuration, cached for an hour. Raises OidcRefused."""
         now = self.clock()
         if self._known is None or now - self._known.at > KNOWN_FOR:
             path = f"{self.settings.issuer.rstrip('/')}/.well-known/openid-configuration"
@@ -235,7 +235,7 @@ class OidcProvider:
         return token
 
     async def _claims(self, known: _Known, token: str) -> Mapping[str, Any]:
-        """Of a token that the provider has signed. Raises OidcRefused."""
+        """The claims of an ID token, after a check of its signature. Raises OidcRefused."""
         for is_last in (False, True):
             if self._keys is None or is_last:
                 await self._renew_keys(known)
@@ -273,7 +273,7 @@ class OidcProvider:
         self._keys, self._keys_at = jwk.KeySet(keys), now
 
     def _check(self, claims: Mapping[str, Any], known: _Known, begun: Begun) -> None:
-        """Raises OidcRefused."""
+        """Check the claims of an ID token. Raises OidcRefused."""
         now, client = self.clock(), self.settings.client_id
         meant = claims.get("aud")
         audiences = meant if isinstance(meant, list) else [meant]
@@ -299,7 +299,7 @@ class OidcProvider:
         headers: Mapping[str, str] | None = None,
         form: Mapping[str, str] | None = None,
     ) -> Mapping[str, Any]:
-        """An object of JSON. Redirects are not followed, and of an answer 64 kB are read. Raises OidcRefused."""
+        """The JSON object that the provider answers. Follows no redirect, and reads at most 64 kB. Raises OidcRefused."""
         try:
             async with (
                 asyncio.timeout(self.patience),
@@ -324,7 +324,7 @@ _HERE = {"localhost", "127.0.0.1", "::1"}
 
 
 def _is_safe(url: str, issuer: str) -> bool:
-    """Whether what is sent there can't be read on the way."""
+    """Whether a URL can't be intercepted: HTTPS, or on this computer."""
     try:
         parts, ours = urlsplit(url), urlsplit(issuer)
     except ValueError:
@@ -339,7 +339,7 @@ def _is_time(value: object) -> bool:
 
 
 def _name(claims: Mapping[str, Any], claim: str) -> str:
-    """By which the relay knows a user. Raises OidcRefused."""
+    """The user's name in the claims, in lower case. Raises OidcRefused."""
     name = claims.get(claim)
     if not isinstance(name, str) or not name.strip():
         raise OidcRefused(f"the token has no {claim}")

@@ -1,4 +1,4 @@
-"""Where people come from and to who sign in at an OpenID Connect provider."""
+"""The pages that send people to an OpenID Connect provider and receive them back."""
 
 import logging
 import time
@@ -16,33 +16,32 @@ from relay.console.throttle import Throttle
 from relay.console.visit import cookie_header, visit_of
 
 COOKIE = "__Host-relay-oidc"
-"""Ties the provider's answer to the browser that asked."""
+"""The cookie that ties the provider's answer to the browser."""
 TRIES, BETWEEN_TRIES = 20, 5.0
-"""Of one address: so many at once, then one in so many seconds. Each asks the provider something."""
+"""How many sign-ins one address may begin at once, and how many seconds there are between further ones."""
 
 log = logging.getLogger(__name__)
 
 
 class OidcPages:
-    """`/login/oidc` and where the provider sends people back to."""
+    """`/login/oidc`, and the path to which the provider sends people back."""
 
     def __init__(
         self, pages: Pages, sign_in: SignIn, hosts: Hosts, provider: OidcProvider | None
     ) -> None:
-        """`provider`: None where none is set; then there is no such page."""
+        """`provider`: None where none is set; then the pages are not found."""
         self._pages, self._sign_in, self._hosts = pages, sign_in, hosts
         self._provider = provider
         self._tries = Throttle(TRIES, BETWEEN_TRIES)
 
     def routes(self) -> list[HTTPRouteHandler]:
-        """The route handlers."""
         return [
             page_route("/login/oidc", None, self._begin),
             page_route(CALLBACK, None, self._finish),
         ]
 
     def _checked(self, request: AnyRequest) -> tuple[OidcProvider, int]:
-        """The provider, and how many seconds to wait before it is asked. Raises NotFoundException."""
+        """The provider, and how many seconds to wait before it may be asked. Raises NotFoundException."""
         if self._provider is None or not self._hosts.is_safe(request.headers["host"]):
             raise NotFoundException
         address = visit_of(request.scope).address
@@ -79,7 +78,7 @@ class OidcPages:
         return self._forgetting(answer)
 
     def _forgetting(self, answer: Response[bytes]) -> Response[bytes]:
-        """With the cookie of the sign-in taken back."""
+        """The answer, which also deletes the cookie of the sign-in."""
         answer.set_cookie(key=COOKIE, value="", max_age=0, secure=True, httponly=True)
         return answer
 

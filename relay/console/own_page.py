@@ -24,7 +24,7 @@ from relay.services.users import NotDone, is_password
 
 
 def _name_of(language: str) -> str:
-    """As those who speak it call it."""
+    """A language's name in the language itself."""
     return str(Locale.parse(language).get_display_name()).capitalize()
 
 
@@ -35,7 +35,6 @@ class OwnPage:
         self._pages, self._sign_in = pages, sign_in
 
     def routes(self) -> list[HTTPRouteHandler]:
-        """The route handlers."""
         return [
             page_route("/me", Role.VIEWER, self._me),
             form_route("/me/password", Role.VIEWER, self._set_password),
@@ -85,7 +84,7 @@ class OwnPage:
         return redirect("/me?changed=1", **{"set-cookie": cookie_header(cookie)})
 
     def _has_own_password(self, request: AnyRequest) -> bool:
-        """Whether it can be changed here: there is one, and no setting makes it."""
+        """Whether the user can change the password here: there is one, and no setting defines it."""
         session = visit_of(request.scope).session
         if session is None or not session.user.password:
             return False

@@ -1,4 +1,4 @@
-"""A page of the console: a template and values -> HTML, in the visitor's language, beside the event loop."""
+"""Renders pages of the console from templates in the visitor's language, in threads; and declares their routes."""
 
 import asyncio
 import gettext
@@ -36,7 +36,7 @@ from relay.rendering.words import words_in
 FOLDER = Path(__file__).parent / "pages"
 CATALOGUES = Path(__file__).parent / "translations"
 MOST_LANGUAGES = 20
-"""Languages of an Accept-Language header that are looked at."""
+"""How many languages of an Accept-Language header are looked at."""
 THREADS = 2
 _HTML = "text/html"
 Page = Response[bytes]
@@ -44,43 +44,43 @@ AnyRequest = Request[Any, Any, Any]
 Number = FromPath[int]
 """The parameter `number` of a path."""
 Text = FromPath[str]
-"""A parameter of a path that is no number."""
+"""A parameter of a path that is text."""
 READ = [HttpMethod.GET, HttpMethod.HEAD]
 Answer = Callable[..., Awaitable[Page]]
-"""Takes the request, and the parameters of the route's path by their names."""
+"""Answers a request; gets it, and the parameters of the route's path by name."""
 
 
 def page_route(
     path: str, role: Role | None, answer: Answer, *, needs_no_database: bool = False
 ) -> HTTPRouteHandler:
-    """The route of a page, for GET and HEAD. `role`: the least that sees it; None: anybody."""
+    """The route of a page, for GET and HEAD. `role`: the least that may see it; None: anybody."""
     opt = {"role": role, "needs_no_database": needs_no_database}
     return route(path, http_method=READ, opt=opt)(answer)
 
 
 def form_route(path: str, role: Role | None, answer: Answer) -> HTTPRouteHandler:
-    """The route that takes a form, by POST. `role`: the least that may send it; None: anybody."""
+    """The route of a form, for POST. `role`: the least that may send it; None: anybody."""
     return route(path, http_method=HttpMethod.POST, opt={"role": role})(answer)
 
 
 def redirect(place: str, **headers: str) -> Page:
-    """An answer 303 that leads to `place`, which the browser asks for by GET."""
+    """A redirect (303) to `place`, which the browser requests by GET."""
     return Response(b"", status_code=303, headers={"location": place, **headers})
 
 
 class FormRefused(ClientException):
-    """A form asks for something that can't be done. The answer says why, and nothing has been changed."""
+    """Raised where a form asks for something that can't be done. The answer says why; nothing was changed."""
 
     status_code = 422
 
     def __init__(self, words: str, **values: str) -> None:
-        """`words`: a message of the console's catalogue, with these values to put into it."""
+        """`words`: a message of the console's catalogue; `values` for its placeholders."""
         super().__init__(words)
         self.words, self.values = words, values
 
 
 def number_in(request: AnyRequest, name: str) -> int | None:
-    """A number in the query; None where there is none. Raises ClientException for what is no number."""
+    """A number in the query; None where it is missing. Raises ClientException for anything else."""
     text = request.query_params.get(name, "")
     if not text:
         return None
@@ -90,11 +90,11 @@ def number_in(request: AnyRequest, name: str) -> int | None:
 
 
 class Hold(Struct, frozen=True):
-    """What somebody holds back just now: a mute, or the pause of a destination."""
+    """Something that is held back at present: a mute, or a paused destination."""
 
     is_pause: bool
     rule: str
-    """Empty: whatever rule it is, or what a condition says."""
+    """Empty for any rule, or where a condition decides."""
     destination: str
     by: str
     until: datetime | None
@@ -102,24 +102,24 @@ class Hold(Struct, frozen=True):
 
 
 class Status(Struct, frozen=True):
-    """What each page's head shows of the relay, as far as it is known without asking the database."""
+    """The state of the relay in the head of each page, as far as it is known without the database."""
 
     troubles: int
-    """How many things are wrong just now."""
+    """How many problems there are."""
     rules_problem: str
-    """The first problem of a rules file that was saved and can't be used; empty for none."""
+    """The first problem of a saved rules file that can't be used; empty for none."""
     holds: tuple[Hold, ...] = ()
 
 
 class Setting(Struct, frozen=True):
-    """What the rules in force say about how pages are to look."""
+    """The language and time zone of the rules in force."""
 
     language: str
     zone: tzinfo
 
 
 class Pages:
-    """All templates, ready to be rendered."""
+    """All templates of pages, ready to be rendered."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class Pages:
         setting: Callable[[], Setting],
         demo: Demo | None = None,
     ) -> None:
-        """`demo`: whose console it is, where it is that of one."""
+        """`demo`: the demo to which the console belongs, if any."""
         self._threads = ThreadPoolExecutor(THREADS, "console-page")
         self._clock, self._status, self._setting = clock, status, setting
         self._templates = Environment(
@@ -152,7 +152,7 @@ class Pages:
         self._threads.shutdown()
 
     def language(self, request: AnyRequest) -> Language:
-        """The language in which this request is answered."""
+        """The language of the page for this request."""
         visit = visit_of(request.scope)
         chosen = _choices(visit).language
         return (
@@ -162,7 +162,7 @@ class Pages:
         )
 
     def zone(self, request: AnyRequest) -> tzinfo:
-        """The zone in which this request's pages show times: the user's own, or that of the rules."""
+        """The time zone of the page for this request: the user's own, or that of the rules."""
         chosen = _choices(visit_of(request.scope)).zone
         return ZoneInfo(chosen) if chosen else self._setting().zone
 
@@ -191,7 +191,7 @@ class Pages:
         headers: Mapping[str, str] | None = None,
         **values: object,
     ) -> Page:
-        """As `show`, in this thread: for pages of a few lines."""
+        """A template rendered for this request in the calling thread, for parts of a few lines."""
         visit, language = visit_of(request.scope), self.language(request)
         names = {
             **Moments(language, self.zone(request), self._clock()).names(),
@@ -224,14 +224,14 @@ def _choices(visit: Visit) -> Choices:
 
 
 class Moments:
-    """Moments and amounts as people read them, in one language and zone."""
+    """Functions for templates that format times and amounts in one language and time zone."""
 
     def __init__(self, language: Language, zone: tzinfo, now: datetime) -> None:
         self._locale, self._zone, self._now = language.locale, zone, now.astimezone(zone)
         self._say, self._words = language, words_in(language.name)
 
     def names(self) -> dict[str, Any]:
-        """The functions that templates call, by their names."""
+        """The functions by their names in templates."""
         return {
             "now": self._now,
             "zone": str(self._zone),
@@ -252,11 +252,11 @@ class Moments:
         return f"{number} {'GB' if power == 3 else 'MB'}"
 
     def day_of(self, at: datetime) -> date:
-        """The date of a moment, in the zone of the page."""
+        """The date of a time, in the page's time zone."""
         return local_time(at, self._zone).date()
 
     def day_name(self, day: date) -> str:
-        """`Saturday 28 November`; today and yesterday as such, too."""
+        """A date such as `Saturday 28 November`, with `Today` or `Yesterday` where that applies."""
         wide = "EEEE d MMMM" if day.year == self._now.year else "EEEE d MMMM y"
         name = str(format_date(day, wide, self._locale))
         match (self._now.date() - day).days:
@@ -268,7 +268,7 @@ class Moments:
 
 
 def language_for(accepted: str, usual: str) -> Language:
-    """The first language that a browser asks for and that there is, else `usual`. `accepted`: an Accept-Language header."""
+    """The first available language in `accepted`, an Accept-Language header; else `usual`."""
     wanted = [(_weight(each), each.partition(";")[0].strip()) for each in accepted.split(",")]
     by_weight = sorted(wanted[:MOST_LANGUAGES], key=lambda each: -each[0])
     for tag in (*(tag for weight, tag in by_weight if weight > 0), usual):
@@ -291,7 +291,7 @@ def _weight(asked: str) -> float:
 
 @cache
 def language_called(name: str) -> Language:
-    """The console's catalogue of a language; `name` is one of LANGUAGES. Read once."""
+    """The console's catalogue of a language; `name` is one of LANGUAGES. Cached."""
     path = CATALOGUES / f"{name}.po"
     if name == SOURCE or not path.exists():
         return Language(name, gettext.NullTranslations())

@@ -1,4 +1,4 @@
-"""Passwords of the console, hashed by argon2id: one at a time and apart from the event loop, for each takes 19 MiB and 30 ms."""
+"""Hashes the console's passwords with argon2id in a thread of its own, one at a time, as each takes 19 MiB and 30 ms."""
 
 import asyncio
 import secrets
@@ -11,7 +11,7 @@ from relay.services.users import LONGEST_PASSWORD as LONGEST
 
 
 class Passwords:
-    """Hashes and verifies. With the least memory that OWASP advises: the relay lives in little."""
+    """Hashes and verifies passwords, with the lowest memory that OWASP recommends, as the relay needs little memory."""
 
     def __init__(self) -> None:
         self._hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
@@ -19,19 +19,19 @@ class Passwords:
         self._of_nobody = ""
 
     async def hash(self, password: str) -> str:
-        """What is kept of a password."""
+        """The hash of a password, as it is stored."""
         return await asyncio.get_running_loop().run_in_executor(
             self._thread, self._hasher.hash, password
         )
 
     async def fits(self, kept: str, password: str) -> bool:
-        """Whether `kept` is of this password. Takes as long where nothing is kept, and is false."""
+        """Whether the hash `kept` is of this password. False without a hash, after the same time."""
         return await asyncio.get_running_loop().run_in_executor(
             self._thread, self._fits, kept, password
         )
 
     def close(self) -> None:
-        """What is being verified is finished first."""
+        """Finish the current verification and end the thread."""
         self._thread.shutdown()
 
     def _fits(self, kept: str, password: str) -> bool:

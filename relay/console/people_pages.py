@@ -1,4 +1,4 @@
-"""The page of who may sign in: invited, given a role, and removed by an admin."""
+"""The page of users, where an admin invites and removes them and changes their roles."""
 
 from typing import Any
 
@@ -35,7 +35,6 @@ class PeoplePages:
         self._pages, self._sign_in, self._hosts = pages, sign_in, hosts
 
     def routes(self) -> list[HTTPRouteHandler]:
-        """The route handlers."""
         return [
             page_route("/people", Role.ADMIN, self._people),
             form_route("/people", Role.ADMIN, self._invite),

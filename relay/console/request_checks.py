@@ -1,4 +1,4 @@
-"""What is looked at before any page of the console: the host, where a request comes from, its form, and whose it is."""
+"""Checks every request to the console before any page sees it: the host, its origin, its form, and the session."""
 
 import hmac
 import logging
@@ -21,13 +21,13 @@ from relay.web.app import Asgi
 from relay.web.asgi import FROM_PROXY, BodyReader, Disconnected, NotTaken
 
 MOST_AT_ONCE = 8
-"""Requests under way. The console must not keep hooks from being answered."""
+"""How many requests are answered at once. The console must not keep hooks from being answered."""
 MOST_FIELDS = 200
-"""Of a form."""
+"""How many fields a form may have."""
 MOST_OF_RULES = 2_000_000
-"""Bytes of a form that holds a rules file: each sign that is no letter or digit takes three."""
+"""Limit of a form with a rules file, in bytes: a character other than a letter or digit takes three."""
 LARGE = 64_000
-"""Bytes of a form that is unpacked beside the event loop, where it would hold up hooks."""
+"""Bytes from which a form is parsed in a thread, as it would hold up hooks otherwise."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -36,7 +36,7 @@ HEADERS = {
     "content-security-policy": POLICY,
     "x-frame-options": "DENY",
     "x-content-type-options": "nosniff",
-    # Not no-referrer: with it, browsers no longer tell where a form comes from.
+    # Not no-referrer, with which browsers do not send the origin of a form.
     "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
@@ -44,9 +44,9 @@ HEADERS = {
     "x-robots-tag": "noindex, nofollow",
     "cache-control": "no-store",
 }
-"""Of each answer that has no other value for them."""
+"""Default headers of every answer."""
 OWN_HEADER = "x-relay"
-"""No form of another site can send it, and no script without asking first."""
+"""A header that forms of other sites can't send, and scripts of other sites only with permission (CORS)."""
 _READ = {"GET", "HEAD"}
 _FORM = "application/x-www-form-urlencoded"
 
@@ -54,7 +54,7 @@ log = logging.getLogger(__name__)
 
 
 class Refused(Exception):
-    """The request gets this answer, and no page sees it."""
+    """Raised where a request gets this answer instead of a page."""
 
     def __init__(self, status: int, words: str, **headers: str) -> None:
         super().__init__(words)
@@ -62,7 +62,7 @@ class Refused(Exception):
 
 
 class RequestChecks:
-    """An ASGI application around the console's pages."""
+    """An ASGI application around the console's pages that checks every request."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class RequestChecks:
         sign_in: SignIn,
         trusted_header: str = "",
     ) -> None:
-        """`trusted_header`: by which a proxy says who has signed in there; empty for none."""
+        """`trusted_header`: the header in which a proxy names the signed-in user; empty for none."""
         self._pages = pages
         self._hosts = hosts
         self._files = files
@@ -103,7 +103,7 @@ class RequestChecks:
         receive: Any,  # noqa: ANN401 - ASGI
         send: Any,  # noqa: ANN401 - ASGI
     ) -> None:
-        """Raises Refused and Disconnected."""
+        """Check a request, and pass it to the pages. Raises Refused and Disconnected."""
         if not self._hosts.knows(headers.get("host", "")):
             words = "The console is not known by this name. RELAY_PUBLIC_URL says by which it is."
             raise Refused(421, words)
@@ -156,7 +156,7 @@ class RequestChecks:
     async def _visit(
         self, scope: Mapping[str, Any], headers: Mapping[str, str], form: Mapping[str, str]
     ) -> tuple[Visit, str]:
-        """Who asks; and the new cookie, where a proxy has signed them in. Raises Refused, StorageUnavailable and TimeoutError."""
+        """The visit, and the new cookie if a proxy has signed the user in. Raises Refused, StorageUnavailable and TimeoutError."""
         reads = scope["method"] in _READ
         visit = Visit(
             session=None,
@@ -202,7 +202,7 @@ class RequestChecks:
         return replace(visit, token=token)
 
     def _said_by_proxy(self, scope: Mapping[str, Any], headers: Mapping[str, str]) -> str:
-        """The name of the user who has signed in at a proxy that is believed; empty where none says so."""
+        """The user named by a trusted proxy; empty without one."""
         if not self._trusted_header or not scope.get(FROM_PROXY, False):
             return ""
         is_safe = self._hosts.is_safe(headers["host"])
@@ -235,7 +235,7 @@ class RequestChecks:
             raise Refused(400, "This is no form.") from None
 
     async def _body(self, scope: Mapping[str, Any], receive: Any) -> bytes:  # noqa: ANN401 - ASGI
-        """Raises Refused."""
+        """The request's body. Raises Refused."""
         most = MOST_OF_RULES if scope["path"].startswith("/rules/") else 0
         try:
             return await self._reader.read(scope["headers"], receive, most)
@@ -245,7 +245,7 @@ class RequestChecks:
 
 
 def _fields(body: bytes) -> dict[str, str]:
-    """Raises ValueError for what is no form, and for NUL, which no database takes."""
+    """The fields of a form. Raises ValueError for anything else, and for NUL, which no database accepts."""
     if b"\0" in body or b"%00" in body:
         raise ValueError
     text, most = body.decode(), MOST_FIELDS
@@ -261,7 +261,7 @@ def _token(headers: Mapping[str, str]) -> str:
 def _refuse_other_sessions(
     visit: Visit, scope: Mapping[str, Any], headers: Mapping[str, str]
 ) -> None:
-    """Raises Refused for what no page of this session, and no script of the console's own pages, has sent."""
+    """Raise Refused for a form of another session, or an API request that no script of the console has sent."""
     if scope["path"].startswith(API):
         if headers.get(OWN_HEADER) != "1":
             words = f"Without a token, send the header {OWN_HEADER.title()}: 1."
@@ -275,9 +275,9 @@ def _refuse_other_sessions(
 
 
 def refuse_other_sites(headers: Mapping[str, str], *, reads: bool) -> None:
-    """Raises Refused for what another site's page sends. `reads`: nothing is changed by it.
+    """Raise Refused for a request that another site's page sends. `reads`: the request changes nothing.
 
-    A link on another site may lead here; nothing else of it gets in.
+    A link on another site may lead here; all other requests from there are refused.
     """
     site = headers.get("sec-fetch-site", "")
     if reads:
@@ -298,7 +298,7 @@ def _headers(scope: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in scope["headers"]:
         known = name.decode("latin-1").lower()
-        # Of two hosts nobody knows which is meant: none fits.
+        # Two Host headers are joined, so that neither is accepted.
         separator = "; " if known == "cookie" else ", "
         found[known] = (
             f"{found[known]}{separator}{value.decode('latin-1')}"

@@ -1,4 +1,6 @@
-"""All deliveries that failed for one cause, sent again: counted, confirmed by the count, and watched while it is done."""
+"""The page that sends again all deliveries that failed for one cause: counts them, lets the user confirm, and shows
+the progress.
+"""
 
 from litestar import Response
 from litestar.exceptions import NotFoundException
@@ -15,7 +17,7 @@ from relay.services.resend import ResentMany, resend_failed
 from relay.web.app import Running
 
 MOST = 10_000
-"""Failed deliveries that are looked at, the newest."""
+"""How many failed deliveries, the newest, are looked at."""
 KIND = "resend"
 
 
@@ -26,7 +28,6 @@ class ResendPage:
         self._running, self._pages, self._jobs = running, pages, jobs
 
     def routes(self) -> list[HTTPRouteHandler]:
-        """The route handlers."""
         return [
             page_route("/deliveries/failed/{group:str}", Role.EDITOR, self._look),
             form_route("/deliveries/failed/{group:str}", Role.EDITOR, self._send_all),
@@ -79,7 +80,7 @@ class ResendPage:
 
 
 def resending(running: Running, group: FailedGroup, by: str) -> Work:
-    """The work of sending all of a group again; its job's value counts them."""
+    """The work of a job that sends all deliveries of a group again; its value counts them."""
     sessions, now = running.parts.outbox.sessions, running.clock()
     done = ResentMany(len(group.deliveries))
     ids = [one.id for one in reversed(group.deliveries)]

@@ -1,4 +1,4 @@
-"""The rules file as a text to be edited: a draft is kept, checked, compared, published, or taken away as a patch."""
+"""The page that edits the rules file as text: stores a draft, checks, compares and publishes it, or offers it as a patch."""
 
 from litestar import Response
 from litestar.exceptions import ClientException
@@ -45,7 +45,7 @@ from relay.web.app import Running
 
 MOST_PROBLEMS = 50
 AROUND = 2
-"""Lines shown before and after the line of a problem."""
+"""How many lines are shown before and after a problem's line."""
 REFUSED = {
     "admins": N_(
         "Not published: only an admin may change destinations, alerts_to and recipient_domains."
@@ -61,21 +61,21 @@ class Excerpt(Struct, frozen=True):
 
     line: int
     lines: tuple[tuple[int, str], ...]
-    """Numbers and texts."""
+    """Line numbers and texts."""
     mark: str
     """Blanks up to the problem's column; empty where it has none."""
 
 
 class Editing(Struct, frozen=True, kw_only=True):
-    """What the page shows of one user's editing."""
+    """The page's view of one user's editing."""
 
     file: RulesText
     text: str
     base: str
-    """The hash of the text that it began from."""
+    """The hash of the text that was edited."""
     began_from: bytes
     source: bytes
-    """The bytes that the text stands for."""
+    """The bytes of the text as they would be written to the file."""
     is_draft: bool
     others: list[Draft]
     diff: list[DiffLine]
@@ -86,7 +86,7 @@ class Editing(Struct, frozen=True, kw_only=True):
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     more: tuple[str, ...] = ()
-    """Problems that stand at no line of the text."""
+    """Problems without a line in the text."""
     refused: str = ""
     """A key of REFUSED."""
 
@@ -98,7 +98,6 @@ class RulesEditPage:
         self._running, self._pages = running, pages
 
     def routes(self) -> list[HTTPRouteHandler]:
-        """The route handlers."""
         return [
             page_route("/rules/edit", Role.EDITOR, self._edit),
             form_route("/rules/edit", Role.EDITOR, self._change),
@@ -143,7 +142,7 @@ class RulesEditPage:
         return [each for each in await self._file.history.drafts() if each.user != own]
 
     async def _begun(self, request: AnyRequest) -> Editing:
-        """With the user's draft, else the file's text."""
+        """The user's draft, or else the file's text."""
         file, own = await self._file.read(), who_edits(request).name
         drafts = await self._file.history.drafts()
         draft = next((each for each in drafts if each.user == own), None)
@@ -198,7 +197,7 @@ class RulesEditPage:
         return await self._show(request, await self._checked(editing))
 
     async def _on_top(self, editing: Editing) -> Editing:
-        """The user's changes on top of the file as it is now, where they don't touch what others have changed."""
+        """The user's changes merged into the present file, if they do not conflict with other changes; else unchanged."""
         base, theirs = shown(editing.began_from), shown(editing.file.source)
         text = await in_thread(lambda _: merged(base, theirs, editing.text))
         if text is None:
@@ -238,7 +237,7 @@ class RulesEditPage:
         return await self._show(request, replace(editing, refused=words), status=status)
 
     async def _checked(self, editing: Editing) -> Editing:
-        """With all that `relay check` says."""
+        """The editing with the result of `relay check`."""
         checked = await self._file.check(editing.source)
         path = str(checked.path)
         problems, warnings = (
@@ -300,7 +299,7 @@ class RulesEditPage:
 
 
 def _excerpts(editing: Editing) -> list[Excerpt]:
-    """The lines around each problem, once for each line that has one."""
+    """The lines around each problem, once for each line with problems."""
     lines, found = editing.text.split("\n"), dict[int, Excerpt]()
     for problem in (*editing.problems[:MOST_PROBLEMS], *editing.warnings[:MOST_PROBLEMS]):
         at = problem.line

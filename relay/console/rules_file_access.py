@@ -1,4 +1,6 @@
-"""The rules file as pages and the API change it: who edits it, why it can't be changed, and how long to wait until it is in force."""
+"""The rules file as pages and the API change it: who edits it, why it can't be changed, and how long to wait for it
+to be in force.
+"""
 
 from relay.console.page import AnyRequest
 from relay.console.visit import Visit, visit_of
@@ -10,7 +12,7 @@ from relay.services.text_diff import shown
 from relay.web.app import Running
 
 IN_FORCE_WITHIN = 15.0
-"""Seconds that a page waits until what was published is in force."""
+"""Seconds that a page waits for a published text to be in force."""
 READ_ONLY = {
     ReadOnly.SETTING: N_("RELAY_CONSOLE_EDIT is set to no."),
     ReadOnly.SEVERAL: N_(
@@ -41,17 +43,17 @@ def rules_file(running: Running) -> RulesFile:
 
 
 def readable(source: bytes, *, is_refused: bool) -> str:
-    """A text of the file without secrets: one that was refused may have been refused for them."""
+    """A text of the file without secrets. With `is_refused` more is left out, as secrets may be why it was refused."""
     return "\n".join(map(redact_line if is_refused else redact, shown(source).split("\n")))
 
 
 def who_edits(request: AnyRequest) -> Author:
-    """The author of what a request changes in the rules file."""
+    """The author of a request's changes to the rules file."""
     return author_of(visit_of(request.scope))
 
 
 def author_of(visit: Visit) -> Author:
-    """The author of what a user or program changes in the rules file. A program has no draft: its `user` is 0."""
+    """The author of a user's or program's changes to the rules file. A program has no draft: its `user` is 0."""
     user = visit.session.user if visit.session else None
     return Author(
         name=visit.name,

@@ -1,4 +1,4 @@
-"""The rules: each as a sentence, how many chats it sent lately, and a switch; the page of one; undo of the last change."""
+"""The page of all rules, each as a sentence with a count of chats and a switch, and undo; and the page of one rule."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -38,7 +38,7 @@ from relay.web.app import Running
 
 COUNTED = timedelta(days=30)
 FEW = 10
-"""Chats of each kind on the page of one rule."""
+"""How many chats of each kind the page of one rule shows."""
 NOT_DONE = {
     "changed": N_(
         "Not changed: somebody else has saved the file meanwhile. Look at it and try again."
@@ -60,7 +60,7 @@ class RuleCard(Struct, frozen=True):
 
     rule: Rule
     conditions: tuple[str, ...]
-    """In words; those within others begin with two blanks for each level."""
+    """In words; nested ones are indented by two blanks for each level."""
     count: RuleCount | None
 
 
@@ -71,7 +71,6 @@ class RulesPage:
         self._running, self._pages = running, pages
 
     def routes(self) -> list[HTTPRouteHandler]:
-        """The route handlers."""
         return [
             page_route("/rules", Role.VIEWER, self._show),
             form_route("/rules/switch", Role.EDITOR, self._switch),
@@ -159,13 +158,12 @@ def _not_done(error: NotPublished) -> Response[bytes]:
 
 
 class RulePage:
-    """One rule: `/rule?name=NAME`. As a part of a path, names such as `edit` and `a/b` would lead elsewhere."""
+    """One rule: `/rule?name=NAME`. The name is not in the path, as names such as `edit` and `a/b` would be other pages."""
 
     def __init__(self, running: Running, pages: Pages) -> None:
         self._running, self._pages = running, pages
 
     def routes(self) -> list[HTTPRouteHandler]:
-        """The route handlers."""
         return [
             page_route("/rule", Role.VIEWER, self._one),
         ]

@@ -1,4 +1,4 @@
-"""Versions of the rules file: who saved which when, and what was different."""
+"""Pages of the versions of the rules file: who saved which when, and what was different."""
 
 from litestar import Response
 from litestar.exceptions import NotFoundException
@@ -18,13 +18,12 @@ _Hash = FromPath[str]
 
 
 class RulesVersionPages:
-    """`/rules/versions` and the page of each."""
+    """`/rules/versions` and the page of each version."""
 
     def __init__(self, running: Running, pages: Pages) -> None:
         self._running, self._pages = running, pages
 
     def routes(self) -> list[HTTPRouteHandler]:
-        """The route handlers."""
         return [
             page_route("/rules/versions", Role.VIEWER, self._versions),
             page_route("/rules/versions/{version:str}", Role.VIEWER, self._version),
@@ -57,7 +56,7 @@ class RulesVersionPages:
         return redirect("/rules/edit")
 
     async def _in_force(self) -> int:
-        """The number of the version that is in force; 0 where it is not kept."""
+        """The number of the version that is in force; 0 where it is not stored."""
         hash_ = self._running.parts.in_force.rules.hash
         found = await rules_file(self._running).history.version(hash_)
         return found[0].id if found else 0

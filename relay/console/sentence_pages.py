@@ -1,4 +1,4 @@
-"""The sentences that the relay says: found by language and words, changed beside the shipped ones, shown as they arrive."""
+"""Pages of the relay's sentences: search by language and words, change one beside the shipped one, and preview it."""
 
 import contextlib
 from collections.abc import Sequence
@@ -42,7 +42,6 @@ class SentencePages:
         self._running, self._pages, self._parts = running, pages, parts
 
     def routes(self) -> list[HTTPRouteHandler]:
-        """The route handlers."""
         return [
             page_route("/wordings", Role.EDITOR, self._list),
             page_route("/wordings/{language:str}/{key:str}", Role.EDITOR, self._sentence),

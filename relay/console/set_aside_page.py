@@ -1,4 +1,4 @@
-"""A post that could not be read when it came: why, its bytes as text, and taken in once it can be read."""
+"""The page of a post that could not be read: why, and its bytes as text; takes it in once it can be read."""
 
 from contextlib import suppress
 
@@ -25,7 +25,7 @@ from relay.services.replay import replay
 from relay.web.app import Running
 
 SHOWN = 100_000
-"""Bytes."""
+"""How many bytes are shown."""
 
 
 class SetAsidePage:
@@ -35,7 +35,6 @@ class SetAsidePage:
         self._running, self._pages = running, pages
 
     def routes(self) -> list[HTTPRouteHandler]:
-        """The route handlers."""
         return [
             page_route("/set-aside/{number:int}", Role.ADMIN, self._look),
             form_route("/set-aside/{number:int}", Role.ADMIN, self._take_in_post),

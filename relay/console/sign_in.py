@@ -1,4 +1,4 @@
-"""Who may come in: passwords are asked for, sessions begun, found and ended, and each is written into the log of acts."""
+"""Signs people in: checks passwords, begins, finds and ends sessions, and logs each of these."""
 
 import asyncio
 import logging
@@ -48,25 +48,25 @@ from relay.services.users import Actor, Users
 from relay.settings.environment import SecretValue
 
 PATIENCE = 3.0
-"""Seconds that a page waits for the database to say who asks."""
+"""Seconds that a page waits for the database to find the session."""
 PATIENCE_TO_WRITE = 5.5
 PATIENCE_TO_NOTE = 1.0
-"""Seconds that a page waits for its being used to be written down."""
+"""Seconds that a page waits for the session's use to be stored."""
 SEEN_FOR = timedelta(minutes=10)
-"""So long a session is believed that can't be looked up."""
+"""How long a session is trusted while it can't be looked up."""
 MOST_SEEN = 256
 TRIES, BETWEEN_TRIES = 5, 30.0
-"""For one name: so many at once, then one in so many seconds."""
+"""How many tries a name has at once, and how many seconds there are between further ones."""
 TRIES_OF_ADDRESS = 20
 RECENT = timedelta(minutes=10)
-"""In a session that began longer ago, what can't be undone asks for the password again."""
+"""In a session older than this, the password is asked again before something that can't be undone."""
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
 class SignInRefused(Exception):
-    """The name or password is wrong, or there were too many tries."""
+    """Raised where the name or password is wrong, or there were too many tries."""
 
     def __init__(self, wait: int = 0) -> None:
         """`wait`: seconds until the next try; 0 where name or password are wrong."""
@@ -75,11 +75,11 @@ class SignInRefused(Exception):
 
 
 class LinkEnded(Exception):
-    """The link was used, has expired, or never was."""
+    """Raised where a link was used, has expired, or never existed."""
 
 
 class SignIn:
-    """The people of one relay, kept in its database."""
+    """Sign-ins and sessions of one relay's users, in its database."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class SignIn:
         clock: Clock,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`password`: of the user `admin`."""
+        """`password`: of the user `admin`, from the settings."""
         self._outbox = outbox
         self._sql = outbox.operations.sql
         self._password = password
@@ -99,7 +99,7 @@ class SignIn:
         self._of_addresses = Throttle(TRIES_OF_ADDRESS, BETWEEN_TRIES)
         self._is_prepared = False
         self._seen: OrderedDict[bytes, tuple[UserSession, datetime]] = OrderedDict()
-        """Sessions that were found, by the hash of their cookie, and when."""
+        """Sessions that were found, and when, by the hash of their cookie."""
         self._preparing = asyncio.Lock()
 
     def close(self) -> None:
@@ -107,16 +107,16 @@ class SignIn:
 
     @property
     def has_password_of_setting(self) -> bool:
-        """Whether the settings say the password of the user `admin`."""
+        """Whether the settings have a password for the user `admin`."""
         return self._password is not None
 
     def now(self) -> datetime:
         return self._clock()
 
     async def find(self, secret: str, *, by_person: bool) -> UserSession | None:
-        """The session that a cookie opens. Raises StorageUnavailable and TimeoutError.
+        """The session of a cookie; None without one. Raises StorageUnavailable and TimeoutError.
 
-        `by_person`: somebody did something, and so the session goes on; a page that asks by itself what is new keeps none open.
+        `by_person`: a person did something, which keeps the session open; a page that polls does not.
         """
         await self._prepare()
         now, hash_ = self._clock(), token_hash(secret)
@@ -136,18 +136,18 @@ class SignIn:
         return session
 
     def seen(self, secret: str) -> UserSession | None:
-        """The session that a cookie opened a short while ago, for pages that need no database while it is away."""
+        """The session that a cookie had a short while ago, for pages that work without the database."""
         seen = self._seen.get(token_hash(secret))
         return seen[0] if seen and self._clock() - seen[1] < SEEN_FOR else None
 
     async def is_open(self, visit: Visit) -> bool:
-        """Whether the session of an earlier visit can still be used. Raises StorageUnavailable and TimeoutError."""
+        """Whether the session or token of an earlier visit is still valid. Raises StorageUnavailable and TimeoutError."""
         if visit.session is None:
             return visit.token is not None
         return await self.find(visit.secret, by_person=False) is not None
 
     async def find_token(self, secret: str) -> ApiToken | None:
-        """The token of a program. Raises StorageUnavailable and TimeoutError."""
+        """The valid API token with this secret; None without one. Raises StorageUnavailable and TimeoutError."""
         await self._prepare()
         now = self._clock()
         token = await self.read(find_token, secret=secret, now=now)
@@ -156,7 +156,7 @@ class SignIn:
         return token
 
     async def sign_in(self, name: str, password: str, visit: Visit) -> str:
-        """Begin a session and return what its cookie is to hold. Raises SignInRefused, StorageUnavailable and TimeoutError."""
+        """Begin a session and return the value of its cookie. Raises SignInRefused, StorageUnavailable and TimeoutError."""
         await self._prepare()
         name = name.strip().lower()
         user = await self._asked_for_password(name, password, visit, "sign in")
@@ -166,9 +166,9 @@ class SignIn:
     async def sign_in_elsewhere(
         self, name: str, visit: Visit, where: str
     ) -> tuple[str, UserSession] | None:
-        """As `sign_in`, for who has signed in at a proxy or a provider already; None where there is no such user.
+        """Begin a session for a user who has signed in at a proxy or a provider; None where there is no such user.
 
-        `where`: "by the proxy", for the log of acts.
+        `where`: for the log of acts, such as "by the proxy". Raises StorageUnavailable and TimeoutError.
         """
         await self._prepare()
         user = await self.read(find_user, name=name.strip().lower())
@@ -180,7 +180,7 @@ class SignIn:
         return (secret, session) if session else None
 
     async def owner_of_link(self, secret: str) -> User:
-        """The user whose link this is. Raises LinkEnded, StorageUnavailable and TimeoutError."""
+        """The user to whom a link belongs. Raises LinkEnded, StorageUnavailable and TimeoutError."""
         await self._prepare()
         user = await self.read(find_link, secret=secret, now=self._clock())
         if user is None:
@@ -188,7 +188,7 @@ class SignIn:
         return user
 
     async def use_link(self, secret: str, password: str, visit: Visit) -> str:
-        """Set a password by a link, once, and begin a session, as `sign_in`. Raises LinkEnded, too."""
+        """Set a password with a link, once, and begin a session. Raises as `sign_in` does, and LinkEnded."""
         user = await self.owner_of_link(secret)
         kept = await self._passwords.hash(password)
 
@@ -200,7 +200,7 @@ class SignIn:
         return await self._run(work)
 
     async def link_for(self, name: str) -> str:
-        """The secret of a link by which an admin comes in who has no password and may not be there yet: for a demo."""
+        """The secret of a link that signs in as an admin without a password, who is created if need be. For a demo."""
 
         def work(cursor: Cursor) -> str:
             users = Users(self._sql, cursor, Actor(name=name, via="demo"), self._clock())
@@ -210,7 +210,7 @@ class SignIn:
         return await self._run(work)
 
     async def enter_by_link(self, secret: str, visit: Visit) -> str:
-        """Begin a session by a link, once, as `sign_in`. Raises LinkEnded, too."""
+        """Begin a session with a link, once. Raises as `sign_in` does, and LinkEnded."""
         user = await self.owner_of_link(secret)
 
         def work(cursor: Cursor) -> str:
@@ -221,27 +221,27 @@ class SignIn:
         return await self._run(work)
 
     async def change_password(self, old: str, new: str, visit: Visit) -> str:
-        """Give who asks another password and session; all other sessions end. Raises as `sign_in`."""
+        """Change the user's password and begin a new session; all other sessions end. Raises as `sign_in` does."""
         session = _session(visit)
         user = await self._asked_for_password(session.user.name, old, visit, "set password")
         kept = await self._passwords.hash(new)
         return await self._run(lambda cursor: self._renew(cursor, user, kept, visit))
 
     async def is_recent(self, visit: Visit) -> bool:
-        """Whether the session began so short ago that its user need not give the password again."""
+        """Whether the session began so recently that the password need not be asked again."""
         session = _session(visit)
         found = await self.read(sessions_of, user=session.user.id, now=self._clock())
         begun = (one.begun_at for one in found if one.id == session.id)
         return any(self._clock() - at < RECENT for at in begun)
 
     async def confirm(self, password: str, visit: Visit) -> None:
-        """Ask for the password again. Who has none has signed in at the proxy only. Raises as `sign_in`."""
+        """Check the user's password again. A user without a password has signed in elsewhere. Raises as `sign_in` does."""
         user = _session(visit).user
         if user.password:
             await self._asked_for_password(user.name, password, visit, "confirm")
 
     async def choose(self, user: User, choices: Choices) -> None:
-        """Keep how the user wants pages. Raises StorageUnavailable and TimeoutError."""
+        """Store a user's choices. Raises StorageUnavailable and TimeoutError."""
         await self._run(partial(set_choices, self._sql, user=user.id, choices=choices))
 
     async def sign_out(self, visit: Visit) -> None:
@@ -255,7 +255,7 @@ class SignIn:
         await self._run(work)
 
     async def change(self, visit: Visit, work: Callable[[Users], T]) -> T:
-        """Let `work` change users in one transaction. Raises NotDone, StorageUnavailable and TimeoutError."""
+        """The result of `work`, which changes users in one transaction. Raises NotDone, StorageUnavailable and TimeoutError."""
         actor = Actor(name=visit.name, via=visit.via, address=visit.address)
         fixed = ADMIN if self.has_password_of_setting else ""
         return await self._run(
@@ -263,12 +263,12 @@ class SignIn:
         )
 
     async def read(self, ask: Callable[..., T], **values: object) -> T:
-        """What `ask(statements, cursor, ...)` reads. Raises StorageUnavailable and TimeoutError."""
+        """The result of `ask(statements, cursor, ...)`, which reads. Raises StorageUnavailable and TimeoutError."""
         async with asyncio.timeout(PATIENCE):
             return await self._outbox.read(lambda read: ask(self._sql, read.cursor, **values))
 
     async def _asked_for_password(self, name: str, password: str, visit: Visit, act: str) -> User:
-        """Raises SignInRefused; each refusal counts, and is written down as a failed `act`."""
+        """Check a password. Raises SignInRefused; each refusal counts, and is logged as a failed `act`."""
         now = self._monotonic()
         wait = self._of_addresses.take(visit.address, now) or self._of_names.take(name, now)
         if wait:
@@ -285,7 +285,7 @@ class SignIn:
         return user
 
     def _renew(self, cursor: Cursor, user: User, kept: str, visit: Visit, detail: str = "") -> str:
-        """Another password, and of all sessions one new."""
+        """Set another password, and replace all sessions by a new one."""
         actor = Actor(name=user.name, via="console", address=visit.address)
         users = Users(self._sql, cursor, actor, self._clock())
         if users.by_id(user.id) != user:
@@ -309,7 +309,7 @@ class SignIn:
         add_act(self._sql, cursor, done, self._clock())
 
     async def _prepare(self) -> None:
-        """Give the user `admin` the password of the settings. Not at the start, which it would make slower and larger."""
+        """Store the settings' password of the user `admin`. Not at the start, which hashing would make slower and larger."""
         if not self._is_prepared:
             async with self._preparing:
                 await self._prepare_once()
@@ -338,7 +338,7 @@ class SignIn:
 
 
 def _session(visit: Visit) -> UserSession:
-    """Whoever gets here has one."""
+    """The session of a visit, which must have one."""
     if visit.session is None:
         raise SignInRefused
     return visit.session

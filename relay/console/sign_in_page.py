@@ -1,4 +1,4 @@
-"""Pages by which people come in and leave."""
+"""The pages on which people sign in and out."""
 
 import re
 from urllib.parse import quote, urlsplit
@@ -22,12 +22,12 @@ _MAY_FOLLOW = re.compile(
 
 
 def safe_next(asked: str) -> str:
-    """Where to go after signing in: a page of the console, whatever was asked."""
+    """The path to go to after signing in, limited to pages of the console."""
     return asked if _MAY_FOLLOW.fullmatch(asked) and ".." not in asked else HOME
 
 
 def to_sign_in(request: AnyRequest) -> Response[bytes]:
-    """An answer that leads to the page to sign in, and from there back to the page that was asked for."""
+    """A redirect to the sign-in page, and from there back to the requested page."""
     is_partial = visit_of(request.scope).is_partial
     asked = request.scope["path"]
     if query := request.scope["query_string"].decode("latin-1"):
@@ -43,7 +43,7 @@ def to_sign_in(request: AnyRequest) -> Response[bytes]:
 
 
 def _path_of(url: str) -> str:
-    """Path and query of a URL; empty for what is none."""
+    """Path and query of a URL; empty for anything else."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -55,11 +55,10 @@ class SignInPages:
     """`/`, `/login` and `/logout`."""
 
     def __init__(self, pages: Pages, sign_in: SignIn, hosts: Hosts, oidc: str = "") -> None:
-        """`oidc`: the host of the provider where people may sign in, too; empty for none."""
+        """`oidc`: the host of the OpenID Connect provider; empty for none."""
         self._pages, self._sign_in, self._hosts, self._oidc = pages, sign_in, hosts, oidc
 
     def routes(self) -> list[HTTPRouteHandler]:
-        """The route handlers."""
         return [
             page_route("/", None, self._home),
             page_route("/login", None, self._login_form),
@@ -88,7 +87,9 @@ class SignInPages:
         return await self._pages.show(request, "signed_out.html", headers=clear)
 
     async def _link(self, request: AnyRequest, secret: FromPath[str]) -> Page:
-        """A link to set a password. Only its form uses it up: programs that look at mails follow links."""
+        """The page of a link that sets a password. Only its form uses it up, as some programs open links in emails to
+        check them.
+        """
         visit, is_safe = visit_of(request.scope), self._hosts.is_safe(request.headers["host"])
         password = visit.form.get("password", "")
         try:

@@ -1,4 +1,4 @@
-"""The console, put together: its pages as an application, with the checks around it and who may see what."""
+"""Puts the console together: its pages as an ASGI application, with the checks around it and the role that each needs."""
 
 import logging
 import secrets
@@ -177,7 +177,7 @@ def litestar(handlers: Iterable[HTTPRouteHandler], pages: Pages) -> Litestar:
 
 
 def handlers_of(app: Litestar) -> Iterator[tuple[str, HTTPRouteHandler]]:
-    """Each route's path and handler; Litestar's own answers to OPTIONS, which never get through the checks, are none."""
+    """The path and handler of each route, without Litestar's own handlers of OPTIONS, which the checks never let pass."""
     for route in app.routes:
         for handler in getattr(route, "route_handlers", ()):
             if handler.http_methods != {"OPTIONS"}:
@@ -214,7 +214,7 @@ def _status(running: Running) -> Status:
 
 
 def _holds(running: Running) -> tuple[Hold, ...]:
-    """What is paused or muted just now, as this relay has read it last."""
+    """The present pauses and mutes, as this relay has last read them."""
     now, in_force = running.clock(), running.parts.in_force
     paused = [(name, lane.paused) for name, lane in in_force.lanes.items()]
     muted = [one for one in in_force.mutes if one.begins <= now < one.until]
@@ -307,6 +307,6 @@ def _failed(pages: Pages) -> Answering:
 
 
 def _path(request: AnyRequest) -> str:
-    """As a log may show it: a link's secret is left out."""
+    """A path for the log, without the secret of a link."""
     path: str = request.scope["path"]
     return "/login/***" if path.startswith("/login/") else path

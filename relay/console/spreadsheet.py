@@ -1,4 +1,4 @@
-"""Tables as files for spreadsheets, in which nothing that a visitor wrote becomes a formula."""
+"""Tables as CSV files for spreadsheets, in which nothing that a visitor wrote becomes a formula."""
 
 import csv
 import io
@@ -9,16 +9,16 @@ from datetime import datetime
 from litestar import Response
 
 _FORMULA = re.compile(r"^(?=[\t\r\n])|(?:^|(?<=[;\t\r\n]))(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
-"""Where spreadsheets take what follows for a formula, some also in wide signs.
+"""Characters that begin a formula, also in full width; after a separator, too.
 
-Not only at the beginning: where a comma stands within numbers, they separate cells at semicolons.
+A comma may be a decimal separator, and then cells are separated by semicolons.
 """
 
 
 def csv_file(
     name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
 ) -> Response[bytes]:
-    """A download called `name`, with the mark by which spreadsheets know UTF-8. None is an empty cell."""
+    """A CSV download called `name`, with a byte order mark, by which spreadsheets recognize UTF-8. None is an empty cell."""
     file = io.StringIO(newline="")
     table = csv.writer(file)
     table.writerow(columns)

@@ -1,4 +1,4 @@
-"""What pages load beside their HTML: kept in memory, named by its contents, and so never asked for twice."""
+"""Static files of pages: kept in memory, with a hash of their contents in the path, so that browsers cache them for ever."""
 
 import gzip
 import hashlib
@@ -20,16 +20,16 @@ _TYPES = {
 
 
 class StaticFile(Struct, frozen=True):
-    """A file as it is answered."""
+    """A static file, ready to be sent."""
 
     path: str
     media_type: str
     body: bytes
     packed: bytes
-    """The body by gzip."""
+    """The body compressed by gzip."""
 
     def headers(self, *, is_packed: bool) -> list[tuple[bytes, bytes]]:
-        """The headers with which the file is answered."""
+        """The headers of the answer."""
         size = len(self.packed if is_packed else self.body)
         headers = [
             (b"content-type", self.media_type.encode()),
@@ -44,7 +44,7 @@ class StaticFiles:
     """All files of the folder of static files."""
 
     def __init__(self, folder: Path = FOLDER) -> None:
-        """Read once: another version of the relay is another process."""
+        """Read all files once; another version of the relay is another process."""
         files = [path for path in sorted(folder.iterdir()) if path.suffix in _TYPES]
         bodies = {path.name: path.read_bytes() for path in files}
         bodies["lookalike.css"] = f"{SLACK_CSS}\n{TEAMS_CSS}".encode()
@@ -55,7 +55,7 @@ class StaticFiles:
         self._by_path = {one.path: one for one in self._by_name.values()}
 
     def path(self, name: str, theme: str = "") -> str:
-        """Where a page finds the file. `theme`: of a style, whatever the browser asks for."""
+        """The path of the file for a page. `theme`: for a stylesheet, whatever the browser prefers."""
         return self._by_name[f"{theme}-{name}" if theme else name].path
 
     def find(self, path: str) -> StaticFile | None:
@@ -64,7 +64,7 @@ class StaticFiles:
 
 
 def _in_theme(style: str, theme: str) -> str:
-    """A style as browsers that ask for this theme see it."""
+    """A stylesheet as browsers that prefer this theme apply it."""
     holds = "all" if theme == "dark" else "not all"
     style = style.replace("(prefers-color-scheme: dark)", holds)
     return style.replace("color-scheme: light dark", f"color-scheme: {theme}")

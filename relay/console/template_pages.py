@@ -1,4 +1,4 @@
-"""The files of templates: each beside the shipped one, checked, shown as it arrives, saved, and reset."""
+"""Pages of template files: each beside the shipped one, checked, previewed, saved, and reset."""
 
 from litestar.exceptions import ClientException, NotFoundException
 from litestar.handlers import HTTPRouteHandler
@@ -34,7 +34,6 @@ class TemplatePages:
         self._running, self._pages, self._parts = running, pages, parts
 
     def routes(self) -> list[HTTPRouteHandler]:
-        """The route handlers."""
         return [
             page_route("/templates", Role.ADMIN, self._list),
             page_route("/templates/{name:str}/{file:str}", Role.ADMIN, self._template),
@@ -132,7 +131,7 @@ def change_detail(base: str, data: bytes | None) -> str:
 
 
 def text_in(found: TemplateText) -> str:
-    """The user's own text, else the shipped one."""
+    """The user's own text, or else the shipped one."""
     return shown(found.own.source if found.own.hash else found.shipped)
 
 

@@ -1,4 +1,4 @@
-"""How often somebody may guess a password."""
+"""Limits how often somebody may try a password, and how many requests run at the same time."""
 
 import math
 from collections import OrderedDict
@@ -7,19 +7,19 @@ MOST_KNOWN = 4096
 
 
 class Throttle:
-    """`burst` tries at once for each name, then one every `seconds`; a try that succeeds takes nothing.
+    """Allows `burst` tries at once for each name, then one every `seconds`; a successful try does not count.
 
-    Never locks anybody out. Names not seen for longest are forgotten.
+    Nobody is locked out for good. The names not seen for longest are forgotten.
     """
 
     def __init__(self, burst: int, seconds: float) -> None:
         self._burst = burst
         self._seconds = seconds
         self._used: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        """How many tries of each name count, and when that was so."""
+        """How many tries of each name count, and when that was computed."""
 
     def take(self, name: str, now: float) -> int:
-        """Count a try; or, where there have been too many, the seconds to wait for the next. `now`: monotonic."""
+        """Count a try and return 0; or the seconds to wait, if there were too many. `now`: monotonic."""
         used = self._now_used(name, now)
         wait = (used + 1 - self._burst) * self._seconds
         if wait > 0.001:
@@ -31,7 +31,7 @@ class Throttle:
         return 0
 
     def give_back(self, name: str, now: float) -> None:
-        """The try that was counted last has succeeded."""
+        """Uncount the last try, because it has succeeded."""
         self._used[name] = (max(0.0, self._now_used(name, now) - 1), now)
 
     def _now_used(self, name: str, now: float) -> float:

@@ -1,4 +1,4 @@
-"""The page of the tokens by which programs read what the console knows."""
+"""The page of the API tokens for programs."""
 
 from datetime import timedelta
 
@@ -21,7 +21,7 @@ from relay.outbox.people_tokens import all_tokens
 from relay.services.users import NotDone, Users
 
 DAYS = (30, 90, 365)
-"""How long a token may last; 0 in a form is for ever."""
+"""How long a token may last, in days; 0 in a form means for ever."""
 
 
 class TokenPages:
@@ -31,7 +31,6 @@ class TokenPages:
         self._pages, self._sign_in = pages, sign_in
 
     def routes(self) -> list[HTTPRouteHandler]:
-        """The route handlers."""
         return [
             page_route("/tokens", Role.ADMIN, self._tokens),
             form_route("/tokens", Role.ADMIN, self._make),

@@ -1,4 +1,4 @@
-"""One request to the console: who asks, from where, and what the form says."""
+"""A request to the console: who sends it, from where, and its form."""
 
 import base64
 import hashlib
@@ -14,60 +14,60 @@ from relay.outbox.people import LONGEST, Role, UserSession
 from relay.outbox.people_tokens import ApiToken
 
 COOKIE = "__Host-relay"
-"""Browsers take a cookie of such a name only over HTTPS or from this computer, for one host, for all its paths."""
+"""The session's cookie. With this prefix browsers accept it only over HTTPS or on this computer, for one host and all its paths."""
 FORM_TOKEN = "token"  # noqa: S105 - the name of a form's field
 _KEY = "relay.visit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
-    """A request, as far as it was looked at before any page."""
+    """A request as the checks have found it, before any page sees it."""
 
     session: UserSession | None
     secret: str
-    """What the cookie holds; empty where there is no session."""
+    """The value of the cookie, or the API token of a program; empty without either."""
     form: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
-    """What a program sent."""
+    """The body of a program's request."""
     address: str = ""
-    """Of the client."""
+    """The client's IP address."""
     agent: str = ""
     is_partial: bool = False
-    """htmx asks for a part of a page."""
+    """Whether htmx requests a part of a page."""
     languages: str = ""
     """The Accept-Language header."""
     token: ApiToken | None = None
-    """By which a program asks; then there is no session."""
+    """The API token of a program; then there is no session."""
     by_proxy: bool = False
-    """A proxy that is believed says who asks."""
+    """Whether a trusted proxy has named the user."""
     via: str = "console"
-    """Or `api`."""
+    """`console` or `api`."""
     no_database: str = ""
-    """Why the session could not be looked up, where it is one that was seen a short while ago."""
+    """Why the session could not be looked up, if it is one that was seen a short while ago; else empty."""
     stranger: str = ""
-    """Who asks, as that proxy says, where there is no such user."""
+    """The name given by the proxy, if there is no such user; else empty."""
 
     @property
     def name(self) -> str:
-        """Who asks, as the log of acts names them: a user, or `anna (token reports)`."""
+        """The name for the log of acts: of a user, or `anna (token reports)`."""
         if self.token:
             return f"{self.token.maker} (token {self.token.name})"
         return self.session.user.name if self.session else ""
 
     @property
     def role(self) -> Role:
-        """What who asks may do; for nobody the least."""
+        """The role of the user or token; for nobody the lowest."""
         if self.token:
             return self.token.role
         return self.session.user.role if self.session else Role.VIEWER
 
     @property
     def form_token(self) -> str:
-        """What each form of the session carries; made of the cookie, so that another site can't know it."""
+        """The token in every form of the session. Made from the cookie, so that another site can't know it."""
         return form_token(self.secret)
 
     def may(self, role: Role) -> bool:
-        """Whether the user has this role or more."""
+        """Whether the user has this role or a higher one."""
         if self.token:
             return self.token.role.may(role)
         return self.session is not None and self.session.user.role.may(role)
@@ -83,19 +83,19 @@ class Visit:
 
 
 def visit_of(scope: Mapping[str, Any]) -> Visit:
-    """The visit that `Visit.put` has put there."""
+    """The visit in a scope, as stored by `Visit.put`."""
     visit: Visit = scope[_KEY]
     return visit
 
 
 def form_token(secret: str) -> str:
-    """The token for the forms of the session that this cookie opens."""
+    """The token for forms of the session with this cookie."""
     digest = hashlib.sha256(b"form:" + secret.encode("utf-8", "replace")).digest()
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 def cookie_header(secret: str, name: str = COOKIE, lasts_for: timedelta = LONGEST) -> str:
-    """The Set-Cookie header of a session, or of another cookie; of an empty `secret`: the browser forgets it."""
+    """The Set-Cookie header of the session, or of another cookie; an empty `secret` deletes it."""
     cookie = SimpleCookie({name: secret})
     morsel = cookie[name]
     lasts = int(lasts_for.total_seconds()) if secret else 0

@@ -1,4 +1,7 @@
-"""A search for what was said: read in a process of its own, results as they come. Nothing keeps the words."""
+"""The page that searches what was said: hooks are read in a process of its own, and results are shown as they come.
+
+The words are not stored anywhere.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,7 +31,6 @@ class WordPage:
         self._running, self._pages, self._jobs = running, pages, jobs
 
     def routes(self) -> list[HTTPRouteHandler]:
-        """The route handlers."""
         return [
             # By POST: an address would put the words into logs and histories.
             form_route("/chats/words", Role.VIEWER, self._begin),
@@ -48,14 +50,14 @@ class WordPage:
         return redirect(f"/jobs/{job.id}")
 
     async def _days(self, found: WordsFound | None, language: Language) -> list[Any]:
-        """The chats that are still there, by day."""
+        """The chats that still exist, grouped by day."""
         chats = await chats_with_words(self._running, found)
         zone = self._running.parts.in_force.rules.timezone
         return by_day([chat_line(chat, language) for chat in chats], zone)
 
 
 def word_search(running: Running, words: str) -> Work:
-    """The work of searching what was said; its job's value are the chats found so far."""
+    """The work of a job that searches what was said; its value are the chats found so far."""
     search = [WordSearch(database=running.ready.settings.database, words=words)]
 
     async def work(job: Job) -> WordsFound:
@@ -74,7 +76,7 @@ def word_search(running: Running, words: str) -> Work:
 
 
 async def chats_with_words(running: Running, found: WordsFound | None) -> list[FoundChat]:
-    """The chats that a search has found and that are still there, the newest first."""
+    """The chats that a search has found and that still exist, newest first."""
     if not found or not found.chats:
         return []
     sessions, wanted = running.parts.outbox.sessions, WantedChats(names=found.chats)

@@ -1,4 +1,4 @@
-"""What the pages of sentences and of template files share: the preview, and why nothing can be changed."""
+"""Common parts of the pages of sentences and of template files: the preview, and why nothing can be changed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -43,11 +43,11 @@ LINES = {
     ReadOnly.NO_FOLDER: "RELAY_TEMPLATES=mytemplates",
     ReadOnly.SEVERAL: "RELAY_CONSOLE_EDIT=yes",
 }
-"""What to put into relay.env."""
+"""Lines to add to relay.env."""
 
 
 def template_folder(running: Running) -> TemplateFolder:
-    """The folder of the user's own words."""
+    """The folder of the user's own templates and catalogues."""
     return TemplateFolder(running.ready.settings, running.parts.outbox.sessions, running.clock)
 
 
@@ -63,7 +63,7 @@ class Refusal(Struct, frozen=True):
 def why_not(
     files: TemplateFolder, why: ReadOnly | None, path: object, pages: Pages, request: AnyRequest
 ) -> dict[str, Any]:
-    """What pages show of why a file can't be changed; empty words where it can."""
+    """Values for pages that say why a file can't be changed; empty texts where it can."""
     say = pages.language(request).gettext
     lines = [LINES[why]] if why in LINES else []
     if why is ReadOnly.NO_FOLDER and files.is_shared:
@@ -73,7 +73,7 @@ def why_not(
 
 
 def refusal_of(error: NotPublished) -> Refusal:
-    """What is said of it, in English; pages translate the words."""
+    """Why an edit was refused, in English; pages translate it."""
     match error:
         case Changed():
             words = N_(
@@ -88,7 +88,7 @@ def refusal_of(error: NotPublished) -> Refusal:
 
 
 class PreviewParts:
-    """Shows a chat by words that are being written, as mail, Slack and Teams would show it."""
+    """Shows a chat with edited texts, as email, Slack and Teams would show it."""
 
     def __init__(self, running: Running, mails: PreviewMails, previews: WordingPreviews) -> None:
         self._running, self._mails, self.previews = running, mails, previews
@@ -102,9 +102,9 @@ class PreviewParts:
         language: str,
         words: str = "",
     ) -> dict[str, Any]:
-        """What `wording_preview.html` shows. `drafts`: files in front of those in use.
+        """Values for `wording_preview.html`. `drafts`: files that are used before the saved ones.
 
-        Where no chat was chosen yet, it is the first sample whose notification says `words`.
+        If no chat was chosen yet, shows the first sample chat whose notification contains `words`.
         """
         visit = visit_of(request.scope)
         chat, sample = visit.form.get("chat", ""), visit.form.get("sample", "")
