@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from relay.chat import Author, Chat, Page, Variable, Visitor
+from relay.chat import Chat, Page, Variable, Visitor, bot_only, unanswered
 from relay.destination import NOBODY, VISITOR
 from relay.links import answer_link, host, mail_link, web_link
 from relay.mail_address import visitor_address
@@ -123,8 +123,8 @@ def _chat(chat: Chat, story: Story, zone: ZoneInfo) -> dict[str, Plain]:
         "word_count": chat.word_count,
         "rating": chat.rating,
         "rating_comment": clean_line(chat.rating_comment, MAX_NOTE),
-        "unanswered": story.unanswered,
-        "bot_only": story.unanswered and Author.AUTOMATIC in {m.author for m in chat.messages},
+        "unanswered": unanswered(chat),
+        "bot_only": bot_only(chat),
         "agents": list(story.agents),
         "waited": story.waited,
         "question": clean_line(story.question),

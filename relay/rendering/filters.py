@@ -145,7 +145,7 @@ _INDENTED = re.compile("^[ \t]+(?=[^ \t\n])", re.MULTILINE)
 
 
 def _kept(blanks: re.Match[str]) -> str:
-    """Return the blanks as spaces that HTML keeps; every second one allows a line break."""
+    """Return spaces of the same width that HTML keeps; every second one allows a line break."""
     width = len(blanks[0].expandtabs(4))
     return "\N{NO-BREAK SPACE} " * (width // 2) + "\N{NO-BREAK SPACE}" * (width % 2)
 

@@ -49,7 +49,7 @@ class Folders:
         self._folders = folders
 
     def names(self) -> tuple[str, ...]:
-        """The templates that a rule may name and that have a file in some folder.
+        """Return the templates that a rule may name and that have a file in some folder.
 
         Raises OSError for a folder that can't be listed.
         """

@@ -170,7 +170,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return super().getitem(obj, argument)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401
-        """Return the result of an operator on numbers of limited size; `+` also takes two texts or two lists."""
+        """Return the result of an operator on numbers of limited size; `+` also takes two texts or two lists.
+
+        Raises SecurityError and TooMuch.
+        """
         if operator == "+" and (_both(left, right, str) or _both(left, right, list)):
             limit = MAX_OUTPUT if isinstance(left, str) else MAX_LIST
             if len(left) + len(right) > limit:

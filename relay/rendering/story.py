@@ -120,8 +120,6 @@ class Story:
     transcript: tuple[TranscriptMessage, ...]
     agents: tuple[str, ...]
     """The names of the people who answered, in the order of their first messages."""
-    unanswered: bool | None
-    """Whether the visitor wrote and no agent did; None if the hook has no messages."""
     waited: float | None
     """Seconds from the visitor's first unanswered message to the end of the chat.
 
@@ -136,15 +134,14 @@ class Story:
 def tell(chat: Chat, zone: ZoneInfo, words: Words) -> Story:
     """Return the story of a chat for a time zone and a language."""
     said = [m.text for m in chat.messages if m.author is Author.VISITOR and m.text.strip()]
-    unanswered = _unanswered(chat)
-    asked = [m.text for m in unanswered if m.text.strip()] if chat.missed else said
+    pending = _pending(chat)
+    asked = [m.text for m in pending if m.text.strip()] if chat.missed else said
     return Story(
         transcript=tuple(_transcript(chat, zone, words)),
         agents=tuple(
             dict.fromkeys(m.name for m in chat.messages if m.author is Author.AGENT and m.name)
         ),
-        unanswered=_never_answered(chat),
-        waited=_waited(chat, unanswered),
+        waited=_waited(chat, pending),
         question=next(iter(asked or said), ""),
         last_words=said[-1] if said else "",
     )
@@ -165,7 +162,7 @@ def local_time(moment: datetime, zone: tzinfo) -> datetime:
         return moment
 
 
-def _unanswered(chat: Chat) -> list[Message]:
+def _pending(chat: Chat) -> list[Message]:
     """Return the visitor's messages since an agent last wrote."""
     pending: list[Message] = []
     for message in chat.messages:
@@ -176,13 +173,8 @@ def _unanswered(chat: Chat) -> list[Message]:
     return pending
 
 
-def _never_answered(chat: Chat) -> bool | None:
-    authors = {message.author for message in chat.messages}
-    return Author.VISITOR in authors and Author.AGENT not in authors if authors else None
-
-
-def _waited(chat: Chat, unanswered: list[Message]) -> float | None:
-    since = next((m.sent_at for m in unanswered if m.sent_at), None)
+def _waited(chat: Chat, pending: list[Message]) -> float | None:
+    since = next((m.sent_at for m in pending if m.sent_at), None)
     until = chat.ended or next((m.sent_at for m in reversed(chat.messages) if m.sent_at), None)
     if chat.offline or since is None or until is None or until < since:
         return None

@@ -54,7 +54,7 @@ class Field:
 
 
 def plain(name: str) -> Put:
-    """Return a function that sets a field of the chat, or a visitor's one such as `visitor.name`."""
+    """Return a function that sets a field of a chat, such as `rating` or `visitor.name`."""
     part, _, inner = name.rpartition(".")
 
     def put(chat: Chat, value: Raw) -> Chat:

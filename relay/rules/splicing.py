@@ -70,7 +70,7 @@ def text_of_rule(source: bytes, rule: str) -> str:
 
 
 def line_of_rule(source: bytes, rule: str) -> int:
-    """The number of the line in which a rule begins, from 1; 0 where it is not found."""
+    """Return the number of a rule's first line, from 1; 0 if there is no such rule."""
     node = _rule_called(source, rule)
     return node.line if node else 0
 

@@ -89,7 +89,7 @@ class Access:
 
     @property
     def mail(self) -> tuple[SmtpPool, SmtpServer, MailAddress, Tokens | None]:
-        """Return the pool, the server, the sender's address, and the OAuth tokens or None.
+        """The pool, the server, the sender's address, and the OAuth tokens or None.
 
         Raises ValueError if the settings have no server or sender.
         """

@@ -51,7 +51,7 @@ class Problem:
 
     @property
     def words(self) -> str:
-        """Return the problem and its hint, without the place."""
+        """The problem and its hint, without the place."""
         return f"{self.what}; {self.hint}" if self.hint else self.what
 
     def __str__(self) -> str:

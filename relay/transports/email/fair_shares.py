@@ -38,7 +38,7 @@ class FairShares:
         self._waiting: dict[str, deque[asyncio.Future[float]]] = {}
         """The waiting requests of each recipient; the recipient that has waited longest is first."""
         self._last: dict[str, _Pace] = {}
-        """When each recipient got its last email, the latest at the end."""
+        """The pace of each recipient's last email, the latest at the end."""
         self._first = ""
         self._is_alone = True
 

@@ -182,7 +182,7 @@ class Tokens:
         return self._token
 
     def secrets(self) -> tuple[str, ...]:
-        """The tokens and secrets that must not be shown."""
+        """Return the tokens and secrets that must not be shown."""
         token = self._token.value if self._token else ""
         known = (
             self._oauth.client_secret.reveal(),

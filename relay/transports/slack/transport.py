@@ -95,7 +95,7 @@ class SlackWebhook:
 
     @cached_property
     def _client(self) -> AsyncWebhookClient:
-        """Return a client for the webhook. Needs a running event loop."""
+        """A client for the webhook. Needs a running event loop."""
         client = AsyncWebhookClient(self._url, **client_options(self._http, self._url))
         client.proxy = None  # see `client_options`
         return client

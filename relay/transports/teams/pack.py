@@ -104,7 +104,7 @@ class _Room:
         return cls(max(MAX_BYTES - len(post), 1), max(MAX_QUOTED - quoted_size(post), 1))
 
     def share(self, blocks: list[Json]) -> int:
-        """Return which share of the room the blocks use, in FULL-ths, by the tighter of the two limits."""
+        """Return the share of the room that the blocks use, by the tighter limit; FULL means all of it."""
         piece = msgspec.json.encode(blocks)
         plain, quoted = len(piece) + COMMAS, quoted_size(piece) + COMMAS
         return max(plain * FULL // self.plain, quoted * FULL // self.quoted) + 1
