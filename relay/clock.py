@@ -83,6 +83,7 @@ class Running:
         self._is_over = False
 
     def end(self) -> None:
+        """Cancel the work, which then raises TimeoutError."""
         del self._all[self]
         self._is_over = True
         self._task.cancel()

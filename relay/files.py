@@ -83,9 +83,8 @@ def open_private(path: Path) -> IO[str]:
     Others lose their access to an existing file. Raises OSError.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, OURS_ONLY)
-    with contextlib.suppress(
-        PermissionError
-    ):  # The file belongs to another user, in a shared folder.
+    # The file belongs to another user, in a shared folder.
+    with contextlib.suppress(PermissionError):
         if os.fstat(descriptor).st_mode & 0o077:
             os.fchmod(descriptor, OURS_ONLY)
     return os.fdopen(descriptor, "a+", encoding="utf-8")

@@ -200,9 +200,8 @@ def _at_last(
         at_last = match
         while found.instead:
             place, recipients, _ = rules.reach(found.instead, ChatView(chat))
-            if (
-                not recipients or place in passed
-            ):  # nobody can be reached there, so the message waits where it is
+            # Nobody can be reached there, so the message waits where it is.
+            if not recipients or place in passed:
                 found = _planned(rules, at_last, met, now, may_go=False, may_skip=may_skip)
                 break
             passed.add(place)

@@ -39,6 +39,7 @@ def host(url: str) -> str:
 
 
 def mail_link(address: str) -> str:
+    """Return a mailto: link to an address."""
     return "mailto:" + quote(address, safe="@.+-_")
 
 

@@ -126,9 +126,8 @@ def _canonical_domain(domain: str) -> str:
         mapped = idna.uts46_remap(domain, std3_rules=False, transitional=False)
     except idna.IDNAError:
         mapped = ""
-    if mapped[:1].isspace() or not _DOMAIN.fullmatch(
-        mapped
-    ):  # a diaeresis alone is mapped to a text that begins with a space
+    # A diaeresis alone is mapped to a text that begins with a space.
+    if mapped[:1].isspace() or not _DOMAIN.fullmatch(mapped):
         return unicodedata.normalize("NFC", domain.lower())
     return ".".join(map(_canonical_label, mapped.split(".")))
 

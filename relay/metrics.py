@@ -55,9 +55,11 @@ class Metrics:
         )
 
     def rules_reloaded(self, *, failed: bool) -> None:
+        """Record whether the latest version of the rules file could be used."""
         self._reload_failed.set(failed)
 
     def answered(self, status: int) -> None:
+        """Count a hook by the HTTP status that it was answered with."""
         self._hooks.labels(str(status)).inc()
 
     def took(self, *, odd: bool, matched: bool, rules_failed: bool) -> None:
@@ -70,9 +72,11 @@ class Metrics:
             self._rules_failed.inc()
 
     def erased(self, chats: int) -> None:
+        """Add to the number of chats that were erased because of their age."""
         self._erased.inc(chats)
 
     def attempted(self, destination: str, ending: Ending) -> None:
+        """Count a delivery attempt by its destination and ending."""
         self._attempts.labels(destination, ending.value).inc()
 
     def text(self, summary: Summary | None, broken: dict[str, bool]) -> bytes:

@@ -110,6 +110,7 @@ class DigestContents(Struct, frozen=True, kw_only=True):
 
     @property
     def lines(self) -> tuple[DigestLine, ...]:
+        """The shown chats of all sections, in order."""
         return tuple(
             line for section in self.sections for group in section.groups for line in group.lines
         )

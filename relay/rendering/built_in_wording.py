@@ -160,6 +160,7 @@ def whole(heading: str, transcript: tuple[TranscriptMessage, ...]) -> str:
 
 
 def paragraphs(shown: Excerpt, words: Words) -> Iterator[str]:
+    """Yield an excerpt as lines of plain text, with a line that counts the messages left out."""
     yield from map(_line, shown.head)
     if shown.left_out:
         yield f"[{words.left_out(shown.left_out)}]"
@@ -309,6 +310,7 @@ def template_note(words: Words, template: str, problem: str) -> str:
 
 
 def headline(chat: Chat, words: Words) -> str:
+    """Return a chat's subject: its rating, or that it was missed, with the visitor's name."""
     _, who = words.language.gettext, called(chat.visitor, words)
     if chat.rating is not None and not chat.missed:
         return _("Rated {rating}: {who}", rating=words.rating(chat.rating), who=who)

@@ -151,6 +151,7 @@ def _kept(blanks: re.Match[str]) -> str:
 
 
 def indented(text: str) -> str:
+    """Return a text with every line but the first indented by four spaces."""
     return text.replace("\n", "\n    ")
 
 

@@ -41,6 +41,7 @@ class Excerpt:
 
     @property
     def whole(self) -> bool:
+        """Whether the excerpt is the full transcript."""
         return not (self.left_out or self.cut_short)
 
 

@@ -51,9 +51,8 @@ def html_writer(shown: Shown, *, rtl: bool) -> Shown:
     as_text = text_writer(shown, rtl=rtl)
 
     def put(value: object) -> str:
-        if (
-            type(value) is str and not rtl and value.isascii()
-        ):  # the common case: nothing to isolate
+        # The common case: nothing to isolate.
+        if type(value) is str and not rtl and value.isascii():
             return escaped(value)
         return value if type(value) is Markup else escaped(as_text(value))
 
@@ -151,11 +150,13 @@ class Words:
         return said[:1].upper() + said[1:]
 
     def no_answer(self, seconds: float) -> str:
+        """Return how long the visitor waited: "4 min without an answer"."""
         return self.language.gettext(
             "{duration} without an answer", duration=self.duration(seconds)
         )
 
     def left_out(self, count: int) -> str:
+        """Return how many messages are left out: "3 messages left out"."""
         return self.language.ngettext(
             "{count} message left out", "{count} messages left out", count, count=count
         )
@@ -192,12 +193,14 @@ class Words:
                 return ngettext("{count} s", "{count} s", count, count=count)
 
     def clock(self, moment: datetime) -> str:
+        """Return the time of day: "14:05"."""
         return self._clock_at(moment.hour, moment.minute)
 
     def _write_clock(self, hour: int, minute: int) -> str:
         return str(self._locale.time_formats["short"].apply(time(hour, minute), self._locale))
 
     def day(self, moment: datetime) -> str:
+        """Return the day with its year: "22 Nov 2025"."""
         return self._day_of(moment.date())
 
     def _write_day(self, day: date) -> str:

@@ -57,11 +57,7 @@ class TimeLimit:
 
 
 class CurrentLimit:
-    """The time limit in force; None means no limit.
-
-    It is separate from the view: texts refer to it, and a reference to their view would be a cycle
-    that keeps each chat in memory until garbage is collected.
-    """
+    """The time limit in force, if any. Texts refer to it and not to their view, which would be a reference cycle."""
 
     __slots__ = ("limit",)
 
@@ -241,6 +237,8 @@ _ALIKE = "alike but for accents or punctuation"
 
 
 def by_text(holds: Holds, seconds: float) -> Bind:
+    """Return an operator that compares folded texts with `holds`."""
+
     def bind(text: str, _kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
         wanted = Words(values.text(text))
         folded, ascii_only = wanted.folded, text.isascii()
@@ -262,6 +260,8 @@ def by_text(holds: Holds, seconds: float) -> Bind:
 
 
 def by_exact_text(holds: Holds, seconds: float) -> Bind:
+    """Return an operator that compares texts as typed with `holds`, for `exactly`."""
+
     def bind(text: str, _kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
         exact = Words(values.text(text)).exact
         return Bound(lambda value: holds(value.exact, exact), quoted(text), exact, seconds=seconds)
@@ -293,6 +293,8 @@ def _magnitude(text: str, kind: Kind) -> tuple[int | float | timedelta, str]:
 
 
 def by_size(compare: Callable[[Any, Any], bool]) -> Bind:
+    """Return an operator that compares numbers or durations with `compare`."""
+
     def bind(text: str, kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
         limit, words = _magnitude(text, kind)
         if kind is Kind.VARIABLE:
@@ -324,6 +326,8 @@ _NO_SCHEDULES = (
 
 
 def by_schedule(*, inside: bool) -> Bind:
+    """Return an operator that tests whether a time is inside a schedule, or outside."""
+
     def bind(text: str, _kind: Kind, schedules: Mapping[str, Schedule]) -> Bound:
         if (schedule := schedules.get(text)) is None:
             hint = did_you_mean(text, schedules) if schedules else _NO_SCHEDULES

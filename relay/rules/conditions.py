@@ -27,6 +27,7 @@ class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"wo
 
     @property
     def answer(self) -> str:
+        """Whether the condition holds, with the chat's value: "no, it was 4"."""
         return ("yes" if self.holds else "no") + (f", {self.saw}" if self.saw else "")
 
     def __str__(self) -> str:

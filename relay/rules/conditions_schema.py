@@ -20,10 +20,12 @@ def described(schema: Schema, words: str) -> Schema:
 
 
 def one_or_many(schema: Schema) -> Schema:
+    """Return the schema of a value or a list of such values."""
     return {"anyOf": [schema, {"type": "array", "items": schema, "minItems": 1}]}
 
 
 def an_object(properties: Schema, required: Iterable[str] = (), **more: object) -> Schema:
+    """Return the schema of a mapping that allows only these properties."""
     schema: Schema = {
         "type": "object",
         "additionalProperties": False,
@@ -34,6 +36,7 @@ def an_object(properties: Schema, required: Iterable[str] = (), **more: object) 
 
 
 def conditions() -> Schema:
+    """Return the schema of `when:`, whose groups refer to it again."""
     inner = {"$ref": "#/definitions/conditions"}
     groups = {
         "any": {
@@ -100,6 +103,7 @@ def _operator(operator: Operator, kind: Kind) -> Schema:
 
 
 def value_of(kind: Kind) -> Schema:
+    """Return the schema of a single value for a field of a kind."""
     match kind:
         case Kind.YES_NO:
             return YES_NO

@@ -94,6 +94,7 @@ def domain(text: str) -> str:
 
 
 def is_pattern(text: str) -> bool:
+    """Whether a recipient has fields of the chat in braces."""
     return "{{" in text or "{%" in text
 
 

@@ -37,6 +37,7 @@ class LogFormat(StrEnum):
 
 
 def listen(value: str) -> tuple[str, int]:
+    """Return the host and port of an address such as 127.0.0.1:8000."""
     host, _, port = value.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isdecimal() or int(port) > 65535:
@@ -63,6 +64,7 @@ def path(value: str) -> Path:
 
 
 def ca_file(value: str) -> Path:
+    """Return the path of a file with certificates in PEM form."""
     named = path(value)
     name = "the file" if may_hold_secret(value) else value
     try:
@@ -77,6 +79,7 @@ def ca_file(value: str) -> Path:
 
 
 def folder(value: str) -> Path:
+    """Return the path of an existing folder."""
     named = path(value)
     if not named.is_dir():
         hint = "make it by `relay translate` or `relay template`"
@@ -104,12 +107,14 @@ def _http_url(value: str) -> str:
 
 
 def public_url(value: str) -> str:
+    """Return the relay's public URL without a trailing slash."""
     if "/hooks/" in _http_url(value):
         raise ValueError("write it without the hook's path and token: https://relay.example.com")
     return value.rstrip("/")
 
 
 def oidc_issuer(value: str) -> str:
+    """Return the URL of an OpenID Connect provider."""
     if urlsplit(_http_url(value)).scheme == "http" and urlsplit(value).hostname not in _HERE:
         raise ValueError("an issuer starts with https://; only one on this computer may do without")
     if value.rstrip("/").endswith("/.well-known/openid-configuration"):
@@ -132,6 +137,7 @@ def is_token(text: str) -> bool:
 
 
 def tokens(value: str) -> tuple[SecretValue, ...]:
+    """Return the hook tokens in a list separated by commas or spaces."""
     tokens = list(dict.fromkeys(re.split(r"[,\s]+", value.strip(", \t\r\n"))))
     for number, token in enumerate(tokens, 1):
         if not is_token(token):
@@ -185,6 +191,7 @@ def log_format(value: str) -> LogFormat:
 
 
 def per_hour(value: str) -> int:
+    """Return a number of emails per hour; UNLIMITED for `unlimited`."""
     if value.lower() == "unlimited":
         return UNLIMITED
     if not (value.isascii() and value.isdecimal() and 0 < int(value) <= MOST_PER_HOUR):
@@ -195,6 +202,7 @@ def per_hour(value: str) -> int:
 
 
 def retention(value: str) -> timedelta | None:
+    """Return a number of days as a timedelta; None for `forever`."""
     if value.lower() == "forever":
         return None
     if not (value.isascii() and value.isdecimal() and 0 < int(value) <= MOST_DAYS):

@@ -101,6 +101,7 @@ def _float(digits: str) -> float | str:
 
 
 def in_words(value: Json) -> str:
+    """Return a short description of a JSON value for an oddity: `the number 4`, `a list`."""
     match value:
         case None:
             return "null"

@@ -60,6 +60,7 @@ class LenientReader:
     # -- values of any type ------------------------------------------------------------------------------------
 
     def flag(self, value: Json, path: str) -> bool | None:
+        """Return true or false, also from 0, 1 and text; None if it is missing or invalid."""
         if _is_missing(value):
             return None
         if isinstance(value, bool):
@@ -70,6 +71,7 @@ class LenientReader:
         return None
 
     def number(self, value: Json, path: str) -> int | float | None:
+        """Return a number, also from text; None if it is missing or invalid."""
         if _is_missing(value):
             return None
         number = _as_number(value)
@@ -79,10 +81,12 @@ class LenientReader:
         return number
 
     def count(self, value: Json, path: str) -> int | None:
+        """Return a whole number; fractions are cut off. None if it is missing or invalid."""
         number = self.number(value, path)
         return None if number is None else int(number)
 
     def seconds(self, value: Json, path: str) -> int | float | None:
+        """Return a duration in seconds; None if it is missing or too long for a timedelta."""
         number = self.number(value, path)
         if number is None or abs(number) < LONGEST:
             return number
@@ -101,6 +105,7 @@ class LenientReader:
         return milliseconds
 
     def name(self, value: Json, path: str) -> int | str | None:
+        """Return an ID, which is a number or text; None if it is missing or invalid."""
         if isinstance(value, float):
             return int(value) if value.is_integer() and abs(value) < wire.MAX_NUMBER else str(value)
         if isinstance(value, bool | list | dict):
@@ -109,18 +114,21 @@ class LenientReader:
         return value
 
     def text(self, value: Json, path: str) -> str | None:
+        """Return a text; numbers become texts. None if it is missing or invalid."""
         if value is None or isinstance(value, str):
             return value
         self._odd(path, "text", value)
         return str(value) if isinstance(value, int | float) else None
 
     def author(self, value: Json, path: str) -> str:
+        """Return the type of a message's author; an unknown type is kept and reported."""
         kind = clean_line(self.text(value, path) or "")
         if kind not in wire.AUTHORS:
             self._odd(path, "'visitor', 'agent' or 'system'", value)
         return kind
 
     def scalar(self, value: Json, path: str) -> bool | int | float | str | None:
+        """Return a text, number or boolean; None for any other value."""
         if isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
             return value
         return self.text(value, path)
@@ -135,9 +143,11 @@ class LenientReader:
         return {}
 
     def struct(self, kind: type[S], value: Json, path: str) -> S:
+        """Return an object as a struct whose fields are read leniently."""
         return self._struct(kind, self._members(value, path), f"{path}.")
 
     def structs(self, kind: type[S], value: Json, path: str) -> list[S]:
+        """Return a list of objects as structs, without the middle of a very long list."""
         if not isinstance(value, list):
             if value is not None:
                 self._odd(path, "a list of objects", value)

@@ -40,6 +40,7 @@ class Sent(Struct, frozen=True, kw_only=True):
 
     @property
     def longest_wait(self) -> timedelta:
+        """The time between the first chat's arrival and the notification."""
         return max(self.at - each.arrived for each in self.members)
 
 

@@ -18,18 +18,16 @@ from relay.transports.slack.pack import MOST_BLOCKS
 from relay.transports.teams import card as teams
 from relay.transports.webhook import pack as webhook
 
-CAPS = (
-    2_000,
-    800,
-    300,
-    120,
-    50,
-    20,
-)  # the maximum lengths of a value, tried in order until the whole fits
+CAPS = (2_000, 800, 300, 120, 50, 20)
+"""The maximum lengths of a value, tried in order until the whole fits."""
 _AUTHORS = re.compile(r"(?:https?://[^/?#\s]+[/?#]|mailto:)\S*")
 """URLs whose scheme and host the author wrote, so that no value can decide where a link leads."""
 Write = Callable[[Json, str, Mixed, int, str], str]
-"""A function that writes a text. Raises Misfit. Its arguments are the object around the text, the key, the parts, the maximum length of a value, and the place."""
+"""A function that writes a text. Raises Misfit.
+
+Its arguments are the object around the text, the key, the parts, the maximum length of a value, and
+the place.
+"""
 
 
 def _fitting(tree: Any, write: Write, check: Callable[[Json], None]) -> Json:  # noqa: ANN401 - JSON

@@ -62,6 +62,7 @@ class EditedTemplates:
         self._templates = read_templates(folders)
 
     def templates(self) -> Templates:
+        """Return the templates, after reading them again if their files have changed."""
         if time.monotonic() - self._looked > BETWEEN_LOOKS:
             self._looked = time.monotonic()
             if (edited := self._edits.begun()) is not None:

@@ -47,6 +47,7 @@ class WorkerLine(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def ask(self, askings: Iterable[Asking]) -> None:
+        """Send requests to the worker, which must have no others."""
         self.unanswered.extend(askings)
         self.template = self.unanswered[-1].asked.template
         if self._transport:

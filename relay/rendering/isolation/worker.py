@@ -266,6 +266,7 @@ def _last_word(line: socket.socket, code: int) -> None:
 
 
 def main() -> None:
+    """Run the foreman, with the template folders as arguments."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the relay handles these signals
     sys.dont_write_bytecode = True  # nothing beside templates writes files
     folders = tuple(map(Path, sys.argv[1:]))
@@ -273,9 +274,8 @@ def main() -> None:
     # All workers share the objects that exist by now; reference counting must copy few of these pages.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(
-        10_000, *gc.get_threshold()[1:]
-    )  # each rendering creates more than Python's default of 700 objects
+    # Each rendering creates more than Python's default of 700 objects.
+    gc.set_threshold(10_000, *gc.get_threshold()[1:])
     Foreman(socket.socket(fileno=0), folders).run()
 
 

@@ -173,6 +173,7 @@ class CaseReader:
             )
 
     def case(self, node: Node) -> Case | None:
+        """Return the test case of a node; None after noting a problem."""
         table = as_table(self._problems, node, "a case", _EXAMPLE)
         if table is None:
             return None
@@ -217,6 +218,7 @@ class CaseReader:
     # -- the chat
 
     def chat(self, node: Node | None) -> tuple[Chat, Mapping[Field, Raw] | None]:
+        """Return a case's chat, and the values that it states; None for a chat from a file."""
         nobody = Chat(account="1", id="1")
         if isinstance(node, Table):
             stated = dict(self._stated(node))

@@ -95,9 +95,11 @@ class Problems:
         self._found: dict[Severity, list[Problem]] = {severity: [] for severity in Severity}
 
     def error(self, spot: Spot, what: str, hint: str = "", *, private: bool = False) -> None:
+        """Note an error. `private` hides the line. Raises TooManyProblems at the limit."""
         self._add(spot, what, hint, Severity.ERROR, private=private)
 
     def warning(self, spot: Spot, what: str, hint: str = "") -> None:
+        """Note a warning; warnings beyond the limit are dropped."""
         self._add(spot, what, hint, Severity.WARNING)
 
     def _add(

@@ -104,6 +104,7 @@ class Connection:
 
     @property
     def usable(self) -> bool:
+        """Whether another email can be sent on the connection."""
         return self._protocol.is_idle
 
     @property

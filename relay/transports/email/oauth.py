@@ -43,6 +43,7 @@ class RefreshToken:
         return self._newest
 
     def known(self) -> tuple[str, ...]:
+        """Return the refresh tokens that must not be shown: the settings' and the newest."""
         return self._given, self._newest
 
     async def read(self) -> str:

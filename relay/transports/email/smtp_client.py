@@ -323,10 +323,12 @@ def _no_tls(error: ssl.SSLError) -> SmtpFailure:
 
 
 def no_agreement(error: ssl.SSLError, stage: Stage) -> SmtpFailure:
+    """Return the failure of a TLS handshake, for a reason other than the certificate."""
     reason = (error.reason or str(error)).replace("_", " ").lower()
     words = f"could not agree on an encryption: {reason}"
     return SmtpFailure(stage, Cause.LOST, words)
 
 
 def no_trust(error: ssl.SSLCertVerificationError) -> SmtpFailure:
+    """Return the failure for a certificate that is not trusted."""
     return SmtpFailure(Stage.TLS, Cause.MISCONFIGURED, untrusted(error))

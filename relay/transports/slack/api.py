@@ -69,6 +69,7 @@ class TokenPause:
         return left if left > timedelta() else None
 
     def begin(self, wait: timedelta) -> None:
+        """Begin a pause of this length."""
         self._until = self._clock() + wait
 
 
@@ -188,9 +189,11 @@ class Receipt(Struct, frozen=True, kw_only=True):
         return urlencode(fields)
 
     def after_step(self) -> "Receipt":
+        """Return the receipt after one more step is done."""
         return replace(self, steps=self.steps + 1, tries=0)
 
     def after_failure(self) -> "Receipt":
+        """Return the receipt after the next step has failed once more."""
         return replace(self, tries=self.tries + 1)
 
 

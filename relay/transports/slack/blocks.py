@@ -28,6 +28,7 @@ def width(text: str) -> int:
 
 
 def escaped_width(text: str) -> int:
+    """Return the width of a text after escaping."""
     return width(escape(text))
 
 
@@ -37,6 +38,7 @@ def escape(text: str) -> str:
 
 
 def shortened(text: str, limit: int) -> str:
+    """Return a cleaned text of at most `limit` UTF-16 units."""
     return cut(trimmed(tidy(text)), limit, width)
 
 
@@ -79,6 +81,7 @@ def paragraph(elements: Sequence[Json]) -> list[Json]:
 
 
 def rich_text(kind: str, elements: Sequence[Json]) -> list[Json]:
+    """Return a rich text block of the elements that have text; no block if none has."""
     said = [element for element in elements if element["type"] == "link" or element["text"]]
     if not said:
         return []

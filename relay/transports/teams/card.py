@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from relay.languages import language_called
-from relay.links import is_safe, label
+from relay.links import is_safe, label, without_braces
 from relay.notification import Link, Notification, Tone
 from relay.text import cut, tidy, tidy_line, trimmed, with_commands
 from relay.transports.excerpt import facts_left_out_line
@@ -53,10 +53,12 @@ def fits(post: bytes) -> bool:
 
 
 def quoted_size(piece: bytes) -> int:
+    """Return the bytes of a part of a post when quoted as text within JSON."""
     return len(json.dumps(piece.decode()))
 
 
 def post_of(notification: Notification, body: Sequence[Json]) -> bytes:
+    """Return the post of a card with this body."""
     return in_envelope(notification, {**frame(notification), "body": body})
 
 
@@ -90,6 +92,7 @@ def inert(text: str) -> str:
 
 
 def one_line(text: str, limit: int) -> str:
+    """Return a text on one line, without anything that Teams would execute."""
     return inert(tidy_line(text, limit))
 
 
@@ -104,10 +107,12 @@ def in_short(notification: Notification) -> str:
 
 
 def run(text: str, **style: str | bool) -> Json:
+    """Return a piece of text with a style, in which Teams interprets no Markdown."""
     return {"type": "TextRun", "text": text, **style}
 
 
 def block(*runs: Json, spacing: str = "None") -> Json:
+    """Return a paragraph of text runs."""
     return {"type": "RichTextBlock", "spacing": spacing, "inlines": list(runs)}
 
 
@@ -195,9 +200,7 @@ def url_of(link: Link) -> str:
     if scheme == "mailto":
         # A plus sign would be read as a space.
         return f"{COMPOSE}{quote(unquote(address), safe='@')}"
-    return link.url.replace("{", "%7B").replace(
-        "}", "%7D"
-    )  # otherwise Teams would replace {{DATE()}}
+    return without_braces(link.url)
 
 
 def visited_pages(notification: Notification) -> list[Json]:
@@ -219,6 +222,7 @@ def _page(link: Link) -> Json:
 
 
 def shortened(text: str, limit: int) -> str:
+    """Return a text of at most `limit` characters, without anything that Teams would execute."""
     return inert(cut(trimmed(tidy(text)), limit))
 
 

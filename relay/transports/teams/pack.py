@@ -218,9 +218,8 @@ def _said(message: TranscriptMessage) -> list[Json]:
     sign = SIGNS.get(message.author, "")
     name = run(f"{sign}{one_line(message.name, 60)}: ", weight="Bolder", **_colour(message.author))
     first, *others = [line for _, line in lines_of(text, MAX_LINES)] or ["-"]
-    if first.startswith(
-        "\N{NO-BREAK SPACE}"
-    ):  # consistent with the lines below it, which are mostly code
+    # Consistent with the lines below it, which are mostly code.
+    if first.startswith("\N{NO-BREAK SPACE}"):
         first, others = "", [first, *others]
     blocks = [block(*time, name, *([run(first)] if first else ()), spacing="Small")]
     return [*gap, *blocks, *(block(run(line)) for line in others)]
