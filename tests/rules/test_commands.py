@@ -390,73 +390,80 @@ def test_fields_answers_programs_in_json() -> None:
     assert {"name", "meaning", "example"} == set(told["operators"][0])
 
 
-@pytest.mark.parametrize(
-    ("held", "said"),
-    [
-        ("hooks.slack.com/services/T0/B0/x", "holds is not a web address"),
-        ("https://hooks.slack.com/triggers/T0/1/x", "Slack's Workflow Builder; make an incoming webhook"),
-        ("http://hooks.slack.com/services/T0/B0/x", "it must be https://"),
-        ("https://127.0.0.1/services/x", "leads to 127.0.0.1, which is not on the public internet"),
-        ("https://hooks.slack.com/services/...", "is a placeholder, as in an example"),
-        ("https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX", "is a placeholder"),
-        ("https://hooks.slack.com/services/YOUR/WEBHOOK/URL", "is a placeholder"),
-        ("https://example-team.slack.com/archives/C0123456789", "is not whole: "),
-        ("https://teams.microsoft.com/l/channel/19%3Ax/General", "is a webhook of Teams, not of Slack"),
-        ("https://hooks.slack.com/services/T0/B0", "is not whole: "),
-        ("https://hooks.slack.com/", "is not whole: "),
-        (f"{FLOW}?api=1&sig=x", "is a webhook of Teams, not of Slack; are two of them exchanged?"),
-        ("https://hooks.slack.com/services/T0/B0/x&amp;y=1", "has &amp; in it"),
-        ("https://hooks.slack.com/services/T0/B0/x y", "holds is not a web address"),
-    ],
-)  # fmt: skip
+SLACK_WEBHOOKS = [
+    ("hooks.slack.com/services/T0/B0/x", "holds is not a web address"),
+    ("https://hooks.slack.com/triggers/T0/1/x", "Slack's Workflow Builder; make an incoming webhook"),
+    ("http://hooks.slack.com/services/T0/B0/x", "it must be https://"),
+    ("https://127.0.0.1/services/x", "leads to 127.0.0.1, which is not on the public internet"),
+    ("https://hooks.slack.com/services/...", "is a placeholder, as in an example"),
+    ("https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX", "is a placeholder"),
+    ("https://hooks.slack.com/services/YOUR/WEBHOOK/URL", "is a placeholder"),
+    ("https://example-team.slack.com/archives/C0123456789", "is not whole: "),
+    ("https://teams.microsoft.com/l/channel/19%3Ax/General", "is a webhook of Teams, not of Slack"),
+    ("https://hooks.slack.com/services/T0/B0", "is not whole: "),
+    ("https://hooks.slack.com/", "is not whole: "),
+    (f"{FLOW}?api=1&sig=x", "is a webhook of Teams, not of Slack; are two of them exchanged?"),
+    ("https://hooks.slack.com/services/T0/B0/x&amp;y=1", "has &amp; in it"),
+    ("https://hooks.slack.com/services/T0/B0/x y", "holds is not a web address"),
+]  # fmt: skip
+FLOWS = [
+    ("https://hooks.slack.com/services/T0/B0/x", "is a webhook of Slack, not of Teams"),
+    (f"{FLOW}?api-version=1", "is not whole: the address of a flow has &sig=... at its end"),
+    (f"{FLOW}?api-version=1&sig=", "is not whole: the address of a flow has &sig=... at its end"),
+    (f"{FLOW}?api=1&amp;sig=x", "has &amp; in it"),
+    ("https://....environment.api.powerplatform.com:443/powerautomate/...&sig=...", "is a placeholder"),
+    ("https://teams.microsoft.com/l/channel/19%3Ax/General", "is not whole: "),
+    ("https://x.webhook.office.com/webhookb2/x", "is the address of an Office 365 connector"),
+]  # fmt: skip
+"""What a secret holds, and what is said of it."""
+
+
+def rooms(folder: Path, transport: str, count: int) -> Path:
+    """A rules file with so many destinations, each with a webhook of its own: $ROOM10, $ROOM11, ..."""
+    path = folder / "rules.yaml"
+    names = [f"room{number}" for number in range(10, 10 + count)]
+    lines = [f"  {name}: {{{transport}: {{webhook: ${name.upper()}}}}}" for name in names]
+    rule = f"rules: [{{name: All, when: always, send_to: [{', '.join(names)}]}}]"
+    path.write_text("\n".join(["destinations:", *lines, rule, ""]), "utf-8")
+    return path
+
+
+def problem_of(stderr: str, rules: Path, number: int) -> str:
+    """What is said of this webhook, at its place."""
+    place = f"{rules}:{number - 8}:29: what $ROOM{number} holds "
+    (line,) = (line for line in stderr.splitlines() if line.startswith(place))
+    return line
+
+
 @pytest.mark.long
-def test_check_says_where_a_webhook_can_not_be_one_and_does_not_show_it(
-    tmp_path: Path, held: str, said: str
-) -> None:
-    rules = tmp_path / "rules.yaml"
-    rules.write_text(
-        "destinations:\n  room: {slack: {webhook: $ROOM}}\n"
-        "rules: [{name: All, when: always, send_to: room}]\n",
-        "utf-8",
-    )
-    result = check(rules, ROOM=held)
+def test_check_says_where_a_webhook_can_not_be_one_and_does_not_show_it(tmp_path: Path) -> None:
+    rules = rooms(tmp_path, "slack", len(SLACK_WEBHOOKS))
+    variables = {f"ROOM{number}": held for number, (held, _) in enumerate(SLACK_WEBHOOKS, 10)}
+    result = check(rules, **variables)
     assert result.exit_code == 1
-    assert f"{rules}:2:27: what $ROOM holds " in result.stderr
-    assert said in result.stderr
-    assert held not in result.stderr
-    assert check(rules, ROOM="https://hooks.slack.com/services/T0/B0/x").exit_code == 0
+    for number, (held, said) in enumerate(SLACK_WEBHOOKS, 10):
+        assert said in problem_of(result.stderr, rules, number)
+        assert held not in result.stderr
+    good = dict.fromkeys(variables, "https://hooks.slack.com/services/T0/B0/x")
+    assert check(rules, **good).exit_code == 0
 
 
-@pytest.mark.parametrize(
-    ("held", "said"),
-    [
-        ("https://hooks.slack.com/services/T0/B0/x", "is a webhook of Slack, not of Teams"),
-        (f"{FLOW}?api-version=1", "is not whole: the address of a flow has &sig=... at its end"),
-        (f"{FLOW}?api-version=1&sig=", "is not whole: the address of a flow has &sig=... at its end"),
-        (f"{FLOW}?api=1&amp;sig=x", "has &amp; in it"),
-        ("https://....environment.api.powerplatform.com:443/powerautomate/...&sig=...", "is a placeholder"),
-        ("https://teams.microsoft.com/l/channel/19%3Ax/General", "is not whole: "),
-        ("https://x.webhook.office.com/webhookb2/x", "is the address of an Office 365 connector"),
-    ],
-)  # fmt: skip
 @pytest.mark.long
-def test_check_says_where_a_flows_address_can_not_be_one(
-    tmp_path: Path, held: str, said: str
-) -> None:
-    rules = tmp_path / "rules.yaml"
-    rules.write_text(
-        "destinations:\n  room: {teams: {webhook: $ROOM}}\n"
-        "rules: [{name: All, when: always, send_to: room}]\n",
-        "utf-8",
-    )
-    file = tmp_path / "secret"
-    for variables in ({"ROOM": held}, {"ROOM_FILE": str(file)}):
+def test_check_says_where_a_flows_address_can_not_be_one(tmp_path: Path) -> None:
+    rules = rooms(tmp_path, "teams", len(FLOWS))
+    values, files = {}, {}
+    for number, (held, _) in enumerate(FLOWS, 10):
+        file = tmp_path / f"secret{number}"
         file.write_text(f"\ufeff{held}\r\n", "utf-8")
+        values[f"ROOM{number}"] = held
+        files[f"ROOM{number}_FILE"] = str(file)
+    for variables in (values, files):
         result = check(rules, **variables)
         assert result.exit_code == 1
-        assert f"{rules}:2:27: what $ROOM holds {said}" in result.stderr
-        assert held not in result.stderr
-    assert check(rules, ROOM=f"{FLOW}?api-version=1&sig=x").exit_code == 0
+        for number, (held, said) in enumerate(FLOWS, 10):
+            assert f" holds {said}" in problem_of(result.stderr, rules, number)
+            assert held not in result.stderr
+    assert check(rules, **dict.fromkeys(values, f"{FLOW}?api-version=1&sig=x")).exit_code == 0
 
 
 @pytest.mark.long
