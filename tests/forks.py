@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import os
 import pkgutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -13,6 +14,7 @@ from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import IO
 
 import relay.cli
 from relay import crash_points
@@ -89,6 +91,54 @@ def _serve(variables: Mapping[str, str], at: CrashPoint | None, told: Connection
     asyncio.run(
         run_relay(variables, started=ready, pages=console_of, clock=lambda: datetime.now(UTC))
     )
+
+
+class ForkedServe:
+    """`relay serve`, with what tests use of `subprocess.Popen`."""
+
+    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+        """`log`: where its stderr is appended."""
+        heard, told = _FORKS.Pipe(duplex=False)
+        self._process: ForkServerProcess = _FORKS.Process(
+            target=_serve_command, args=(dict(environment), log, told)
+        )
+        self._process.start()
+        told.close()
+        self.stdout: IO[str] | None = os.fdopen(os.dup(heard.fileno()), encoding="utf-8")
+        heard.close()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Raises subprocess.TimeoutExpired."""
+        self._process.join(timeout)
+        if (status := self.poll()) is None:
+            raise subprocess.TimeoutExpired("relay serve", timeout or 0)
+        return status
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+
+def _serve_command(environment: Mapping[str, str], log: Path, told: Connection) -> None:
+    """In the new process."""
+    os.dup2(told.fileno(), 1)
+    told.close()
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)
+    sys.stdout, sys.stderr = (
+        os.fdopen(number, "w", buffering=1, encoding="utf-8", closefd=False) for number in (1, 2)
+    )
+    os.environ.clear()
+    os.environ.update(environment)
+    time.tzset()
+    main(["serve"], prog_name="relay")
 
 
 @dataclass(frozen=True, slots=True)

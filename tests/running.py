@@ -22,6 +22,7 @@ from relay.clock import Clock, utc_now
 from relay.console import console_of
 from relay.web.app import Deadlines
 from relay.web.server import run_relay
+from tests.forks import ForkedServe
 
 STORE = "RELAY_TEST_STORE"
 """Names the database of the next relays (tests/conftest.py, `each_store`); else each has a file in its folder."""
@@ -196,29 +197,42 @@ class RelayProcess:
     """A relay in a process of its own, started again and again on the same folder."""
 
     def __init__(
-        self, variables: Mapping[str, str], *prefix: str, log: Path = Path(os.devnull)
+        self,
+        variables: Mapping[str, str],
+        *prefix: str,
+        log: Path = Path(os.devnull),
+        is_forked: bool = False,
     ) -> None:
-        """`prefix`: a command that runs it, such as strace; `log`: where its stderr goes."""
+        """`prefix`: a command that runs it, such as strace; `log`: where its stderr goes.
+
+        `is_forked`: from a process that has imported everything, which spares each start a second of computing.
+        """
+        self._is_forked = is_forked
         self._variables = {**os.environ, "PYTHONUNBUFFERED": "1", **variables}
         self._command = [*prefix, sys.executable, "-m", "relay", "serve"]
         self._log = log
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[str] | ForkedServe | None = None
         self.url = ""
 
     def start(self) -> Self:
         """Returns when hooks are taken."""
-        with self._log.open("a") as log:
-            self._process = subprocess.Popen(
-                self._command, env=self._variables, stdout=subprocess.PIPE, stderr=log, text=True
-            )
+        self._process = (
+            ForkedServe(self._variables, self._log) if self._is_forked else self._popen()
+        )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert "takes hooks at" in line, f"it did not start: {line!r}"
         self.url = line.split("takes hooks at ")[1].split("/hooks/")[0]
         return self
 
+    def _popen(self) -> "subprocess.Popen[str]":
+        with self._log.open("a") as log:
+            return subprocess.Popen(
+                self._command, env=self._variables, stdout=subprocess.PIPE, stderr=log, text=True
+            )
+
     @property
-    def process(self) -> "subprocess.Popen[str]":
+    def process(self) -> "subprocess.Popen[str] | ForkedServe":
         assert self._process is not None
         return self._process
 
@@ -250,10 +264,13 @@ class RelayProcess:
 
 @contextlib.contextmanager
 def relay_process(
-    variables: Mapping[str, str], *prefix: str, log: Path = Path(os.devnull)
+    variables: Mapping[str, str],
+    *prefix: str,
+    log: Path = Path(os.devnull),
+    is_forked: bool = False,
 ) -> Iterator[RelayProcess]:
     """Started; killed at the end if it still runs."""
-    relay = RelayProcess(variables, *prefix, log=log).start()
+    relay = RelayProcess(variables, *prefix, log=log, is_forked=is_forked).start()
     try:
         yield relay
     finally:

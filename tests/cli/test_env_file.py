@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.cli.env_file import BadEnvFile, read_env_file
-from tests.cli.commands import DEADLINE, Said
+from tests.cli.commands import Said
+from tests.forks import run_command
 from tests.running import settings
 
 RULES = """\
@@ -27,15 +28,8 @@ ADVICE = "No settings are known here"
 
 def relay(folder: Path, *arguments: object, **variables: str) -> Said:
     """Run in a folder, with nothing in the environment but `variables`."""
-    done = subprocess.run(
-        [sys.executable, "-m", "relay", *map(str, arguments)],
-        cwd=folder,
-        env={"PYTHONPATH": str(Path(__file__).parents[2]), **variables},
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-    )
-    return Said(done.returncode, done.stdout, done.stderr)
+    ended = run_command([str(each) for each in arguments], variables, folder=folder)
+    return Said(ended.status, ended.out.decode(), ended.err.decode())
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """`relay translate` and `relay template`: what users change, from an installed package and with no other tool."""
 
 import re
-import subprocess
-import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -12,7 +10,8 @@ from babel.messages.pofile import read_po
 
 from relay.languages import CATALOGUES
 from relay.languages.catalogue import forms_of, read_catalogue
-from tests.cli.running import DEADLINE, Ran
+from tests.cli.running import Ran
+from tests.forks import run_command
 
 pytestmark = pytest.mark.long
 
@@ -27,14 +26,8 @@ def folder(tmp_path: Path) -> Path:
 
 def relay(folder: Path, *arguments: str, **variables: str) -> Ran:
     """Typed in this folder."""
-    done = subprocess.run(
-        [sys.executable, "-m", "relay", *arguments],
-        cwd=folder,
-        env={"RELAY_TEMPLATES": "mytemplates", **variables},
-        capture_output=True,
-        timeout=DEADLINE,
-    )
-    return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+    ended = run_command(arguments, {"RELAY_TEMPLATES": "mytemplates", **variables}, folder=folder)
+    return Ran(ended.status, ended.out.decode(), ended.err.decode())
 
 
 def catalogue(folder: Path, tag: str) -> Path:

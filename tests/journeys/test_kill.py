@@ -86,7 +86,7 @@ async def test_kills_under_load_lose_nothing_that_was_answered(
     chance = random.Random(20261122)  # noqa: S311 - the same moments at every run
     async with SmtpServer() as mail, HttpServer() as room:
         variables = settings(tmp_path, smtp=mail.port, http=room.port)
-        with relay_process(variables) as relay:
+        with relay_process(variables, is_forked=True) as relay:
             load = Load(relay)
             for kill in range(kills):
                 if kill:

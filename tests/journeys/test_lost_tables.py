@@ -150,7 +150,7 @@ async def test_what_was_lost_after_a_kill_is_said_and_told_once(
 ) -> None:
     async with FarEnds() as ends:
         variables = settings(tmp_path, rules=RULES, **ends.settings)
-        with relay_process(variables) as relay:
+        with relay_process(variables, is_forked=True) as relay:
             await kill_with_something_to_lose(relay, tmp_path / "relay.db")
             for name in (*lost, "relay.db-shm"):
                 (tmp_path / name).unlink()
@@ -168,7 +168,7 @@ async def test_what_was_lost_after_a_kill_is_said_and_told_once(
 
 async def test_a_log_without_its_file_is_left_as_it_is(tmp_path: Path) -> None:
     variables = settings(tmp_path, rules=RULES)
-    with relay_process(variables) as relay:
+    with relay_process(variables, is_forked=True) as relay:
         await kill_with_something_to_lose(relay, tmp_path / "relay.db")
     (tmp_path / "relay.db").rename(tmp_path / "elsewhere")
     kept = (tmp_path / "relay.db-wal").read_bytes()
@@ -178,7 +178,7 @@ async def test_a_log_without_its_file_is_left_as_it_is(tmp_path: Path) -> None:
         await Outbox.open(tmp_path / "relay.db", now=NOON)
     assert (tmp_path / "relay.db-wal").read_bytes() == kept
     (tmp_path / "elsewhere").rename(tmp_path / "relay.db")
-    with relay_process(variables):
+    with relay_process(variables, is_forked=True):
         assert ("1",) in rows(tmp_path / "relay.db", "SELECT chat FROM chats")
 
 
@@ -186,7 +186,7 @@ async def test_a_refused_start_forgets_nothing_of_what_was_written(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     database = tmp_path / "relay.db"
-    with relay_process(settings(tmp_path, rules=RULES)) as relay:
+    with relay_process(settings(tmp_path, rules=RULES), is_forked=True) as relay:
         await kill_with_something_to_lose(relay, database)
     database.with_name("relay.db-wal").unlink()
     database.rename(tmp_path / "elsewhere")
@@ -212,7 +212,7 @@ async def test_who_comes_before_the_next_relay_hides_no_loss(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, between: Callable[[Path], object]
 ) -> None:
     database = tmp_path / "relay.db"
-    with relay_process(settings(tmp_path, rules=RULES)) as relay:
+    with relay_process(settings(tmp_path, rules=RULES), is_forked=True) as relay:
         assert (await relay.post(a_hook(1))).status == 202
         relay.kill()
     between(database)
@@ -228,7 +228,7 @@ async def test_an_orderly_end_and_a_kill_alone_lose_nothing(
 ) -> None:
     database = tmp_path / "relay.db"
     variables = settings(tmp_path, rules=RULES)
-    with relay_process(variables) as relay:
+    with relay_process(variables, is_forked=True) as relay:
         assert (await relay.post(a_hook(1))).status == 202
         relay.kill()
         relay.start()

@@ -92,7 +92,10 @@ async def installation(
         )
         with contextlib.ExitStack() as stack:
             logs = [folder / f"relay-{number}.log" for number in range(relays)]
-            running = [stack.enter_context(relay_process(variables, log=log)) for log in logs]
+            running = [
+                stack.enter_context(relay_process(variables, log=log, is_forked=True))
+                for log in logs
+            ]
             yield Installation(mail, room, cluster, database, running)
 
 
@@ -164,7 +167,10 @@ async def test_a_mute_is_in_force_at_every_relay(tmp_path: Path, own: PostgresCl
     async with SmtpServer() as mail, HttpServer() as room:
         url, chats = own.url(database), itertools.count(1)
         here = settings(tmp_path, smtp=mail.port, http=room.port, RELAY_DATABASE=url)
-        with relay_process(here) as one, relay_process(here) as other:
+        with (
+            relay_process(here, is_forked=True) as one,
+            relay_process(here, is_forked=True) as other,
+        ):
             made = await command(
                 here, "mute", "Missed chats", "--for", "2h", "--because", "spam", "--by", "Anna"
             )
@@ -207,7 +213,7 @@ async def test_a_lone_relay_that_is_killed_and_started_again_goes_on_at_once(
             http=room.port,
             RELAY_DATABASE=own.url(own.new_database()),
         )
-        with relay_process(variables) as relay:
+        with relay_process(variables, is_forked=True) as relay:
             assert (await relay.post(a_hook(1, missed=True))).status == 202
             await room.received(1)
             await asyncio.to_thread(relay.kill)

@@ -90,7 +90,7 @@ async def test_a_full_disk_is_answered_503_and_all_goes_on_when_there_is_room_ag
 ) -> None:
     """ST-01, ST-02, ST-04: by a limit on the process, which needs no root."""
     async with FarEnds() as ends:
-        with relay_process(settings(tmp_path, **ends.settings)) as relay:
+        with relay_process(settings(tmp_path, **ends.settings), is_forked=True) as relay:
             async with calling(relay) as caller:
                 for _ in range(20):
                     assert (await caller.post())[0] == 202
@@ -161,7 +161,7 @@ async def test_while_nothing_can_be_written_it_is_not_ready_though_all_can_be_re
 ) -> None:
     """A read-only file system, a quota: seen at the first refusal, and that it is over needs no hook to be seen."""
     log = tmp_path / "log"
-    with relay_process(settings(tmp_path), log=log) as relay:
+    with relay_process(settings(tmp_path), log=log, is_forked=True) as relay:
         async with calling(relay) as caller:
             for _ in range(20):
                 assert (await caller.post())[0] == 202
@@ -243,7 +243,7 @@ async def test_without_a_byte_of_room_the_relay_says_so_and_touches_nothing(tmp_
         ],
     )
     assert (tmp_path / "relay.db").read_bytes() == before
-    with relay_process(settings(tmp_path)):
+    with relay_process(settings(tmp_path), is_forked=True):
         assert rows(tmp_path / "relay.db", CHATS) == [(7,)]
 
 
@@ -252,7 +252,7 @@ async def test_without_room_for_a_first_file_none_is_left_half_made(tmp_path: Pa
     assert status == 2
     assert f"{tmp_path}/relay.db can't be opened: disk I/O error; is the disk full?" in words
     assert not (tmp_path / "relay.db").exists()
-    with relay_process(settings(tmp_path)):
+    with relay_process(settings(tmp_path), is_forked=True):
         assert rows(tmp_path / "relay.db", CHATS) == []
 
 
@@ -307,7 +307,7 @@ async def test_a_file_that_is_gone_is_noticed_and_no_hook_is_written_into_nowher
     tmp_path: Path, what: str, fate: str
 ) -> None:
     """ST-10: SQLite itself goes on writing into a file that has no name any more."""
-    with relay_process(settings(tmp_path)) as relay:
+    with relay_process(settings(tmp_path), is_forked=True) as relay:
         async with calling(relay) as caller:
             await caller.until(202)
             (tmp_path / what).rename(tmp_path / "elsewhere")
@@ -370,7 +370,7 @@ async def test_a_page_that_goes_bad_while_the_relay_runs_is_said_and_not_written
 ) -> None:
     """ST-08: 503 and the reason, not 500; what can still be read is left as it is."""
     database = tmp_path / "relay.db"
-    with relay_process(settings(tmp_path)) as relay:
+    with relay_process(settings(tmp_path), is_forked=True) as relay:
         async with calling(relay) as caller:
             for _ in range(50):
                 await caller.post()
@@ -402,7 +402,7 @@ def spoil(database: Path) -> None:
 async def test_a_copy_put_in_place_beside_a_newer_log_is_not_spoilt_by_it(tmp_path: Path) -> None:
     """After a kill the log is there; who restores a backup may not think of it."""
     copy, log = tmp_path / "copy.db", tmp_path / "relay.db-wal"
-    with relay_process(settings(tmp_path)) as relay:
+    with relay_process(settings(tmp_path), is_forked=True) as relay:
         assert (await relay.post(a_hook(1))).status == 202
         assert (await command(settings(tmp_path), "backup", copy)).status == 0
         assert (await relay.post(a_hook(2))).status == 202
@@ -416,14 +416,14 @@ async def test_a_copy_put_in_place_beside_a_newer_log_is_not_spoilt_by_it(tmp_pa
     assert (read.status, "Move relay.db-wal" in read.err) == (2, True)
     assert (tmp_path / "relay.db").read_bytes() == was
     log.unlink()
-    with relay_process(settings(tmp_path)):
+    with relay_process(settings(tmp_path), is_forked=True):
         assert rows(tmp_path / "relay.db", CHATS) == [(1,)]
 
 
 async def test_what_is_refused_as_damaged_is_left_as_it_is(tmp_path: Path) -> None:
     """A log that does not belong to the file, as beside a copy that SQLite made: it is not written into it."""
     database, copy = tmp_path / "relay.db", tmp_path / "copy.db"
-    with relay_process(settings(tmp_path)) as relay:
+    with relay_process(settings(tmp_path), is_forked=True) as relay:
         for number in range(30):
             assert (await relay.post(a_hook(number, missed=True))).status == 202
         with contextlib.closing(sqlite3.connect(database)) as beside:
