@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from litestar import HttpMethod, Request, Response, route
-from litestar.exceptions import NotFoundException
+from litestar.exceptions import ClientException, NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Struct
@@ -168,7 +168,9 @@ class DraftPages:
 
     async def _written(self, visit: Visit) -> Written:
         """The text of the form. Raises ClientException for a form without one."""
-        base, text = visit.form.get("base", ""), with_newlines(visit.form.get("text", ""))
+        if "text" not in visit.form:  # and none is kept in place of the draft
+            raise ClientException
+        base, text = visit.form.get("base", ""), with_newlines(visit.form["text"])
         found = await self._file.history.version(base) if base else None
         began_from = found[1] if found else (await self._file.read()).source
         return Written(base, text, began_from, as_written(text, began_from))

@@ -116,6 +116,16 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._turns: dict[str, asyncio.Lock] = {}
 
+    def refuse_too_many(self, visit: Visit) -> None:
+        """Raise TooManyJobs where somebody has as many as may run at the same time: before what is done but once."""
+        if len(self._running(visit)) >= MOST_OF_ONE:
+            raise TooManyJobs
+
+    def _running(self, visit: Visit) -> list[Job]:
+        self._forget_old()
+        mine = (each for each in self._jobs.values() if _owner(each.visit) == _owner(visit))
+        return [each for each in mine if not each.is_over]
+
     def start(
         self,
         visit: Visit,
@@ -124,6 +134,7 @@ class Jobs:
         *,
         back: str,
         alone: bool = False,
+        is_asked: bool = False,
         key: str = "",
         look_up: Callable[[Language], Awaitable[Mapping[str, object]]] | None = None,
     ) -> Job:
@@ -132,15 +143,13 @@ class Jobs:
         `alone`: only one of its kind runs at a time. Another of the same user is stopped; those of others are waited
         for. `is_asked`: `refuse_too_many` was called before.
         """
-        self._forget_old()
-        mine = [each for each in self._jobs.values() if _owner(each.visit) == _owner(visit)]
-        running = [each for each in mine if not each.is_over]
+        running = self._running(visit)
         if alone:
             for each in running:
                 if each.kind == kind:
                     self._cancel(each)
                     running = [other for other in running if other is not each]
-        if len(running) >= MOST_OF_ONE:
+        if len(running) >= MOST_OF_ONE and not is_asked:
             raise TooManyJobs
         job = Job(
             secrets.token_urlsafe(12), kind, replace(visit, form={}), back, key=key, look_up=look_up

@@ -3,6 +3,7 @@
 import hmac
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
@@ -13,6 +14,7 @@ from relay.console.json_api.call import API
 from relay.console.json_api.problem_details import PROBLEM, problem
 from relay.console.sign_in import SignIn
 from relay.console.static_files import StaticFiles
+from relay.console.throttle import Turns
 from relay.console.visit import COOKIE, FORM_TOKEN, Visit, cookie_header
 from relay.outbox import StorageUnavailable
 from relay.outbox.people_tokens import is_mistyped
@@ -22,6 +24,8 @@ from relay.web.asgi import FROM_PROXY, BodyReader, Disconnected, NotTaken
 
 MOST_AT_ONCE = 8
 """How many requests are answered at once. The console must not keep hooks from being answered."""
+MOST_WAITING, LONGEST_WAIT = 32, 5.0
+"""How many more requests wait for their turn, and for how many seconds."""
 MOST_FIELDS = 200
 """How many fields a form may have."""
 MOST_OF_RULES = 2_000_000
@@ -81,7 +85,7 @@ class RequestChecks:
         self._reader = reader
         self._sign_in = sign_in
         self._trusted_header = trusted_header.lower()
-        self._under_way = 0
+        self._turns = Turns(MOST_AT_ONCE, MOST_WAITING, LONGEST_WAIT)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI
         async def send_with_headers(message: Any) -> None:  # noqa: ANN401 - see above
@@ -120,10 +124,11 @@ class RequestChecks:
         if not (is_api and _token(headers)):  # which no browser sends by itself
             refuse_other_sites(headers, reads=reads)
         form = {} if reads or is_api else await self._form(scope, headers, receive)
-        if self._under_way >= MOST_AT_ONCE:
-            raise Refused(503, "The console is busy. Try again in a moment.", retry_after="2")
-        self._under_way += 1
-        try:
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._turns.turn())
+            except TimeoutError:
+                raise Refused(503, "The console is busy. Try again.", retry_after="2") from None
             try:
                 visit, cookie = await self._visit(scope, headers, form)
             except (StorageUnavailable, TimeoutError) as error:
@@ -133,8 +138,6 @@ class RequestChecks:
             if is_api and not reads and (visit.session or visit.token):
                 visit = replace(visit, body=await self._body(scope, receive))
             await self._pages(visit.put(scope), receive, _with_cookie(send, cookie))
-        finally:
-            self._under_way -= 1
 
     async def _answered_by_file(
         self,
@@ -148,8 +151,7 @@ class RequestChecks:
         is_packed = "gzip" in headers.get("accept-encoding", "")
         start = {"status": 200, "headers": file.headers(is_packed=is_packed)}
         await send({"type": "http.response.start", **start})
-        body = file.packed if is_packed else file.body
-        body = body if scope["method"] == "GET" else b""
+        body = (file.packed if is_packed else file.body) if scope["method"] == "GET" else b""
         await send({"type": "http.response.body", "body": body})
         return True
 
@@ -199,7 +201,7 @@ class RequestChecks:
         token = await self._sign_in.find_token(secret)
         if token is None:
             raise Refused(401, "This token is not known here.", www_authenticate="Bearer")
-        return replace(visit, token=token)
+        return replace(visit, token=token, secret=secret)
 
     def _said_by_proxy(self, scope: Mapping[str, Any], headers: Mapping[str, str]) -> str:
         """The user named by a trusted proxy; empty without one."""
@@ -267,7 +269,7 @@ def _refuse_other_sessions(
             words = f"Without a token, send the header {OWN_HEADER.title()}: 1."
             raise Refused(403, words)
         return
-    if not _same(visit.form.get(FORM_TOKEN, ""), visit.form_token):
+    if not hmac.compare_digest(visit.form.get(FORM_TOKEN, "").encode(), visit.form_token.encode()):
         raise Refused(
             403,
             "This form is of another session. Go back, load the page again, and send it once more.",
@@ -314,10 +316,6 @@ def _cookie(header: str) -> str:
         if name == COOKIE:
             return value
     return ""
-
-
-def _same(one: str, other: str) -> bool:
-    return hmac.compare_digest(one.encode(), other.encode())
 
 
 def _completed(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -70,12 +70,13 @@ class ResendPage:
         if visit.form.get("count", "").strip() != str(count):
             return await self._show(request, group, is_miscounted=True)
         act = act_of(visit, "send all again", group.destination, str(count))
+        self._jobs.refuse_too_many(visit)
         try:
             await write_act(sessions, act, now)
         except AlreadyDone:  # by another relay, or one that was restarted meanwhile
             return redirect("/deliveries")
         work = resending(self._running, group, act.by)
-        job = self._jobs.start(visit, KIND, work, back="/deliveries", key=key)
+        job = self._jobs.start(visit, KIND, work, back="/deliveries", is_asked=True, key=key)
         return redirect(f"/jobs/{job.id}")
 
 

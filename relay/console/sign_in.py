@@ -142,8 +142,9 @@ class SignIn:
 
     async def is_open(self, visit: Visit) -> bool:
         """Whether the session or token of an earlier visit is still valid. Raises StorageUnavailable and TimeoutError."""
-        if visit.session is None:
-            return visit.token is not None
+        if visit.token:
+            token = await self.find_token(visit.secret)
+            return token is not None and token.role.may(visit.token.role)
         return await self.find(visit.secret, by_person=False) is not None
 
     async def find_token(self, secret: str) -> ApiToken | None:

@@ -1,7 +1,10 @@
 """Limits how often somebody may try a password, and how many requests run at the same time."""
 
+import asyncio
+import contextlib
 import math
 from collections import OrderedDict
+from collections.abc import AsyncIterator
 
 MOST_KNOWN = 4096
 
@@ -37,3 +40,29 @@ class Throttle:
     def _now_used(self, name: str, now: float) -> float:
         used, at = self._used.get(name, (0.0, now))
         return max(0.0, used - (now - at) / self._seconds)
+
+
+class Turns:
+    """At most `most` at the same time; `waiting` more wait for their turn, at most `seconds`."""
+
+    def __init__(self, most: int, waiting: int, seconds: float) -> None:
+        self._free = asyncio.Semaphore(most)
+        self._all = most + waiting
+        self._seconds = seconds
+        self._inside = 0
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for a turn, which the block has. Raises TimeoutError where it does not come in time, or too many wait."""
+        if self._inside >= self._all:
+            raise TimeoutError
+        self._inside += 1
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._free.acquire()
+            try:
+                yield
+            finally:
+                self._free.release()
+        finally:
+            self._inside -= 1

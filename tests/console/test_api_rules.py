@@ -43,7 +43,10 @@ async def test_rules_are_read_published_and_undone(tmp_path: Path) -> None:
         assert (newest["by"], newest["message"]) == ("admin (token robot)", "say who")
         kept = await program.get(f"/rules/versions/{was.json['hash']}")
         assert kept.json["text"] == was.json["text"]
-        undone = await program.post("/rules/undo", None, if_match=done.headers["etag"])
+        several = f'"{"0" * 64}", {done.headers["etag"]}'
+        weak = f"W/{done.headers['etag']}"
+        assert (await program.post("/rules/undo", None, if_match=weak)).status == 412
+        undone = await program.post("/rules/undo", None, if_match=several)
         assert (undone.status, undone.json["hash"]) == (200, was.json["hash"])
         assert [act[:3] for act in acts(relay)][-2:] == [
             ("admin (token robot)", "api", "publish rules"),

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -17,10 +17,13 @@ import pytest_asyncio
 
 from relay.clock import utc_now
 from relay.console.jobs import Job, Jobs, State, TooManyJobs
+from relay.console.sign_in import SignIn
 from relay.console.visit import Visit
+from relay.outbox import Outbox
 from relay.outbox.people import Role, User, UserSession
 from relay.services.child_process import ChildFailed, in_child
 from relay.services.try_on_past import Numbers, Trial, try_on_past
+from relay.services.users import Users
 from relay.settings.table import read_settings
 from tests.builders import a_hook
 from tests.console.child_work import compute_for_ever, fall_over, take_memory, twice
@@ -145,6 +148,9 @@ async def test_somebody_has_only_a_few_jobs_at_a_time(jobs: Jobs) -> None:
         jobs.start(a_visit(1), "resend", for_ever, back="/")
     with pytest.raises(TooManyJobs):
         jobs.start(a_visit(1), "resend", for_ever, back="/")
+    with pytest.raises(TooManyJobs):
+        jobs.refuse_too_many(a_visit(1))
+    jobs.refuse_too_many(a_visit(2))
     assert jobs.start(a_visit(2), "resend", nothing, back="/")
 
 
@@ -158,6 +164,35 @@ async def test_a_job_ends_with_the_session_that_began_it() -> None:
     await asyncio.wait([job.task])
     assert job.state is State.STOPPED
     await jobs.close()
+
+
+@pytest.mark.parametrize("how", ["ended", "less", "removed"])
+async def test_a_job_ends_with_the_token_that_began_it(tmp_path: Path, how: str) -> None:
+    outbox = await Outbox.open(tmp_path / "relay.db", now=utc_now())
+    sign_in, nobody = SignIn(outbox, None, utc_now), Visit(session=None, secret="")
+    await sign_in.change(nobody, lambda users: users.add("boss", Role.ADMIN))
+    secret = await sign_in.change(
+        nobody,
+        lambda users: users.make_token(users.add("ana", Role.EDITOR), "robot", Role.EDITOR, None),
+    )
+    token = await sign_in.find_token(secret)
+    assert token
+    jobs = Jobs(sign_in.is_open, utc_now)
+    visit = Visit(session=None, secret=secret, token=token)
+    assert await sign_in.is_open(visit)
+    job = jobs.start(visit, "past", for_ever, back="/")
+    ends: dict[str, Callable[[Users], None]] = {
+        "ended": lambda users: users.end_token(token.id, token.name),
+        "less": lambda users: users.set_role(users.find("ana"), Role.VIEWER),
+        "removed": lambda users: users.remove(users.find("ana")),
+    }
+    await sign_in.change(nobody, ends[how])
+    assert job.task
+    await asyncio.wait([job.task])
+    assert job.state is State.STOPPED
+    await jobs.close()
+    sign_in.close()
+    await outbox.close()
 
 
 async def test_jobs_end_with_the_relay(jobs: Jobs) -> None:

@@ -337,6 +337,7 @@ async def test_a_hostile_text_is_answered(
     relay: RunningRelay, admin: Visitor, text: str, words: str
 ) -> None:
     assert len(text.encode()) < 620_000
+    assert (await admin.submit("/rules/draft", base=hash_of(FILE))).status == 400  # without a text
     got = await admin.submit("/rules/edit", act="check", text=text, base=hash_of(FILE))
     page = Read(got.text)
     assert got.status == 200

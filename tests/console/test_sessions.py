@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from relay.console.request_checks import MOST_AT_ONCE
-from relay.console.throttle import Throttle
+import pytest
+
+from relay.console.request_checks import MOST_AT_ONCE, MOST_WAITING
+from relay.console.throttle import Throttle, Turns
 from tests.console.visiting import PASSWORD, Got, Visitor
-from tests.running import MovableClock, running_relay
+from tests.running import DEADLINE, MovableClock, running_relay
 
 
 async def test_without_a_password_there_is_no_console(tmp_path: Path) -> None:
@@ -91,6 +93,37 @@ async def test_another_password_ends_the_sessions_of_the_one_before(tmp_path: Pa
         assert (await Visitor(relay).sign_in(password="another password")).status == 303
 
 
+async def test_who_waits_has_a_turn_after_those_before() -> None:
+    turns, holds, ends, seen = Turns(1, 1, DEADLINE), asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def first() -> None:
+        async with turns.turn():
+            holds.set()
+            await ends.wait()
+            seen.append("first")
+
+    async def second() -> None:
+        async with turns.turn():
+            seen.append("second")
+
+    both = [asyncio.create_task(each()) for each in (first, second)]
+    await holds.wait()
+    with pytest.raises(TimeoutError):
+        async with turns.turn():
+            seen.append("third")
+    ends.set()
+    await asyncio.gather(*both)
+    assert seen == ["first", "second"]
+    late = Turns(1, 1, 0)
+    async with late.turn():
+        with pytest.raises(TimeoutError):
+            async with late.turn():
+                seen.append("late")
+    async with late.turn():
+        seen.append("again")
+    assert seen[2:] == ["again"]
+
+
 async def test_of_too_many_requests_at_once_some_are_told_to_wait(tmp_path: Path) -> None:
     """Who tries to sign in waits here for the database, which another program holds."""
     async with running_relay(tmp_path, RELAY_CONSOLE_PASSWORD=PASSWORD) as relay:
@@ -98,12 +131,15 @@ async def test_of_too_many_requests_at_once_some_are_told_to_wait(tmp_path: Path
             other.execute("BEGIN IMMEDIATE")
             tries = {
                 asyncio.create_task(Visitor(relay).sign_in(name=f"nobody-{n}", password="x"))
-                for n in range(2 * MOST_AT_ONCE)
+                for n in range(MOST_AT_ONCE + MOST_WAITING + 3)
             }
             answered: set[asyncio.Task[Got]] = set()
-            while len(answered) < MOST_AT_ONCE:
+            while len(answered) < 3:
                 some, _ = await asyncio.wait(tries - answered, return_when=asyncio.FIRST_COMPLETED)
                 answered |= some
             other.rollback()
         assert {one.result().status for one in answered} == {503}
-        assert {got.status for got in await asyncio.gather(*tries - answered)} == {422}
+        # The others got their turn, but not more of them than one address may try.
+        others = {got.status for got in await asyncio.gather(*tries - answered)}
+        assert 422 in others
+        assert others <= {422, 429, 503}

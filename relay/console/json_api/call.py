@@ -88,13 +88,14 @@ class Call:
     def now(self) -> datetime:
         return self.api.running.clock()
 
-    def etag(self) -> str:
-        """The hash that If-Match names. Raises Refusal."""
+    def if_match(self, current: str) -> str:
+        """The hash that If-Match names; of several `current`, if it is among them. Raises Refusal."""
         given = self.headers.get("if-match", "").strip()
         if not given:
             words = "Say what you have read: If-Match with its ETag, as GET has told it."
             raise Refusal(428, words, kind="if-match-missing")
-        return given.removeprefix('"').removesuffix('"')
+        hashes = [each.strip().removeprefix('"').removesuffix('"') for each in given.split(",")]
+        return current if current in hashes else hashes[0]
 
     def acting(self, act: str, subject: str, detail: str = "") -> ActingSessions:
         """For what changes something: whose transaction writes down the act and the request's key. Without visitors' words."""

@@ -1,5 +1,7 @@
 """Long work that programs begin, watch and stop: back-tests, searches of what was said, many deliveries sent again."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
@@ -158,8 +160,11 @@ async def begin_resends(call: Call, body: ResendRequest) -> JobAnswer:
         words = f"There are {count} such deliveries now, and not {body.expect}."
         raise Refusal(409, words, kind="another-count")
     act = act_of(call.visit, "send all again", group.destination, str(count))
+    with _counted():
+        call.api.jobs.refuse_too_many(call.visit)
     await write_act(call.sessions, act, call.now, call.key)
-    return await _told(call, _begun(call, RESEND, resending(call.running, group, act.by)))
+    work = resending(call.running, group, act.by)
+    return await _told(call, _begun(call, RESEND, work, is_asked=True))
 
 
 @jobs.operation(HttpMethod.POST, "/chats/words", Role.VIEWER, status=202, refusals=(429,))
@@ -190,10 +195,19 @@ async def stop_job(call: Call, path: JobName) -> JobAnswer:
     return await _told(call, job)
 
 
-def _begun(call: Call, kind: str, work: Work, *, alone: bool = False) -> Job:
+def _begun(
+    call: Call, kind: str, work: Work, *, alone: bool = False, is_asked: bool = False
+) -> Job:
     """Raises Refusal."""
+    with _counted():
+        return call.api.jobs.start(call.visit, kind, work, back="/", alone=alone, is_asked=is_asked)
+
+
+@contextmanager
+def _counted() -> Iterator[None]:
+    """Raises Refusal where somebody has too many jobs."""
     try:
-        return call.api.jobs.start(call.visit, kind, work, back="/", alone=alone)
+        yield
     except TooManyJobs:
         raise Refusal(429, "Too many jobs of yours are under way.") from None
 

@@ -176,8 +176,8 @@ async def check_rules(call: Call, body: RulesRequest) -> RulesCheck:
 @rules.operation(HttpMethod.PUT, "/rules", Role.EDITOR, refusals=(409, 412, 428), if_match=True)
 async def publish_rules(call: Call, body: PublishRequest) -> PublishedRules:
     """Publish a text in place of the one whose hash If-Match names."""
-    base, source = call.etag(), _source(body)
     file, author = rules_file(call.running), author_of(call.visit)
+    base, source = call.if_match((await file.read()).hash), _source(body)
     try:
         published = await file.publish(source, base, author, body.message)
     except NotPublished as error:
@@ -190,11 +190,12 @@ async def publish_rules(call: Call, body: PublishRequest) -> PublishedRules:
 )
 async def undo_rules(call: Call) -> PublishedRules:
     """Put back what the text that If-Match names took the place of."""
-    base, file = call.etag(), rules_file(call.running)
-    if (await file.read()).hash != base:
+    file = rules_file(call.running)
+    current = (await file.read()).hash
+    if call.if_match(current) != current:
         raise _changed()
     try:
-        published = await file.undo(base, author_of(call.visit))
+        published = await file.undo(current, author_of(call.visit))
     except NotPublished as error:
         raise await _not_published(call, b"", error) from None
     return await _published(call, published)
@@ -205,7 +206,8 @@ async def undo_rules(call: Call) -> PublishedRules:
 )
 async def switch_rule(call: Call, body: RuleSwitch) -> PublishedRules:
     """Turn a rule on or off in the text whose hash If-Match names: one line of the file changes."""
-    base, file, author = call.etag(), rules_file(call.running), author_of(call.visit)
+    file, author = rules_file(call.running), author_of(call.visit)
+    base = call.if_match((await file.read()).hash)
     try:
         published = await file.switch(body.rule, on=body.on, base=base, author=author)
     except NotSpliced as error:

@@ -262,7 +262,7 @@ def _text(one: Sentence) -> SentenceText:
 
 def base_of(call: Call) -> str:
     """The hash of the file that is to be replaced; empty where there is to be none. Raises Refusal."""
-    base = call.etag()
+    base = call.if_match("")
     return "" if base == NO_FILE else base
 
 
