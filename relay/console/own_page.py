@@ -2,7 +2,6 @@
 
 from zoneinfo import available_timezones
 
-from babel import Locale
 from litestar.handlers import HTTPRouteHandler
 
 from relay.console.page import (
@@ -18,14 +17,10 @@ from relay.console.page import (
 from relay.console.sign_in import SignIn, SignInRefused
 from relay.console.visit import cookie_header, visit_of
 from relay.languages import LANGUAGES
+from relay.languages.tags import own_name_of
 from relay.outbox.people import ADMIN, Role, sessions_of
 from relay.outbox.user_choices import Choices
 from relay.services.users import NotDone, is_password
-
-
-def _name_of(language: str) -> str:
-    """A language's name in the language itself."""
-    return str(Locale.parse(language).get_display_name()).capitalize()
 
 
 class OwnPage:
@@ -105,7 +100,7 @@ class OwnPage:
             can_change=self._has_own_password(request),
             has_changed=request.method in READ and "changed" in request.query_params,
             has_chosen=request.method in READ and "chosen" in request.query_params,
-            languages={name: _name_of(name) for name in LANGUAGES},
+            languages={name: own_name_of(name) for name in LANGUAGES},
             zones=sorted(available_timezones()),
             error=error,
             wait=wait,

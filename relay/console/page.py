@@ -2,6 +2,7 @@
 
 import asyncio
 import gettext
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, tzinfo
@@ -27,7 +28,7 @@ from relay.console.visit import FORM_TOKEN, Visit, visit_of
 from relay.demo.run import Demo
 from relay.languages import LANGUAGES, SOURCE, Language
 from relay.languages.catalogue import read_catalogue
-from relay.languages.tags import base_of
+from relay.languages.tags import base_of, own_name_of
 from relay.outbox.people import Role
 from relay.outbox.user_choices import Choices
 from relay.rendering.story import local_time
@@ -223,6 +224,10 @@ def _choices(visit: Visit) -> Choices:
     return visit.session.user.choices if visit.session else Choices()
 
 
+_YEAR = re.compile(r"(?: '[^']*')?,? y$")
+"""The end of how a language writes a day with its year."""
+
+
 class Moments:
     """Functions for templates that format times and amounts in one language and time zone."""
 
@@ -235,6 +240,7 @@ class Moments:
         return {
             "now": self._now,
             "zone": str(self._zone),
+            "language_name": own_name_of,
             "day_of": self.day_of,
             "day_name": self.day_name,
             "clock_time": lambda at: self._words.clock(local_time(at, self._zone)),
@@ -257,7 +263,8 @@ class Moments:
 
     def day_name(self, day: date) -> str:
         """A date such as `Saturday 28 November`, with `Today` or `Yesterday` where that applies."""
-        wide = "EEEE d MMMM" if day.year == self._now.year else "EEEE d MMMM y"
+        full = str(self._locale.date_formats["full"]).replace("EEEE, d MMMM", "EEEE d MMMM")
+        wide = _YEAR.sub("", full) if day.year == self._now.year else full
         name = str(format_date(day, wide, self._locale))
         match (self._now.date() - day).days:
             case 0:

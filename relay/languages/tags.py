@@ -57,3 +57,9 @@ def base_of(tag: str) -> str:
 def name_of(tag: str) -> str:
     """Return the English name of a language: `pt-BR` -> "Portuguese (Brazil)"."""
     return Locale.parse(tag, sep="-").english_name or tag
+
+
+def own_name_of(tag: str) -> str:
+    """Return a language's name in the language itself: `cs` -> "Čeština"; the tag where nobody knows it."""
+    name = Locale.parse(tag, sep="-").get_display_name() or tag
+    return name[:1].upper() + name[1:]

@@ -1,7 +1,7 @@
 """How a user wants pages: colours, language and zone, sent with the page itself, and keys in Chromium."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -90,3 +90,18 @@ def test_a_day_ends_where_the_zone_ends_it(at: str, day: str) -> None:
     moments = Moments(language_called("en"), prague, now)
     moment = datetime.fromisoformat(at).replace(tzinfo=UTC)
     assert moments.day_name(moments.day_of(moment)) == day
+
+
+@pytest.mark.parametrize(
+    ("tag", "days"),
+    [
+        ("en", ("Friday 20 November", "Thursday 20 November 2025")),
+        ("cs", ("pátek 20. listopadu", "čtvrtek 20. listopadu 2025")),
+        ("de", ("Freitag, 20. November", "Donnerstag, 20. November 2025")),
+        ("es", ("viernes, 20 de noviembre", "jueves, 20 de noviembre de 2025")),
+    ],
+)
+def test_a_day_is_written_as_its_language_writes_it(tag: str, days: tuple[str, str]) -> None:
+    now = datetime(2026, 11, 29, 12, tzinfo=UTC)
+    moments = Moments(language_called(tag), ZoneInfo("Europe/Prague"), now)
+    assert (moments.day_name(date(2026, 11, 20)), moments.day_name(date(2025, 11, 20))) == days
