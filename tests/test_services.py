@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from relay.outbox import State
-from relay.outbox.history import Wanted
+from relay.outbox.history import Wanted, stored_hooks
 from relay.outbox.past_chats import WantedChats
 from relay.outbox.session import CommandSessions, Session
 from relay.services import Progress, in_thread
-from relay.services.find_chats import count_chats, list_chats
+from relay.services.find_chats import chat_history, count_chats, last_hook, list_chats
 from relay.services.find_deliveries import (
     delivery_details,
     failed_by_cause,
@@ -80,7 +80,8 @@ class _Traced(CommandSessions):
 
 async def test_no_page_reads_all_that_was_ever_delivered(tmp_path: Path) -> None:
     live = [State.QUEUED, State.SCHEDULED, State.SENDING]
-    async with running_relay(tmp_path):
+    async with running_relay(tmp_path) as relay:
+        await relay.post(a_hook(7, missed=True))
         sessions = _Traced(tmp_path / "relay.db")
         await failed_by_cause(sessions, limit=10)
         await waiting_by_cause(sessions)
@@ -92,11 +93,15 @@ async def test_no_page_reads_all_that_was_ever_delivered(tmp_path: Path) -> None
             await list_chats(sessions, "", wanted, before=None, limit=10)
         for count in (1, 2, 3):
             await list_deliveries(sessions, Wanted(states=live[:count]), limit=10)
+        await last_hook(sessions, ("208", "7"))
+        await chat_history(sessions, 1)
         with sessions.reading() as session:
+            stored_hooks(session, ids=[7])
             for question in list(sessions.asked):
                 session.cursor.execute(f"EXPLAIN QUERY PLAN {question}")
                 plan = [str(row[-1]) for row in session.cursor.fetchall()]
                 assert "SCAN deliveries" not in plan, f"{question}\n{plan}"
+                assert "SCAN hooks" not in plan, f"{question}\n{plan}"
                 assert "SCAN chats" not in plan or " LIMIT " in question, f"{question}\n{plan}"
 
 

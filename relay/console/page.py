@@ -38,7 +38,8 @@ FOLDER = Path(__file__).parent / "pages"
 CATALOGUES = Path(__file__).parent / "translations"
 MOST_LANGUAGES = 20
 """How many languages of an Accept-Language header are looked at."""
-THREADS = 2
+THREADS = 1
+"""One page is rendered at a time: two would only take turns with each other, and with hooks."""
 _HTML = "text/html"
 Page = Response[bytes]
 AnyRequest = Request[Any, Any, Any]

@@ -184,7 +184,9 @@ def handlers_of(app: Litestar) -> Iterator[tuple[str, HTTPRouteHandler]]:
                 yield route.path, handler
 
 
-def _let_in(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+async def _let_in(
+    connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
+) -> None:
     role: Role | None = handler.opt["role"]
     visit = visit_of(connection.scope)
     if role is None or visit.may(role):

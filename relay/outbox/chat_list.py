@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from relay.outbox.history import is_chat
 from relay.outbox.past_chats import (
     ROW,
-    ChatRow,
     PastChat,
     WantedChats,
     read_row,
@@ -20,6 +19,7 @@ from relay.outbox.past_chats import (
 from relay.outbox.rows import ITSELF, to_ms
 from relay.outbox.schema import TROUBLED, chats, deliveries
 from relay.outbox.session import Session
+from relay.outbox.statements import Query, is_any
 
 _is_chat = chats.c.account != ITSELF
 
@@ -103,8 +103,7 @@ def chat_page(
     question = sa.select(*ROW).order_by(newest_first).limit(limit + 1)
     if named:
         found = _numbers(session, within, named, max(look_at // BLOCKS, 1))
-        few = [chats.c.id == each for each in islice(found, limit + 1)]
-        question = question.where(sa.or_(sa.false(), *few))
+        question = question.where(is_any(chats.c.id, list(islice(found, limit + 1))))
     else:
         question = question.where(*within)
     some = list(map(read_row, session.ask(question).fetchall()))
@@ -114,10 +113,54 @@ def chat_page(
     return ChatPage(page, end[0] + 1 if end else None, is_cut=end is not None)
 
 
-def chat_rows(session: Session, *, after: int = 0, limit: int) -> list[ChatRow]:
-    """The newest `limit` chats with numbers above `after`, newest first, without hooks and deliveries."""
-    question = sa.select(*ROW).where(_is_chat, chats.c.id > after).order_by(chats.c.id.desc())
-    return list(map(read_row, session.ask(question.limit(limit)).fetchall()))
+MOST_COUNTED = 2_000
+_newest = (
+    sa.select(chats.c.id, chats.c.first_seen, chats.c.missed, chats.c.offline, chats.c.rating)
+    .where(_is_chat)
+    .order_by(chats.c.id.desc())
+    .limit(MOST_COUNTED)
+    .subquery()
+)
+
+
+def _count_new(*conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    is_new = _newest.c.first_seen >= sa.bindparam("since")
+    return sa.func.coalesce(sa.func.sum(sa.case((sa.and_(is_new, *conditions), 1), else_=0)), 0)
+
+
+_COUNT_NEW = Query(
+    sa.select(
+        sa.func.coalesce(sa.func.max(_newest.c.id), 0),
+        _count_new(),
+        _count_new(_newest.c.missed == sa.true()),
+        _count_new(_newest.c.offline == sa.true()),
+        _count_new(_newest.c.rating <= sa.literal_column("2")),
+    )
+)
+_newer = sa.select(chats.c.id).where(_is_chat, chats.c.id > sa.bindparam("after"))
+_COUNT_NEWER = Query(
+    sa.select(sa.func.count()).select_from(_newer.limit(sa.bindparam("most")).subquery())
+)
+_COUNT_TROUBLED = Query(
+    sa.select(sa.func.count())
+    .select_from(deliveries)
+    .where(sa.text(TROUBLED), deliveries.c.settled_at >= sa.bindparam("since"))
+)
+
+
+def count_new(session: Session, since: datetime) -> tuple[int, int, int, int, int]:
+    """The number of the newest chat; and among the newest 2,000, how many came at `since` or later.
+
+    All of them, those that were missed, those that came offline, and those rated 2 or lower.
+    """
+    newest, *counts = map(int, session.ask(_COUNT_NEW, since=to_ms(since)).fetchone())
+    every, missed, offline, low_rated = counts
+    return newest, every, missed, offline, low_rated
+
+
+def count_newer(session: Session, after: int, most: int) -> int:
+    """How many chats have a number above `after`; at most `most`."""
+    return int(session.ask(_COUNT_NEWER, after=after, most=most).fetchone()[0])
 
 
 def chat_called(session: Session, *, number: int) -> PastChat | None:
@@ -133,7 +176,5 @@ def number_of_chat(session: Session, name: tuple[str, str]) -> int | None:
 
 
 def count_troubled(session: Session, since: datetime) -> int:
-    """How many deliveries have ended badly since then."""
-    question = sa.select(sa.func.count()).select_from(deliveries)
-    bad = sa.and_(sa.text(TROUBLED), deliveries.c.settled_at >= to_ms(since))
-    return int(session.ask(question.where(bad)).fetchone()[0])
+    """How many deliveries ended badly since then."""
+    return int(session.ask(_COUNT_TROUBLED, since=to_ms(since)).fetchone()[0])

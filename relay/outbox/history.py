@@ -1,7 +1,7 @@
 """Reads the outbox's history for people: deliveries, attempts, hooks, and destinations that have to wait."""
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -23,14 +23,8 @@ from relay.outbox.schema import (
     set_aside,
 )
 from relay.outbox.session import Session
-from relay.outbox.statements import chat_is_alert, in_one_of, is_queued, is_scheduled, is_sending
+from relay.outbox.statements import LIVE, chat_is_alert, is_any, is_in, is_queued
 
-_SPELLED = {
-    State.QUEUED: is_queued,
-    State.SENDING: is_sending,
-    State.SCHEDULED: is_scheduled,
-}
-"""Conditions for states that have a partial index, written so that the index is used."""
 ENDED_BADLY = (State.FAILED, State.MAYBE_DELIVERED, State.QUARANTINED)
 
 
@@ -121,6 +115,8 @@ class Wanted:
     rule: str = ""
     chats: Sequence[tuple[str, str]] = ()
     """Only deliveries about these chats, each named by account and id."""
+    chat_ids: Sequence[int] = ()
+    """The ids of the chats' rows, as a quicker way to name many chats."""
     since: datetime | None = None
     before: int | None = None
     """Only deliveries with a lower number. (`since`: only those created then or later.)"""
@@ -129,17 +125,16 @@ class Wanted:
 
     def conditions(self) -> Iterable[sa.ColumnElement[bool] | sa.TextClause]:
         if self.ids:
-            yield sa.or_(*(deliveries.c.id == each for each in self.ids))
+            yield is_any(deliveries.c.id, self.ids)
         if self.states and set(self.states) <= set(ENDED_BADLY):
             yield sa.text(TROUBLED)  # spelled so that the index of the few is used
         if self.states:
-            yield _is_in(self.states)
+            yield is_in(self.states)
         if self.destination:
             yield deliveries.c.destination == self.destination
         if self.rule:
             yield deliveries.c.rule == self.rule
-        if self.chats:
-            yield is_one_of(self.chats)
+        yield from self._of_chats()
         if self.since:
             yield deliveries.c.created_at >= to_ms(self.since)
         if self.before is not None:
@@ -147,11 +142,11 @@ class Wanted:
         if self.alerts:
             yield chat_is_alert
 
-
-def _is_in(states: Iterable[State]) -> sa.ColumnElement[bool]:
-    live = [_SPELLED[each] for each in states if each in _SPELLED]
-    others = [deliveries.c.state == each.value for each in states if each not in _SPELLED]
-    return sa.or_(*([in_one_of(live)] if live else ()), *others)
+    def _of_chats(self) -> Iterable[sa.ColumnElement[bool]]:
+        if self.chats:
+            yield is_one_of(self.chats)
+        if self.chat_ids:
+            yield is_any(deliveries.c.chat_id, self.chat_ids)
 
 
 def is_chat(account: str, chat: str) -> tuple[sa.ColumnElement[bool], ...]:
@@ -159,9 +154,10 @@ def is_chat(account: str, chat: str) -> tuple[sa.ColumnElement[bool], ...]:
     return chats.c.account == account, chats.c.chat == chat
 
 
-def is_one_of(names: Iterable[tuple[str, str]]) -> sa.ColumnElement[bool]:
+def is_one_of(names: Collection[tuple[str, str]]) -> sa.ColumnElement[bool]:
     """A condition that matches the rows of `chats` with one of these names, each an account and an id."""
-    return sa.or_(sa.false(), *(sa.and_(*is_chat(*name)) for name in names))
+    # Beside another condition nothing is left of `false`; of an OR of it `OR 0 = 1` would be, and no index would be used.
+    return sa.or_(*(sa.and_(*is_chat(*name)) for name in names)) if names else sa.false()
 
 
 _digest = (
@@ -186,7 +182,7 @@ def find(session: Session, wanted: Wanted, *, limit: int) -> list[Record]:
     with_chats = deliveries.join(chats, chats.c.id == deliveries.c.chat_id)
     newest = deliveries.c.id.desc()
     # Sorted by a sum, which no index has: or the few are looked for from the newest of all backwards.
-    few_first = (deliveries.c.id + 0).desc() if {*wanted.states} & _SPELLED.keys() else newest
+    few_first = (deliveries.c.id + 0).desc() if {*wanted.states} & LIVE.keys() else newest
     # Which, and only then what they say: of many that ended badly few are shown.
     ids = (
         sa.select(deliveries.c.id)
@@ -249,7 +245,7 @@ def hooks_set_aside(session: Session, *, ids: Sequence[int] = (), limit: int) ->
     columns = (set_aside.c.id, set_aside.c.received_at, set_aside.c.reason, set_aside.c.body)
     question = sa.select(*columns).order_by(set_aside.c.id.desc()).limit(limit)
     if ids:
-        question = question.where(sa.or_(*(set_aside.c.id == each for each in ids)))
+        question = question.where(is_any(set_aside.c.id, ids))
     return [
         SetAside(id=id_, received_at=from_ms(at), reason=reason, body=zlib.decompress(body))
         for id_, at, reason, body in session.ask(question)
@@ -257,7 +253,11 @@ def hooks_set_aside(session: Session, *, ids: Sequence[int] = (), limit: int) ->
 
 
 def stored_hooks(
-    session: Session, *, ids: Sequence[int] = (), names: Sequence[tuple[str, str]] = ()
+    session: Session,
+    *,
+    ids: Sequence[int] = (),
+    names: Sequence[tuple[str, str]] = (),
+    chat_ids: Sequence[int] = (),
 ) -> list[StoredHook]:
     """The hooks with these ids, and all hooks of the chats with these names (account and id), oldest first."""
     columns = (
@@ -271,7 +271,7 @@ def stored_hooks(
                 hook_bodies, hook_bodies.c.hook_id == hooks.c.id
             )
         )
-        .where(sa.or_(*(hooks.c.id == each for each in ids), is_one_of(names)))
+        .where(sa.or_(is_any(hooks.c.id, ids), is_any(hooks.c.chat_id, chat_ids), is_one_of(names)))
         .order_by(hooks.c.id)
     )
     return [

@@ -175,9 +175,9 @@ def with_history(session: Session, page: Collection[ChatRow]) -> Iterator[PastCh
     """These chats with their hooks and deliveries; a chat that is being erased at this moment is left out."""
     if not page:
         return
-    names = [each.name for each in page]
-    hooks = by_chat(stored_hooks(session, names=names))
-    queued = by_chat(reversed(find(session, Wanted(chats=names), limit=ALL)))
+    ids = [each.id for each in page]
+    hooks = by_chat(stored_hooks(session, chat_ids=ids))
+    queued = by_chat(reversed(find(session, Wanted(chat_ids=ids), limit=ALL)))
     for each in page:
         # Without a hook, the chat is being erased at this moment.
         if each.name in hooks:

@@ -25,7 +25,7 @@ from relay.outbox.settling import Operations
 from relay.outbox.sqlite import sqlite_file
 from relay.outbox.sqlite.file_loss import inodes
 from relay.outbox.sqlite.sqlite_store import is_held_here
-from relay.outbox.statements import Insert, Statement, Statements
+from relay.outbox.statements import Query, Statement, Statements
 from relay.settings.database import Database, PostgresServer, why_no_connection
 
 
@@ -35,18 +35,24 @@ class Session:
 
     cursor: Any
     """A DB-API cursor."""
-    dialect: Dialect
-    insert: Insert
-    """The dialect's own INSERT."""
+    statements: Statements
+    """The statements of the database's dialect; each is compiled once for its connection."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """The dialect of the database."""
+        return self.statements.dialect
 
     @cached_property
     def operations(self) -> Operations:
         """The outbox's operations, to be called with the session's cursor."""
-        return Operations(Statements(self.dialect, self.insert))
+        return Operations(self.statements)
 
-    def ask(self, construct: sa.sql.expression.ClauseElement, **parameters: Any) -> Any:  # noqa: ANN401
-        """Run a statement built with SQLAlchemy; returns the cursor."""
-        return Statement(construct, self.dialect).run(self.cursor, **parameters)
+    def ask(self, question: Query | sa.sql.expression.ClauseElement, **parameters: Any) -> Any:  # noqa: ANN401
+        """Run a statement built with SQLAlchemy, a Query without compiling it again; returns the cursor."""
+        if isinstance(question, Query):
+            return self.statements[question].run(self.cursor, **parameters)
+        return Statement(question, self.dialect).run(self.cursor, **parameters)
 
 
 class Sessions(Protocol):
@@ -203,6 +209,7 @@ class _File:
     def __init__(self, path: Path, *, writes: bool, patience: float) -> None:
         """Raises StorageRefused and StorageUnavailable."""
         self._path, self._begin = path, "BEGIN IMMEDIATE" if writes else "BEGIN"
+        self._statements = Statements(sqlite_dialect.dialect(paramstyle="named"))
         _refuse_other_files(path)
         self._inodes = inodes(str(path))
         with _translated(path):
@@ -222,9 +229,7 @@ class _File:
             cursor = self.connection.cursor()
             cursor.execute(self._begin)
             try:
-                yield Session(
-                    cursor, sqlite_dialect.dialect(paramstyle="named"), sqlite_dialect.insert
-                )
+                yield Session(cursor, self._statements)
                 cursor.execute("COMMIT")
             finally:
                 if self.connection.in_transaction:
@@ -284,8 +289,7 @@ class _Server:
         from relay.outbox.postgres import postgres_store  # noqa: PLC0415
 
         self._server, self._psycopg, self._cut = server, psycopg, postgres_store.cut
-        self._dialect: Dialect = dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
-        self._insert = insert
+        self._statements = Statements(dialect(paramstyle="pyformat"), insert)  # type: ignore[no-untyped-call]
         self._begin = "BEGIN" if writes else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
         parameters = postgres_store.conninfo(server)
         with self._translated():
@@ -312,7 +316,7 @@ class _Server:
             cursor = self._connection.cursor()
             cursor.execute(self._begin)
             try:
-                yield Session(cursor, self._dialect, self._insert)
+                yield Session(cursor, self._statements)
                 cursor.execute("COMMIT")
             except BaseException:
                 if not self._connection.closed:

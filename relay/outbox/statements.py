@@ -5,14 +5,14 @@ Building and binding through SQLAlchemy at every hook costs more than the rest o
 microseconds when it was measured).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
 
-from relay.outbox.rows import DIGEST, ITSELF
+from relay.outbox.rows import DIGEST, ITSELF, State
 from relay.outbox.schema import chats, deliveries
 
 Row = Mapping[str, Any]
@@ -56,11 +56,11 @@ class Statements(dict[Query, Statement]):
 
     def __init__(self, dialect: Dialect, insert: Insert = sqlite.insert) -> None:
         super().__init__()
-        self._dialect = dialect
+        self.dialect = dialect
         self._insert = insert
 
     def __missing__(self, query: Query) -> Statement:
-        made = self[query] = Statement(query.of(self._insert), self._dialect)
+        made = self[query] = Statement(query.of(self._insert), self.dialect)
         return made
 
 
@@ -85,7 +85,24 @@ def in_one_of(states: Sequence[sa.ColumnElement[bool]]) -> sa.ColumnElement[bool
     return deliveries.c.id.in_(sa.union_all(*each).subquery().select())
 
 
-is_unsettled = in_one_of((is_queued, is_sending, is_scheduled))
+LIVE = {State.QUEUED: is_queued, State.SENDING: is_sending, State.SCHEDULED: is_scheduled}
+"""The conditions of the states that have a partial index."""
+
+
+def is_in(states: Iterable[State]) -> sa.ColumnElement[bool]:
+    """Whether a delivery is in one of these states, which are found by their indexes where they have one."""
+    live = [LIVE[each] for each in states if each in LIVE]
+    others = [deliveries.c.state == each.value for each in states if each not in LIVE]
+    return sa.or_(*([in_one_of(live)] if live else ()), *others)
+
+
+def is_any(column: sa.Column[int], numbers: Collection[int]) -> sa.ColumnElement[bool]:
+    """Whether a column holds one of these numbers: written out, since many parameters take long to compile."""
+    written = ", ".join(f"{number:d}" for number in numbers)
+    return column.in_(sa.text(written)) if numbers else sa.false()
+
+
+is_unsettled = in_one_of([*LIVE.values()])
 """Whether a delivery waits or is being sent."""
 in_digest: sa.ColumnElement[Any] = sa.literal_column("deliveries.in_digest")
 """Spelled like the condition of the index: SQLAlchemy would write `= 1` for SQLite."""

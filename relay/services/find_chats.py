@@ -12,12 +12,14 @@ import regex
 
 from relay.chat import Author, Chat
 from relay.mail_address import canonical_addresses
+from relay.outbox import chat_list
 from relay.outbox.chat_list import (
+    MOST_COUNTED,
     ChatPage,
     Named,
     chat_called,
     chat_page,
-    chat_rows,
+    count_new,
     count_troubled,
 )
 from relay.outbox.history import Attempt, Held, Record, StoredHook, attempts_for, held, stored_hooks
@@ -131,7 +133,6 @@ LOOKED_AT = 20_000
 """Among how many chats one page is searched at most."""
 LOOKS = 5
 """How many searches of LOOKED_AT chats are made for a name."""
-MOST_TODAY = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,17 +213,16 @@ async def count_chats(sessions: Sessions, since: datetime) -> Today:
 
     def work(_: Progress) -> Today:
         with sessions.reading() as session:
-            rows = chat_rows(session, limit=MOST_TODAY)
+            newest, every, missed, offline, low_rated = count_new(session, since)
             failed = count_troubled(session, since)
-        new = [row for row in rows if row.first_hook >= since]
         return Today(
-            chats=len(new),
-            missed=sum(row.missed for row in new),
-            offline=sum(row.offline for row in new),
-            low_rated=sum(row.rating is not None and row.rating <= 2 for row in new),
+            chats=every,
+            missed=missed,
+            offline=offline,
+            low_rated=low_rated,
             failed=failed,
-            is_more=len(new) == MOST_TODAY,
-            newest=rows[0].id if rows else 0,
+            is_more=every == MOST_COUNTED,
+            newest=newest,
         )
 
     return await in_thread(work)
@@ -242,7 +242,7 @@ async def count_newer(sessions: Sessions, after: int) -> int:
 
     def work(_: Progress) -> int:
         with sessions.reading() as session:
-            return len(chat_rows(session, after=after, limit=100))
+            return chat_list.count_newer(session, after, 100)
 
     return await in_thread(work)
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 from relay.outbox.rows import from_ms, to_ms, unpacked
 from relay.outbox.schema import chats, deliveries, hook_bodies, hooks
 from relay.outbox.session import Session, Sessions
-from relay.outbox.statements import chat_is_alert
+from relay.outbox.statements import Query, chat_is_alert
 from relay.rules import Finding, Standing, read_record
 from relay.services import in_thread
 
@@ -20,14 +20,14 @@ class RuleCount(Struct, frozen=True):
     last: datetime
 
 
-_LAST = sa.select(sa.func.max(deliveries.c.id))
-_FROM = (
+_LAST = Query(sa.select(sa.func.max(deliveries.c.id)))
+_FROM = Query(
     sa.select(deliveries.c.id, deliveries.c.created_at)
     .where(deliveries.c.id >= sa.bindparam("number"))
     .order_by(deliveries.c.id)
     .limit(1)
 )
-_COUNT = (
+_COUNT = Query(
     sa.select(
         deliveries.c.rule,
         sa.func.count(sa.distinct(deliveries.c.chat_id)),
@@ -52,7 +52,7 @@ class NearMiss(Struct, frozen=True):
 
 LOOKED_AT = 300
 """How many hooks, the newest, are searched for near misses."""
-_NEWEST = (
+_NEWEST = Query(
     sa.select(chats.c.id, chats.c.visitor, hooks.c.received_at, hook_bodies.c.verdicts)
     .join(hooks, hooks.c.chat_id == chats.c.id)
     .join(hook_bodies, hook_bodies.c.hook_id == hooks.c.id)

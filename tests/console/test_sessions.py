@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from relay.console.request_checks import MOST_AT_ONCE, MOST_WAITING
-from relay.console.throttle import Throttle, Turns
+from relay.console.throttle import SOONER, Throttle, Turns
 from tests.console.visiting import PASSWORD, Got, Visitor
 from tests.running import DEADLINE, MovableClock, running_relay
 
@@ -94,6 +94,7 @@ async def test_another_password_ends_the_sessions_of_the_one_before(tmp_path: Pa
 
 
 async def test_who_waits_has_a_turn_after_those_before() -> None:
+    usual = sys.getswitchinterval()
     turns, holds, ends, seen = Turns(1, 1, DEADLINE), asyncio.Event(), asyncio.Event(), list[str]()
 
     async def first() -> None:
@@ -101,6 +102,7 @@ async def test_who_waits_has_a_turn_after_those_before() -> None:
             holds.set()
             await ends.wait()
             seen.append("first")
+            assert sys.getswitchinterval() == pytest.approx(SOONER)
 
     async def second() -> None:
         async with turns.turn():
@@ -113,6 +115,7 @@ async def test_who_waits_has_a_turn_after_those_before() -> None:
             seen.append("third")
     ends.set()
     await asyncio.gather(*both)
+    assert sys.getswitchinterval() == pytest.approx(usual)
     assert seen == ["first", "second"]
     late = Turns(1, 1, 0)
     async with late.turn():

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from relay.outbox import Outbox, StorageRefused
-from relay.outbox.chat_list import Named, chat_page, chat_rows
+from relay.outbox.chat_list import Named, chat_page
 from relay.outbox.history import (
     Wanted,
     attempts_at,
@@ -20,7 +20,7 @@ from relay.outbox.history import (
     hooks_set_aside,
     stored_hooks,
 )
-from relay.outbox.past_chats import WantedChats
+from relay.outbox.past_chats import WantedChats, past_chats
 from relay.outbox.requeue import queue_again, queue_missing, take_in
 from relay.outbox.rows import Gate, NewHook, State
 from relay.outbox.schema import hook_bodies
@@ -280,7 +280,7 @@ async def test_a_name_is_found_in_whichever_block_it_stands(place: Place, look_a
         for number, name in enumerate(people, 1):
             await outbox.accept(a_new_hook(of=a_hook(number, visitor={"name": name})))
     with CommandSessions(place.database).reading() as session:
-        shown = chat_rows(session, limit=100)
+        shown = [each.about for each in past_chats(session, WantedChats())]
         for asked in ASKED:
             named, found = Named(asked, plain), list[int]()
             before: int | None = 1000

@@ -28,6 +28,7 @@ from relay.outbox.requeue import queue_again
 from relay.outbox.rows import DIGEST, ITSELF, maybe_time
 from relay.outbox.scheduling import Scheduling
 from relay.outbox.session import Session
+from relay.outbox.statements import Statements
 from relay.outbox.upkeep import DOUBT, Upkeep
 from relay.settings.database import Database
 from relay.timing.plan import AT_ONCE, Plan
@@ -525,7 +526,7 @@ class LifeInAFile(Life):
         shutil.copy(self.pattern, self.database)
 
     def session(self, cursor: Any) -> Session:
-        return Session(cursor, sqlite.dialect(paramstyle="named"), sqlite.insert)
+        return Session(cursor, Statements(sqlite.dialect(paramstyle="named")))
 
     def let_go(self, outbox: Outbox) -> None:
         for lock in outbox._store._locks:  # type: ignore[attr-defined]
@@ -551,8 +552,7 @@ class LivesOnAServer(Life):
             connection.execute(EMPTY.encode())
 
     def session(self, cursor: Any) -> Session:
-        dialect = self.outboxes[0].dialect
-        return Session(cursor, dialect, postgresql.insert)
+        return Session(cursor, Statements(self.outboxes[0].dialect, postgresql.insert))
 
 
 def depth(walks: int, *, is_long: bool) -> settings:
