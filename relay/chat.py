@@ -24,7 +24,7 @@ class Message(Struct, frozen=True, kw_only=True):
     """One message or event of a chat."""
 
     author: Author
-    """Who said it."""
+    """The author of the message."""
     name: str = ""
     """The author's name as sent by Smartsupp; often empty, also for visitors."""
     text: str = ""
@@ -39,51 +39,51 @@ class Page(Struct, frozen=True, kw_only=True):
     """A page that the visitor looked at."""
 
     url: str = ""
-    """Its address, as sent."""
+    """The URL of the page, as sent by Smartsupp."""
     title: str = ""
-    """Its title; may be empty."""
+    """The title of the page; may be empty."""
 
 
 class Variable(Struct, frozen=True, kw_only=True):
     """A fact about the visitor that the shop's own code passed to Smartsupp."""
 
     label: str = ""
-    """As people read it; may be empty."""
+    """The name of the variable for people; may be empty."""
     value: str | int | float | bool = ""
-    """As the shop's code gave it."""
+    """The value that the shop's code passed."""
 
 
 class Visitor(Struct, frozen=True, kw_only=True):
     """The customer in the chat. Every text may be empty."""
 
     id: str = ""
-    """Smartsupp's id of the visitor."""
+    """Smartsupp's ID of the visitor."""
     name: str = ""
-    """As typed; may be empty."""
+    """The name as the visitor typed it; may be empty."""
     email: str = ""
     """The email address as the visitor typed it: not necessarily a valid one."""
     note: str = ""
-    """What agents noted about the visitor."""
+    """The agents' note about the visitor."""
     group: str = ""
     """The group that the chat was sent to."""
     ip: str = ""
     """The visitor's IP address."""
     city: str = ""
-    """Of the IP address, as sent."""
+    """The city of the IP address, as sent by Smartsupp."""
     country_code: str = ""
-    """Of the IP address: two letters, such as `CZ`."""
+    """The country of the IP address as two letters, such as `CZ`."""
     country: str = ""
     """The country's name as sent by Smartsupp. Only `country_code` is reliable: Smartsupp's own
     example has city and country swapped.
     """
     platform: str = ""
-    """The operating system and browser in words."""
+    """The visitor's operating system and browser."""
     user_agent: str = ""
-    """As the browser names itself."""
+    """The browser's User-Agent header."""
     referer: str = ""
-    """The address of the page from which the visitor came."""
+    """The URL of the page from which the visitor came."""
     variables: Mapping[str, Variable] = field(default_factory=dict)
-    """By name, what the shop's own code told Smartsupp."""
+    """The facts that the shop's own code passed to Smartsupp, by key."""
 
 
 class Chat(Struct, frozen=True, kw_only=True):
@@ -94,9 +94,9 @@ class Chat(Struct, frozen=True, kw_only=True):
     """
 
     account: str
-    """Smartsupp's id of the account."""
+    """Smartsupp's ID of the account."""
     id: str
-    """Smartsupp's id of the chat."""
+    """Smartsupp's ID of the chat."""
     began: datetime | None = None
     """When the chat began, in UTC."""
     ended: datetime | None = None
@@ -106,7 +106,7 @@ class Chat(Struct, frozen=True, kw_only=True):
     offline: bool | None = None
     """Whether the visitor left a message while no agent was online."""
     dropped: bool | None = None
-    """Smartsupp calls the chat dropped; its pages don't say when it does."""
+    """Whether Smartsupp calls the chat dropped; its documentation does not say when it does."""
     completed: bool | None = None
     """Whether the chat was closed with every message of the visitor answered."""
     triggered: bool | None = None
@@ -114,25 +114,25 @@ class Chat(Struct, frozen=True, kw_only=True):
     answered_chat: bool | None = None
     """Whether both the visitor and an agent wrote."""
     duration: timedelta | None = None
-    """From its first to its last moment."""
+    """The time from the beginning to the end of the chat."""
     first_response: timedelta | None = None
-    """Until an agent first answered."""
+    """The time until an agent's first answer."""
     average_response: timedelta | None = None
-    """The mean of the agents' response times."""
+    """The average response time of the agents."""
     message_count: int | None = None
-    """How many messages Smartsupp counts in it."""
+    """The number of messages, as counted by Smartsupp."""
     word_count: int | None = None
-    """How many words Smartsupp counts in it."""
+    """The number of words, as counted by Smartsupp."""
     rating: int | float | None = None
-    """1 to 5, as the visitor rated it."""
+    """The visitor's rating of the chat, 1 to 5."""
     rating_comment: str = ""
-    """What the visitor wrote beside the rating; may be empty."""
+    """The visitor's comment on the rating; may be empty."""
     visitor: Visitor = field(default_factory=Visitor)
-    """The customer."""
+    """The customer in the chat."""
     pages: tuple[Page, ...] = ()
-    """The pages that the visitor looked at, as the hook lists them."""
+    """The pages that the visitor looked at, in the order of the hook."""
     messages: tuple[Message, ...] = ()
-    """What was said, in its order."""
+    """The messages and events of the chat, in order."""
     oddities: tuple[str, ...] = ()
     """Deviations of the hook from the documented format, such as `channel.rating: expected a number, got a list`."""
 

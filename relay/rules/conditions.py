@@ -19,7 +19,7 @@ class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"wo
     words: str
     """The condition in words."""
     holds: bool
-    """Whether it is met."""
+    """Whether the chat meets the condition."""
     saw: str = ""
     """The chat's value: "it was 4"; empty if yes or no is enough."""
     parts: tuple["Finding", ...] = ()

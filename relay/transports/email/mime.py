@@ -174,7 +174,7 @@ _PLAIN_MAILBOX = re.compile(
 
 
 def _is_plain(headers: dict[str, str]) -> bool:
-    """Whether the headers are plainly unambiguous, as most are; reading them back takes long."""
+    """Whether the headers are obviously unambiguous, as most are, and need not be read back."""
     subject = headers["Subject"]
     return (
         len(subject) <= ROOM
