@@ -31,6 +31,7 @@ from relay.services.publish_rules import (
     NothingToUndo,
     NotPublished,
     NotUsable,
+    NotWritten,
     RulesFile,
 )
 from relay.services.rule_counts import RuleCount, near_misses, rule_counts
@@ -51,6 +52,7 @@ NOT_DONE = {
     "odd": N_(
         "Not changed: the rule is written in a way that the switch does not know. Edit the text."
     ),
+    "disk": N_("Not saved: the disk did not take it."),
     "refused": N_("Not changed: the file can't be changed from here."),
 }
 
@@ -152,6 +154,8 @@ def _not_done(error: NotPublished) -> Response[bytes]:
             why = "unusable"
         case NothingToUndo():
             why = "nothing"
+        case NotWritten():
+            why = "disk"
         case _:
             why = "refused"
     return redirect(f"/rules?not={why}")

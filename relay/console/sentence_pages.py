@@ -91,10 +91,10 @@ class SentencePages:
 
     async def _change(self, request: AnyRequest, wording: Wording, one: Sentence) -> Page:
         form = visit_of(request.scope).form
-        act = form.get("act", "")
-        said = tuple(
-            in_one_line(form.get(f"said-{number}", "")) for number in range(len(one.shipped))
-        )
+        act, names = form.get("act", ""), [f"said-{number}" for number in range(len(one.shipped))]
+        if act != "reset" and not form.keys() >= set(names):
+            raise ClientException
+        said = tuple(in_one_line(form.get(name, "")) for name in names)
         if act == "preview":
             return await self._show(request, wording, one, said, is_preview=True)
         if act not in {"save", "reset"}:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from relay.clock import Clock
 from relay.console.passwords import Passwords
-from relay.console.throttle import Throttle
+from relay.console.throttle import Throttle, place_of
 from relay.console.visit import Visit
 from relay.outbox import Outbox, StorageUnavailable
 from relay.outbox.log_of_acts import Act, add_act
@@ -44,7 +44,7 @@ from relay.outbox.people_tokens import (
 )
 from relay.outbox.user_choices import Choices, set_choices
 from relay.outbox.writer import Cursor
-from relay.services.users import Actor, Users
+from relay.services.users import LONGEST_NAME, Actor, Users
 from relay.settings.environment import SecretValue
 
 PATIENCE = 3.0
@@ -56,8 +56,9 @@ SEEN_FOR = timedelta(minutes=10)
 """How long a session is trusted while it can't be looked up."""
 MOST_SEEN = 256
 TRIES, BETWEEN_TRIES = 5, 30.0
-"""How many tries a name has at once, and how many seconds there are between further ones."""
-TRIES_OF_ADDRESS = 20
+"""How many tries a name has at once from one address, and how many seconds there are between further ones."""
+TRIES_OF_ADDRESS, TRIES_OF_NAME = 20, 100
+"""How many an address has for all names, and a name from all addresses: who tries another's name does not keep them out."""
 RECENT = timedelta(minutes=10)
 """In a session older than this, the password is asked again before something that can't be undone."""
 
@@ -95,8 +96,8 @@ class SignIn:
         self._clock = clock
         self._monotonic = monotonic
         self._passwords = Passwords()
-        self._of_names = Throttle(TRIES, BETWEEN_TRIES)
-        self._of_addresses = Throttle(TRIES_OF_ADDRESS, BETWEEN_TRIES)
+        bursts = (TRIES_OF_ADDRESS, TRIES, TRIES_OF_NAME)
+        self._throttles = [Throttle(burst, BETWEEN_TRIES) for burst in bursts]
         self._is_prepared = False
         self._seen: OrderedDict[bytes, tuple[UserSession, datetime]] = OrderedDict()
         """Sessions that were found, and when, by the hash of their cookie."""
@@ -159,7 +160,7 @@ class SignIn:
     async def sign_in(self, name: str, password: str, visit: Visit) -> str:
         """Begin a session and return the value of its cookie. Raises SignInRefused, StorageUnavailable and TimeoutError."""
         await self._prepare()
-        name = name.strip().lower()
+        name = name.strip().lower()[: LONGEST_NAME + 1]
         user = await self._asked_for_password(name, password, visit, "sign in")
         log.info("%s signed in to the console from %s", user.name, visit.address)
         return await self._run(partial(self._begin, user=user, visit=visit))
@@ -270,9 +271,9 @@ class SignIn:
 
     async def _asked_for_password(self, name: str, password: str, visit: Visit, act: str) -> User:
         """Check a password. Raises SignInRefused; each refusal counts, and is logged as a failed `act`."""
-        now = self._monotonic()
-        wait = self._of_addresses.take(visit.address, now) or self._of_names.take(name, now)
-        if wait:
+        now, place = self._monotonic(), place_of(visit.address)
+        tries = [*zip(self._throttles, (place, f"{name} {place}", name), strict=True)]
+        if wait := next((wait for each, key in tries if (wait := each.take(key, now))), 0):
             log.warning("sign-in to the console from %s refused: too many tries", visit.address)
             raise SignInRefused(wait)
         user = await self.read(find_user, name=name)
@@ -281,8 +282,8 @@ class SignIn:
             by = user.name if user else ""
             await self._run(lambda cursor: self._write(cursor, visit, by, act, "failed"))
             raise SignInRefused
-        self._of_addresses.give_back(visit.address, self._monotonic())
-        self._of_names.give_back(name, self._monotonic())
+        for each, key in tries:
+            each.give_back(key, self._monotonic())
         return user
 
     def _renew(self, cursor: Cursor, user: User, kept: str, visit: Visit, detail: str = "") -> str:

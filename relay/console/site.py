@@ -264,6 +264,9 @@ def _refused(pages: Pages) -> Answering:
         if stranger := visit_of(request.scope).stranger:
             return pages.show_at_once(request, "stranger.html", status=403, name=stranger)
         if error.status_code == 401:
+            visit = visit_of(request.scope)
+            if visit.form.get("text") and not visit.is_partial:
+                return pages.show_at_once(request, "session_ended.html", status=401)
             return to_sign_in(request)
         if isinstance(error, FormRefused):
             why = pages.language(request).gettext(error.words, **error.values)

@@ -6,10 +6,25 @@ import math
 import sys
 from collections import OrderedDict
 from collections.abc import AsyncIterator
+from ipaddress import IPv4Address, ip_address, ip_network
 
 MOST_KNOWN = 4096
 SOONER = 0.0005
 """Seconds until a thread that computes gives way to another. With Python's 5 ms hooks wait that long for pages, several times."""
+_SUBSCRIBER = 64
+"""Bits of an IPv6 address that one subscriber has the same in all of theirs."""
+
+
+def place_of(address: str) -> str:
+    """What is counted as one address: of IPv6 all those of one subscriber."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, IPv4Address):
+        return address
+    network = ip_network((found, _SUBSCRIBER), strict=False)
+    return str(found.ipv4_mapped or network)
 
 
 class Throttle:

@@ -46,6 +46,8 @@ async def test_a_database_that_was_moved_away_is_told_of_with_what_is_known(
             told(await visitor.get(path), 503, why, "What is known without it")
         told(await visitor.get("/health"), 200, why, "desk works", "Rules file")
         told(await visitor.post("/mutes", None, **form), 503, why, "Nothing that you sent")
+        edited = {"token": form["token"], "act": "publish", "text": "an hour of work"}
+        told(await visitor.post("/rules/edit", None, **edited), 503, why, "an hour of work")
         stranger = await Visitor(relay, cookie="x" * 43).get("/health")
         assert stranger.status == 503
         assert "moved" not in stranger.text

@@ -347,6 +347,17 @@ async def test_a_hostile_text_is_answered(
     assert path_of(relay).read_text() == FILE
 
 
+async def test_a_switch_that_the_disk_does_not_take_says_so(
+    relay: RunningRelay, admin: Visitor
+) -> None:
+    in_the_way = relay.folder / ".rules.yaml.previous"
+    in_the_way.mkdir()
+    got = await admin.submit("/rules/switch", rule="Missed chats", on="no", base=hash_of(FILE))
+    in_the_way.rmdir()
+    assert "the disk did not take it" in (await admin.get(got.place)).text
+    assert path_of(relay).read_text() == FILE
+
+
 async def test_a_rule_has_a_page_of_its_own(relay: RunningRelay, admin: Visitor) -> None:
     both = FILE + (
         "  # Both at once\n  - name: Both\n    when:\n      missed: true\n"

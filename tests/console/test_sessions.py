@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from relay.console.request_checks import MOST_AT_ONCE, MOST_WAITING
-from relay.console.throttle import SOONER, Throttle, Turns
-from tests.console.visiting import PASSWORD, Got, Visitor
-from tests.running import DEADLINE, MovableClock, running_relay
+from relay.console.throttle import SOONER, Throttle, Turns, place_of
+from tests.console.visiting import PASSWORD, Got, Visitor, signed_in
+from tests.running import DEADLINE, MovableClock, RunningRelay, running_relay
 
 
 async def test_without_a_password_there_is_no_console(tmp_path: Path) -> None:
@@ -91,6 +91,50 @@ async def test_another_password_ends_the_sessions_of_the_one_before(tmp_path: Pa
         assert (await Visitor(relay, cookie).get("/health")).status == 303
         assert (await Visitor(relay).sign_in()).status == 422
         assert (await Visitor(relay).sign_in(password="another password")).status == 303
+
+
+async def test_who_tries_anothers_name_does_not_keep_them_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "127.0.0.1")
+
+    async def tried(relay: RunningRelay, address: str, password: str) -> int:
+        visitor = Visitor(relay, headers={"x-forwarded-for": address})
+        return (await visitor.sign_in(password=password)).status
+
+    async with running_relay(tmp_path, RELAY_CONSOLE_PASSWORD=PASSWORD) as relay:
+        evil = [await tried(relay, f"2001:db8::{number}", "wrong") for number in range(1, 7)]
+        assert evil == [422] * 5 + [429]
+        for address in ("2001:db8:0:1::1", "192.0.2.1"):
+            assert await tried(relay, address, PASSWORD) == 303
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("2001:db8::1", "2001:db8::ffff:1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("fe80::1%eth0", "fe80::2%eth1", True),
+        ("", "a name", False),
+    ],
+)
+def test_addresses_of_one_subscriber_are_counted_as_one(
+    one: str, other: str, is_same: bool
+) -> None:
+    assert (place_of(one) == place_of(other)) is is_same
+
+
+async def test_what_was_written_is_shown_where_the_session_has_ended(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, RELAY_CONSOLE_PASSWORD=PASSWORD) as relay:
+        visitor = await signed_in(relay)
+        token = await visitor.token()
+        assert (await visitor.post("/logout", token=token)).status == 303
+        form = {"token": token, "act": "publish", "text": "an <hour> of work"}
+        got = await visitor.post("/rules/edit", None, **form)
+        assert (got.status, "an &lt;hour&gt; of work" in got.text) == (401, True)
 
 
 async def test_who_waits_has_a_turn_after_those_before() -> None:

@@ -110,6 +110,7 @@ async def test_a_sentence_is_found_changed_and_said_without_a_restart(
     path = await key_of(editor, "Missed chat: {who}")
     page = await editor.get(path)
     assert "These places must stay" in read(page).text
+    assert (await save(editor, path)).status == 400  # without words, which is no reset
     got = await save(editor, path, **{"said-0": "Nobody answered {who}"})
     assert (got.status, got.place) == (303, f"{path}?done=save")
     assert "Nobody answered {who}" in html.unescape((await editor.get(path)).text)
