@@ -60,6 +60,6 @@ def name_of(tag: str) -> str:
 
 
 def own_name_of(tag: str) -> str:
-    """Return a language's name in the language itself: `cs` -> "Čeština"; the tag where nobody knows it."""
+    """Return a language's name in the language itself: `cs` -> "Čeština"; the tag if the name is unknown."""
     name = Locale.parse(tag, sep="-").get_display_name() or tag
     return name[:1].upper() + name[1:]
