@@ -30,7 +30,7 @@ from relay.rules.json_schema import json_schema
 from relay.runtime.startup import read_rule_book, template_folders, template_names
 from relay.services import in_thread
 from relay.services.case_run import CaseRun, cases_beside, read_suite, run_cases
-from relay.services.child_process import in_child
+from relay.services.child_process import SpareChild, in_child
 from relay.services.draft_check import check_draft, flaws_of
 from relay.services.draft_trial import ChatTrial, NoSuchChat, find_hook, try_on_chat
 from relay.services.publish_rules import ForAdmins, NotUsable, RulesFile
@@ -184,6 +184,7 @@ class DraftPages:
             await history.keep_draft(author.user, written.base, written.text)
 
     async def _check(self, request: AnyRequest) -> Page:
+        self._jobs.spare.prepare()
         running, path = self._running, self._running.ready.settings.rules
         written = await self._written(visit_of(request.scope))
         found = await check_draft(written.source, path, running.variables, running.clock())
@@ -290,7 +291,7 @@ class DraftPages:
         except RulesError:
             return await self._show(request, "broken")
         period = PERIODS.get(visit.form.get("period", ""), PERIODS["7d"])
-        work = past_trial(running, before, written.source, period)
+        work = past_trial(running, before, written.source, period, self._jobs.spare)
         if not visit.is_partial:
             await self._keep(request, written)
         job = self._jobs.start(visit, "past", work, back="/rules/edit", alone=True)
@@ -308,7 +309,9 @@ class DraftPages:
         return Response(html.encode("utf-8", "replace"), media_type="text/html", headers=headers)
 
 
-def past_trial(running: Running, before: bytes, after: bytes, period: timedelta | None) -> Work:
+def past_trial(
+    running: Running, before: bytes, after: bytes, period: timedelta | None, spare: SpareChild
+) -> Work:
     """The work of a job that tries a text of the rules on past chats, compared with another; its value are the numbers so far."""
     settings = running.ready.settings
     trial = Trial(
@@ -325,7 +328,12 @@ def past_trial(running: Running, before: bytes, after: bytes, period: timedelta 
             job.value = found
 
         return await in_child(
-            try_on_past, trial, answers=Numbers, report=report, progress=job.progress
+            try_on_past,
+            trial,
+            answers=Numbers,
+            report=report,
+            progress=job.progress,
+            spare=spare,
         )
 
     return work

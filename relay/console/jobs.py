@@ -33,7 +33,7 @@ from relay.console.visit import Visit, visit_of
 from relay.languages import N_, Language
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.people import Role
-from relay.services.child_process import ChildFailed
+from relay.services.child_process import ChildFailed, SpareChild
 
 MOST_OF_ONE = 4
 """How many jobs one session or token may have at the same time."""
@@ -113,6 +113,8 @@ class Jobs:
         """`is_open`: whether the session or API token of a job's visit is still valid."""
         self._is_open = is_open
         self._clock = clock
+        self.spare = SpareChild("relay.services.try_on_past")
+        """For trials on the past: prepared while somebody edits the rules."""
         self._jobs: dict[str, Job] = {}
         self._turns: dict[str, asyncio.Lock] = {}
 
@@ -182,6 +184,7 @@ class Jobs:
             self._cancel(job)
         tasks = [job.task for job in self._jobs.values() if job.task]
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.spare.close()
         self._jobs.clear()
 
     def _cancel(self, job: Job) -> None:

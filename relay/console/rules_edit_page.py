@@ -6,6 +6,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 from msgspec.structs import replace
 
+from relay.console.jobs import Jobs
 from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
 from relay.console.rules_file_access import (
     IN_FORCE_WITHIN,
@@ -94,8 +95,8 @@ class Editing(Struct, frozen=True, kw_only=True):
 class RulesEditPage:
     """`/rules/edit`, and the draft as a patch."""
 
-    def __init__(self, running: Running, pages: Pages) -> None:
-        self._running, self._pages = running, pages
+    def __init__(self, running: Running, pages: Pages, jobs: Jobs) -> None:
+        self._running, self._pages, self._jobs = running, pages, jobs
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [
@@ -106,6 +107,7 @@ class RulesEditPage:
         ]
 
     async def _edit(self, request: AnyRequest) -> Page:
+        self._jobs.spare.prepare()
         editing = await self._begun(request)
         if self._running.parts.reload.problems and not editing.is_draft:
             editing = await self._checked(editing)

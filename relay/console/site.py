@@ -140,7 +140,7 @@ def routes(
         *MutePage(running, pages, jobs).routes(),
         *RulesPage(running, pages).routes(),
         *RulePage(running, pages).routes(),
-        *RulesEditPage(running, pages).routes(),
+        *RulesEditPage(running, pages, jobs).routes(),
         *RulesVersionPages(running, pages).routes(),
         *PeoplePages(pages, sign_in, hosts).routes(),
         *OwnPage(pages, sign_in).routes(),

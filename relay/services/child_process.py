@@ -6,6 +6,7 @@ ends.
 
 import asyncio
 import contextlib
+import importlib
 import os
 import pickle
 import resource
@@ -13,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from asyncio.subprocess import Process
 from collections.abc import Callable
 from typing import Any, BinaryIO, TypeVar
 
@@ -29,6 +31,8 @@ MEMORY = 1024 * 1024 * 1024
 COMPUTING = 900
 """Limit of processor time, in seconds."""
 NICE = 10
+IDLE = 300.0
+"""Seconds for which a spare process waits: it takes about 80 MB."""
 BETWEEN_REPORTS = 0.2
 """Seconds between two reports, at least."""
 LONGEST_LINE = 16 * 1024 * 1024
@@ -80,20 +84,14 @@ async def in_child(
     answers: type[T],
     report: Callable[[T], None],
     progress: Callable[[int, int], None] = unwatched,
+    spare: "SpareChild | None" = None,
 ) -> T:
     """The result of `work(*arguments, telling)`, called in a process of its own. `work` is a function of a module.
 
     `telling` is a Telling, whose reports are passed to `report` and `progress`. `answers` is the type of reports and
-    result, which are sent as JSON. If the calling task is cancelled, the process is killed. Raises ChildFailed.
+    result, which are sent as JSON. `spare`: is used if it is there. If the calling task is cancelled, the process is killed. Raises ChildFailed.
     """
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", __name__),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        env=clean_environment(*_OF_DRIVERS, *(name for name in os.environ if name[:2] == "PG")),
-        start_new_session=True,  # so that Ctrl-C in a terminal reaches only the relay
-        limit=LONGEST_LINE,
-    )
+    process = await (spare.take() if spare else _start())
     try:
         if process.stdin is None or process.stdout is None:
             raise ChildFailed("there is no line to the process")
@@ -117,6 +115,71 @@ async def in_child(
         await asyncio.shield(process.wait())
 
 
+async def _start(*modules: str) -> Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", __name__, *modules),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env=clean_environment(*_OF_DRIVERS, *(name for name in os.environ if name[:2] == "PG")),
+        start_new_session=True,  # so that Ctrl-C in a terminal reaches only the relay
+        limit=LONGEST_LINE,
+    )
+
+
+class SpareChild:
+    """A child process that has imported the modules of its work and waits, so that the work begins at once.
+
+    It is there from `prepare` until it is taken, or for `idle` seconds without another `prepare`.
+    """
+
+    def __init__(self, *modules: str, idle: float = IDLE) -> None:
+        self._modules, self._idle = modules, idle
+        self._starting: asyncio.Task[Process] | None = None
+        self._end: asyncio.TimerHandle | None = None
+        self._endings: set[asyncio.Task[None]] = set()
+
+    def prepare(self) -> None:
+        """Start the process, unless there is one. Somebody will soon ask for its work."""
+        loop = asyncio.get_running_loop()
+        if self._starting is None:
+            self._starting = loop.create_task(_start(*self._modules))
+        if self._end:
+            self._end.cancel()
+        self._end = loop.call_later(self._idle, self._let_go)
+
+    async def take(self) -> Process:
+        """The prepared process, or a new one where none is there."""
+        starting, self._starting = self._starting, None
+        if starting:
+            with contextlib.suppress(OSError):
+                process = await starting
+                if process.returncode is None:
+                    return process
+        return await _start(*self._modules)
+
+    async def close(self) -> None:
+        """End the process, and return when it has ended."""
+        if self._end:
+            self._end.cancel()
+        self._let_go()
+        await asyncio.gather(*self._endings)
+
+    def _let_go(self) -> None:
+        starting, self._starting = self._starting, None
+        if starting:
+            ending = asyncio.get_running_loop().create_task(_ended(starting))
+            self._endings.add(ending)
+            ending.add_done_callback(self._endings.discard)
+
+
+async def _ended(starting: "asyncio.Task[Process]") -> None:
+    with contextlib.suppress(OSError):
+        process = await starting
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
 # -- in the child --------------------------------------------------------------------------------------------
 
 
@@ -129,7 +192,12 @@ def main() -> None:
         # macOS knows RLIMIT_AS but refuses to set it.
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(which, (most, most))
-    work, arguments = pickle.load(sys.stdin.buffer)  # noqa: S301 - of the process that began this one
+    for module in sys.argv[1:]:
+        importlib.import_module(module)
+    try:
+        work, arguments = pickle.load(sys.stdin.buffer)  # noqa: S301 - of the process that began this one
+    except EOFError:
+        return  # nobody had any work
     threading.Thread(target=_end_with_line, daemon=True).start()
     telling = Telling(out)
     try:

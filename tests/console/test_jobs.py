@@ -21,7 +21,7 @@ from relay.console.sign_in import SignIn
 from relay.console.visit import Visit
 from relay.outbox import Outbox
 from relay.outbox.people import Role, User, UserSession
-from relay.services.child_process import ChildFailed, in_child
+from relay.services.child_process import ChildFailed, SpareChild, in_child
 from relay.services.try_on_past import Numbers, Trial, try_on_past
 from relay.services.users import Users
 from relay.settings.table import read_settings
@@ -62,6 +62,28 @@ async def test_a_child_says_how_far_it_is_and_what_it_found() -> None:
         twice, 21, answers=int, report=print, progress=lambda *each: seen.append(each)
     )
     assert (found, seen) == (42, [(1, 2)])
+
+
+def processes() -> set[str]:
+    """Those that this process has started."""
+    tasks = Path("/proc/self/task").glob("*/children")
+    return {each for task in tasks for each in task.read_text(encoding="ascii").split()}
+
+
+async def test_a_spare_child_takes_one_piece_of_work_and_ends_where_there_is_none() -> None:
+    before = processes()
+    spare = SpareChild("tests.console.child_work")
+    spare.prepare()
+    spare.prepare()
+    for number in (21, 4):  # by the one that waited, and by a new one
+        found = await in_child(twice, number, answers=int, report=print, spare=spare)
+        assert found == 2 * number
+    spare.prepare()
+    await spare.close()
+    late = SpareChild("tests.console.child_work", idle=0)
+    late.prepare()
+    await late.close()
+    assert processes() <= before
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,8 @@ async def begin_backtest(call: Call, body: BacktestRequest) -> JobAnswer:
     """Try rules on the chats that came in, beside those in force. Nothing is sent."""
     running, after = call.running, body.text.encode("utf-8", "replace")
     await usable_rules(call, after)
-    work = past_trial(running, await text_in_force(running), after, PERIODS[body.period.value])
+    before, period = await text_in_force(running), PERIODS[body.period.value]
+    work = past_trial(running, before, after, period, call.api.jobs.spare)
     return await _told(call, _begun(call, BACKTEST, work, alone=True))
 
 
