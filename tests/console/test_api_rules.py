@@ -72,6 +72,8 @@ async def test_what_can_not_be_used_is_not_published(tmp_path: Path) -> None:
         checked = (await editor.post("/rules/check", {"text": broken})).json
         assert (checked["ok"], checked["problems"][0]) == (False, refused.json["problems"][0])
         assert (await editor.post("/rules/check", {"text": text})).json["ok"] is True
+        too_long = await editor.post("/rules/check", {"text": "#" * 1_000_001})
+        assert (too_long.status, list(too_long.json["fields"])) == (422, ["text"])
         elsewhere = text.replace("@example.com", "@example.net")
         for_admins = await editor.put("/rules", {"text": elsewhere}, if_match=etag)
         assert (for_admins.status, for_admins.json["type"].rpartition(":")[2]) == (

@@ -22,6 +22,8 @@ from tests.running import RunningRelay, running_relay
 
 DOCS = Path(__file__).parents[2] / "docs"
 in_one_loop = pytest.mark.asyncio(loop_scope="module")
+beside_a_relay = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strat")
+"""The relay in the other thread takes random numbers while hypothesis makes an example, which takes them for its own."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -31,7 +33,7 @@ async def program(relay: RunningRelay) -> Program:
 
 def explore(program: Program, examples: int) -> int:
     """Ask each operation so often with what the document allows, and with what it does not; count the answers."""
-    document = schemathesis.openapi.from_dict(json.loads(api_document()))
+    document = schemathesis.openapi.from_dict(without_bounds_of_bodies(json.loads(api_document())))
     session, asked = requests.Session(), 0
     given_headers = {"Authorization": f"Bearer {program.token}"}
 
@@ -60,6 +62,19 @@ def explore(program: Program, examples: int) -> int:
     return asked
 
 
+def without_bounds_of_bodies(document: Any) -> Any:
+    """The document without bounds on texts as long as a body may be: beyond them the server closes the connection while it is written to."""
+    if isinstance(document, list):
+        return [without_bounds_of_bodies(each) for each in document]
+    if not isinstance(document, dict):
+        return document
+    return {
+        name: without_bounds_of_bodies(value)
+        for name, value in document.items()
+        if name != "maxLength" or value < 10_000
+    }
+
+
 async def explored(folder: Path, examples: int) -> int:
     """A relay of its own: the calls end tokens and remove users."""
     async with running_relay(folder, RELAY_CONSOLE_PASSWORD=PASSWORD) as relay:
@@ -68,10 +83,12 @@ async def explored(folder: Path, examples: int) -> int:
         return await asyncio.to_thread(explore, await a_program(relay), examples)
 
 
+@beside_a_relay
 async def test_the_relay_answers_as_its_document_says(tmp_path: Path) -> None:
     assert await explored(tmp_path, 1) > 40
 
 
+@beside_a_relay
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("each_store")
