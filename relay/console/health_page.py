@@ -79,11 +79,11 @@ class HealthPage:
             kept_days=keeps.days if keeps else 0,
             version=__version__,
             python=platform.python_version(),
-            disk_free=self._disk_free(),
+            disk_free=disk_free(self._running),
             database=str(self._running.ready.settings.database),
             rules_file=self._running.ready.settings.rules,
-            day=await self._last_day() if has_database else None,
-            relays=await self._relays() if has_database else [],
+            day=await past_day(self._running) if has_database else None,
+            relays=await relays_beside(self._running) if has_database else [],
             lanes=[] if has_database else self._lanes(self._pages.language(request)),
         )
 
@@ -119,33 +119,6 @@ class HealthPage:
             found.append((name, tone, language.gettext(words)))
         return found
 
-    def _disk_free(self) -> int | None:
-        """Free bytes on the disk of the database file; None with a database server."""
-        database = self._running.ready.settings.database
-        if not isinstance(database, Path):
-            return None
-        with suppress(OSError):
-            return shutil.disk_usage(database.resolve().parent).free
-        return None
-
-    async def _last_day(self) -> LastDay | None:
-        with suppress(StorageUnavailable, StorageRefused, TimeoutError):
-            async with asyncio.timeout(PATIENCE):
-                return await last_day(self._running.parts.outbox.sessions, self._running.clock())
-        return None
-
-    async def _relays(self) -> list[tuple[Process, datetime]]:
-        """The relays on the database server, with their last writes; none for a file."""
-        outbox = self._running.parts.outbox
-        if not outbox.is_shared:
-            return []
-        with suppress(StorageUnavailable, StorageRefused, TimeoutError):
-            async with asyncio.timeout(PATIENCE):
-                return await outbox.read(
-                    lambda read: known_relays(read.operations.sql, read.cursor)
-                )
-        return []
-
     def _in_words(self, trouble: Trouble, language: str) -> TroubleInWords:
         zone = self._running.parts.in_force.rules.timezone
         alert = alert_of(trouble, over=False, now=self._running.clock())
@@ -163,3 +136,32 @@ def hook_url(running: Running, host: str, token: str) -> str:
     """The URL to which Smartsupp posts. `token`: its last part."""
     base = running.ready.settings.public_url or f"http://{host}"
     return f"{base}{PATH}/{token}"
+
+
+def disk_free(running: Running) -> int | None:
+    """Free bytes on the disk of the database file; None with a database server."""
+    database = running.ready.settings.database
+    if not isinstance(database, Path):
+        return None
+    with suppress(OSError):
+        return shutil.disk_usage(database.resolve().parent).free
+    return None
+
+
+async def past_day(running: Running) -> LastDay | None:
+    """Counts of the deliveries of the last 24 hours; None where the database does not answer in time."""
+    with suppress(StorageUnavailable, StorageRefused, TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            return await last_day(running.parts.outbox.sessions, running.clock())
+    return None
+
+
+async def relays_beside(running: Running) -> list[tuple[Process, datetime]]:
+    """The relays on the database server, with their last writes; none for a file."""
+    outbox = running.parts.outbox
+    if not outbox.is_shared:
+        return []
+    with suppress(StorageUnavailable, StorageRefused, TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            return await outbox.read(lambda read: known_relays(read.operations.sql, read.cursor))
+    return []

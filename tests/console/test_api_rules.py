@@ -18,6 +18,9 @@ def console(folder: Path, **more: Any) -> Any:
     return running_relay(folder, RELAY_CONSOLE_PASSWORD=PASSWORD, RELAY_CONSOLE_EDIT="yes", **more)
 
 
+NEW_RULE = "  - {name: New, when: {missed: true}, send_to: desk}\n"
+
+
 async def ended(program: Program, job: dict[str, Any]) -> dict[str, Any]:
     """The job after its end."""
     async with asyncio.timeout(DEADLINE):
@@ -41,6 +44,17 @@ async def test_rules_are_read_published_and_undone(tmp_path: Path) -> None:
         assert (late.status, late.json["type"].rpartition(":")[2]) == (412, "rules-changed")
         newest, *_ = (await program.get("/rules/versions?limit=1")).json["versions"]
         assert (newest["by"], newest["message"]) == ("admin (token robot)", "say who")
+        checked = (await program.post("/rules/check", {"text": was.json["text"] + NEW_RULE})).json
+        assert [(one["kind"], one["name"]) for one in checked["changes"]] == [("rule added", "New")]
+        mine = {"base": was.json["hash"], "text": was.json["text"].replace("room:", "room: ")}
+        both = (await program.post("/rules/merge", mine)).json
+        assert both["text"] == changed["text"].replace("room:", "room: ")
+        assert both["hash"] == done.json["hash"]
+        same = mine | {"text": was.json["text"] + "\n# by me\n"}
+        assert (await program.post("/rules/merge", same)).status == 409
+        assert (await program.post("/rules/merge", mine | {"base": "0" * 64})).status == 404
+        newest = (await program.get(f"/rules/versions/{done.json['hash']}")).json
+        assert newest["changes"] == []
         kept = await program.get(f"/rules/versions/{was.json['hash']}")
         assert kept.json["text"] == was.json["text"]
         several = f'"{"0" * 64}", {done.headers["etag"]}'
@@ -70,7 +84,10 @@ async def test_what_can_not_be_used_is_not_published(tmp_path: Path) -> None:
         assert {each["severity"] for each in refused.json["problems"]} == {"error"}
         assert refused.json["problems"][0]["line"] > 0
         checked = (await editor.post("/rules/check", {"text": broken})).json
-        assert (checked["ok"], checked["problems"][0]) == (False, refused.json["problems"][0])
+        (problem, *_) = checked["problems"]
+        (fix, *_) = problem["fixes"]
+        assert (checked["ok"], fix["text"], checked["changes"]) == (False, "missed", None)
+        assert problem | {"fixes": []} == refused.json["problems"][0]
         assert (await editor.post("/rules/check", {"text": text})).json["ok"] is True
         too_long = await editor.post("/rules/check", {"text": "#" * 1_000_001})
         assert (too_long.status, list(too_long.json["fields"])) == (422, ["text"])

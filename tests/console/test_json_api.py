@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from relay.clock import utc_now
 from tests.console.test_chats import post
 from tests.console.visiting import Program, Visitor, a_program, signed_in
 from tests.running import RunningRelay
@@ -75,6 +76,19 @@ async def test_chats_are_filtered(
     assert [chat in found for chat in chats] == fits
 
 
+async def test_chats_are_counted(relay: RunningRelay, program: Program) -> None:
+    since = f"since={utc_now().isoformat().replace('+', '%2B')}"
+    await post(relay, missed=True)
+    await post(relay, rating=1)
+    counts = (await program.get(f"/chats/today?{since}")).json
+    names = ("chats", "missed", "offline", "low_rated", "failed", "is_more")
+    assert [counts[name] for name in names] == [2, 1, 0, 1, 0, False]
+    today = await program.get("/chats/today")
+    assert (today.status, today.json["since"].endswith("Z")) == (200, True)
+    for since in ("0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-14:00"):
+        assert (await program.get(f"/chats/today?since={since}")).status == 200
+
+
 async def test_a_chat_is_told_with_all_that_came_of_it(
     relay: RunningRelay, program: Program
 ) -> None:
@@ -136,6 +150,7 @@ async def test_destinations_mutes_digests_and_health_are_told(
     assert (await program.get("/mutes")).json == {"mutes": []}
     assert (await program.get("/digests?destination=desk")).status == 200
     health = (await program.get("/health")).json
+    assert (len(health["last_day"]), health["last_day"][-1]["failed"]) == (24, 0)
     assert health["readiness"]["ready"] is True
     assert health["rules"]["problems_of_the_saved_file"] == []
 

@@ -122,6 +122,7 @@ def test_every_field_and_parameter_is_described() -> None:
 
 CHANGES_NOTHING = {
     *("begin_backtest", "begin_mute_trial", "begin_word_search", "check_rules", "export_chat"),
+    "merge_rules",
     *("preview_template", "preview_wording", "show_hook_url", "test_rules", "try_rules"),
 }
 """By POST, since a text is sent, or something is told that the log of acts has."""

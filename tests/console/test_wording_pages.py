@@ -375,7 +375,7 @@ async def test_a_program_changes_and_resets_a_file_of_a_template(
     assert shown["problems"][0].startswith("offline/subject.txt:1")
     assert (await program.put(path, broken, if_match='"none"')).status == 422
     assert not file.exists()
-    done = await program.put(path, text, if_match='"none"')
+    done = await program.put(path, text, if_match='"x", "none"')
     assert (done.status, done.json["file"]["is_own"]) == (200, True)
     assert file.read_text("utf-8") == text["text"]
     assert (await program.put(path, text, if_match='"none"')).status == 412

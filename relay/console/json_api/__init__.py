@@ -21,6 +21,7 @@ from relay.console.json_api.personal_data_operations import personal_data
 from relay.console.json_api.rule_trial_operations import rule_trials
 from relay.console.json_api.rules_in_force_operations import rules_in_force
 from relay.console.json_api.rules_operations import rules
+from relay.console.json_api.rules_version_operations import versions
 from relay.console.json_api.sentence_operations import wording
 from relay.console.json_api.template_operations import templates
 from relay.console.json_api.token_operations import tokens
@@ -38,6 +39,7 @@ SUBJECTS = (
     mutes,
     rules,
     rules_in_force,
+    versions,
     rule_trials,
     wording,
     templates,

@@ -1,5 +1,6 @@
 """Chats, as the JSON API tells them."""
 
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -26,7 +27,7 @@ from relay.outbox.past_chats import WantedChats
 from relay.outbox.people import Role
 from relay.outbox.session import Sessions
 from relay.services.explanation import explain
-from relay.services.find_chats import ChatHistory, chat_history, list_chats
+from relay.services.find_chats import ChatHistory, chat_history, count_chats, list_chats
 from relay.services.replay import Judged, replay
 from relay.smartsupp import UnreadableHook, read_chat
 
@@ -85,6 +86,33 @@ class ChatList(Struct, kw_only=True):
     """The newest first, at most `limit`."""
     next: str | None
     """The path of the rest; null where there is no more."""
+
+
+class TodayQuery(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Since when to count."""
+
+    since: Annotated[
+        Instant | None, Meta(description="Left out: since midnight in the time zone of the rules.")
+    ] = None
+
+
+class ChatCounts(Struct, kw_only=True):
+    """Counts of the chats whose first hook came in since a time."""
+
+    since: datetime
+    """From when on they are counted: as the query has it, else in UTC."""
+    chats: int
+    """How many chats came in."""
+    missed: int
+    """How many of them were missed."""
+    offline: int
+    """How many of them are offline messages."""
+    low_rated: int
+    """How many of them were rated 2 or lower."""
+    failed: int
+    """How many deliveries ended badly since then."""
+    is_more: bool
+    """There are more chats than were counted."""
 
 
 class WholeChat(Struct, kw_only=True):
@@ -150,6 +178,24 @@ async def find_chats(call: Call, query: ChatFilter) -> ChatList:
     found = await list_chats(call.sessions, query.q, wanted, before=before, limit=query.limit)
     return ChatList(
         chats=[listed(each) for each in found.chats], next=following(call, query, found.before)
+    )
+
+
+@chats.operation(HttpMethod.GET, "/chats/today", Role.VIEWER)
+async def count_today(call: Call, query: TodayQuery) -> ChatCounts:
+    """How many chats came in today, how many were missed or rated 2 or lower, and what failed."""
+    here = call.now.astimezone(call.running.parts.in_force.rules.timezone)
+    midnight = here.replace(hour=0, minute=0, second=0, microsecond=0)
+    since = query.since or midnight.astimezone(UTC)
+    found = await count_chats(call.sessions, since)
+    return ChatCounts(
+        since=since,
+        chats=found.chats,
+        missed=found.missed,
+        offline=found.offline,
+        low_rated=found.low_rated,
+        failed=found.failed,
+        is_more=found.is_more,
     )
 
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from relay import __version__
 from relay.console.acts import act_of, write_act
-from relay.console.health_page import hook_url
+from relay.console.health_page import disk_free, hook_url, past_day, relays_beside
 from relay.console.json_api.call import Call
 from relay.console.json_api.operation import Operations
 from relay.outbox.people import Role
@@ -69,6 +69,30 @@ class RulesInForce(Struct, kw_only=True):
     """Why the file, as it was saved last, can't be used; empty where it is in force."""
 
 
+class Hour(Struct, kw_only=True):
+    """The deliveries that were made in one hour, counted by their present state."""
+
+    begins: datetime
+    """In UTC."""
+    done: int
+    """How many reached their end well, or were left out."""
+    waiting: int
+    """How many are under way."""
+    failed: int
+    """How many ended badly."""
+
+
+class RelayProcess(Struct, kw_only=True):
+    """A relay that shares the database."""
+
+    host: str
+    """The name of its computer; may be empty."""
+    listens: str
+    """Its address and port; may be empty."""
+    wrote_at: datetime
+    """When it last wrote to the database, in UTC; it may have ended since."""
+
+
 class HealthAnswer(Struct, kw_only=True):
     """How the relay is."""
 
@@ -83,7 +107,13 @@ class HealthAnswer(Struct, kw_only=True):
     rules: RulesInForce
     """The rules in force."""
     kept_days: int | None
-    """Chats are erased then; null: never."""
+    """Chats are erased after so many days; null: never."""
+    last_day: list[Hour]
+    """The last 24 hours, the oldest first; empty where the database does not answer in time."""
+    relays: list[RelayProcess]
+    """All relays on the database, where it is on a server; else empty."""
+    disk_free: int | None
+    """Bytes that are free beside the database file; null where a server keeps it."""
 
 
 @health.operation(HttpMethod.GET, "/health", Role.VIEWER)
@@ -97,6 +127,7 @@ async def get_health(call: Call) -> HealthAnswer:
         for each in msgspec.structs.fields(Readiness)
         if each.encode_name in readiness
     }
+    day = await past_day(running)
     return HealthAnswer(
         version=__version__,
         readiness=msgspec.convert(known, Readiness),
@@ -117,6 +148,15 @@ async def get_health(call: Call) -> HealthAnswer:
             problems_of_the_saved_file=tuple(running.parts.reload.problems),
         ),
         kept_days=keeps.days if keeps else None,
+        last_day=[
+            Hour(begins=each.begins, done=each.done, waiting=each.waiting, failed=each.failed)
+            for each in (day.every if day else ())
+        ],
+        relays=[
+            RelayProcess(host=each.host, listens=each.listens, wrote_at=wrote_at)
+            for each, wrote_at in await relays_beside(running)
+        ],
+        disk_free=disk_free(running),
     )
 
 

@@ -20,6 +20,17 @@ _WORDS = {
 _HEADERS = {401: {"www-authenticate": "Bearer"}, 503: {"retry-after": "5"}}
 
 
+class TextFix(Struct, frozen=True, kw_only=True):
+    """A text to put in the place of another one, on the line of a problem. It was tried: the problem is gone then."""
+
+    column: int
+    """In characters, from 1."""
+    length: int
+    """How many characters it takes the place of."""
+    text: str
+    """What to put there."""
+
+
 class FileProblem(Struct, frozen=True, kw_only=True):
     """One thing wrong with a rules file."""
 
@@ -35,6 +46,8 @@ class FileProblem(Struct, frozen=True, kw_only=True):
     """What is wrong, in words."""
     hint: str
     """What may stand there; may be empty."""
+    fixes: tuple[TextFix, ...] = ()
+    """Only of `/rules/check`: what would put it right, the likeliest first."""
 
 
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):

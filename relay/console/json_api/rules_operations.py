@@ -1,26 +1,24 @@
 """The rules file, as the JSON API tells, checks and publishes it."""
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Annotated, Any
 
 from litestar import HttpMethod
 from msgspec import Meta, Struct
 
 from relay.console.json_api.call import Call, Line
-from relay.console.json_api.cursor import Listing, following, position
 from relay.console.json_api.operation import Operations
-from relay.console.json_api.problem_details import FileProblem, Refusal, not_there, wrong
+from relay.console.json_api.problem_details import FileProblem, Refusal, TextFix, wrong
 from relay.console.rules_file_access import IN_FORCE_WITHIN, author_of, readable, rules_file
 from relay.languages import LANGUAGES
 from relay.outbox.people import Role
-from relay.outbox.rules_versions import NEWEST, Version
 from relay.rules import Problem, RuleBook, RulesError
+from relay.rules.differences import Change
 from relay.rules.json_schema import json_schema
 from relay.rules.splicing import NotSpliced
 from relay.runtime.startup import read_rule_book, template_folders, template_names
 from relay.services import in_thread
-from relay.services.draft_check import check_draft
+from relay.services.draft_check import Flaw, check_draft
 from relay.services.publish_rules import (
     Changed,
     FileIsReadOnly,
@@ -33,14 +31,6 @@ from relay.services.publish_rules import (
 from relay.transports.registry import TRANSPORTS
 
 rules = Operations("Rules")
-HASH = r"^[0-9a-f]{64}$"
-
-
-class VersionHash(Struct, forbid_unknown_fields=True):
-    """A path that ends with the hash of a text."""
-
-    hash: Annotated[str, Meta(pattern=HASH)]
-    """SHA-256 of a text in hex, 64 digits."""
 
 
 class RulesText(Struct, kw_only=True):
@@ -80,6 +70,8 @@ class RulesCheck(Struct, kw_only=True):
     """Errors and warnings."""
     settings: tuple[str, ...]
     """What is wrong with the environment."""
+    changes: list[Change] | None
+    """What it would change in the file; null where one of the two texts can't be used."""
 
 
 class PublishedRules(Struct, kw_only=True):
@@ -93,43 +85,6 @@ class PublishedRules(Struct, kw_only=True):
     """False: look at `/rules` for the problems."""
     overwritten: str | None
     """The hash of a text that somebody else saved in the last moment. It is kept as a version."""
-
-
-class RulesVersion(Struct, kw_only=True):
-    """A text that the file had."""
-
-    id: int
-    """By which versions are ordered: a newer one has a larger number."""
-    hash: str
-    """SHA-256 of the text in hex."""
-    seen_at: datetime
-    """When it was saved, or when the relay first saw it, in UTC."""
-    by: str
-    """Empty where the file was saved by other means."""
-    message: str
-    """What its author wrote about it; may be empty."""
-    base_hash: str
-    """The hash of the text that it took the place of; may be empty."""
-    problems: tuple[str, ...]
-    """Why it could not be used; empty where it could."""
-
-
-class VersionList(Struct, kw_only=True):
-    """Versions of the file, the newest first."""
-
-    versions: list[RulesVersion]
-    """The newest first, at most `limit`."""
-    next: str | None
-    """The path of the rest; null where there is no more."""
-
-
-class VersionText(Struct, kw_only=True):
-    """A version with its text."""
-
-    version: RulesVersion
-    """When it was saved, and by whom."""
-    text: str
-    """As it was; for viewers with stars in place of what looks like a secret."""
 
 
 class RuleSwitch(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -164,12 +119,14 @@ async def get_rules(call: Call) -> RulesText:
 async def check_rules(call: Call, body: RulesRequest) -> RulesCheck:
     """Check a text as `relay check` does, without publishing it."""
     path = call.running.ready.settings.rules
+    file = rules_file(call.running)
     found = await check_draft(_source(body), path, call.running.variables, call.now)
     flaws = (*found.errors, *found.warnings)
     return RulesCheck(
         ok=not found.count,
-        problems=[_problem(each.problem) for each in flaws],
+        problems=[_problem(each.problem, each) for each in flaws],
         settings=found.checked.settings,
+        changes=await file.changes((await file.read()).source, _source(body)),
     )
 
 
@@ -193,7 +150,7 @@ async def undo_rules(call: Call) -> PublishedRules:
     file = rules_file(call.running)
     current = (await file.read()).hash
     if call.if_match(current) != current:
-        raise _changed()
+        raise rules_changed()
     try:
         published = await file.undo(current, author_of(call.visit))
     except NotPublished as error:
@@ -225,27 +182,6 @@ async def get_schema(call: Call) -> RulesSchema:
     return RulesSchema(schema=found)
 
 
-@rules.operation(HttpMethod.GET, "/rules/versions", Role.VIEWER)
-async def list_versions(call: Call, query: Listing) -> VersionList:
-    """Every text that the file had, the newest first."""
-    before = position(call, query) or NEWEST
-    found = await rules_file(call.running).history.versions(before, query.limit + 1)
-    some = found[: query.limit]
-    last = some[-1].id if len(found) > query.limit else None
-    return VersionList(versions=list(map(_version, some)), next=following(call, query, last))
-
-
-@rules.operation(HttpMethod.GET, "/rules/versions/{hash}", Role.VIEWER)
-async def get_version(call: Call, path: VersionHash) -> VersionText:
-    """A text that the file had."""
-    found = await rules_file(call.running).history.version(path.hash)
-    if found is None:
-        raise not_there("version with this hash")
-    version, source = found
-    text = readable_text(call, source, is_refused=bool(version.problems))
-    return VersionText(version=_version(version), text=text)
-
-
 def readable_text(call: Call, source: bytes, *, is_refused: bool) -> str:
     """A text of the rules file; for who may not publish it, without what may be a secret."""
     if call.visit.may(Role.EDITOR):
@@ -257,11 +193,7 @@ def _source(body: RulesRequest) -> bytes:
     return body.text.encode("utf-8", "replace")
 
 
-def _version(kept: Version) -> RulesVersion:
-    return RulesVersion(**{name: getattr(kept, name) for name in RulesVersion.__struct_fields__})
-
-
-def _problem(found: Problem) -> FileProblem:
+def _problem(found: Problem, flaw: Flaw | None = None) -> FileProblem:
     return FileProblem(
         severity=found.severity.value,
         path=found.path,
@@ -269,6 +201,11 @@ def _problem(found: Problem) -> FileProblem:
         column=found.column or None,
         what=found.what,
         hint=found.hint,
+        fixes=tuple(
+            TextFix(column=each.column, length=each.length, text=each.text) for each in flaw.fixes
+        )
+        if flaw
+        else (),
     )
 
 
@@ -282,7 +219,8 @@ async def _published(call: Call, published: Published) -> PublishedRules:
     )
 
 
-def _changed() -> Refusal:
+def rules_changed() -> Refusal:
+    """The file holds another text than the one that If-Match names."""
     words = "The file holds another text. Read it again, and put your change on top."
     return Refusal(412, words, kind="rules-changed")
 
@@ -290,7 +228,7 @@ def _changed() -> Refusal:
 async def _not_published(call: Call, source: bytes, error: NotPublished) -> Refusal:
     match error:
         case Changed():
-            return _changed()
+            return rules_changed()
         case ForAdmins():
             words = "Only an admin may change destinations, alerts_to and recipient_domains."
             return Refusal(403, words, kind="for-admins", problems=file_problems(error.problems))

@@ -188,9 +188,10 @@ async def get_wording(call: Call, path: SentenceName) -> OneSentence:
 )
 async def change_wording(call: Call, path: SentenceName, body: SentenceRequest) -> OneSentence:
     """Have notifications say a sentence in other words, within seconds."""
-    _, one = await _found(call, path)
+    found, one = await _found(call, path)
     said = tuple(map(in_one_line, body.said))
-    return await _changed(call, path, ("",) * len(said) if said == one.shipped else said)
+    said = ("",) * len(said) if said == one.shipped else said
+    return await _changed(call, path, found.file.hash, said)
 
 
 @wording.operation(
@@ -202,8 +203,8 @@ async def change_wording(call: Call, path: SentenceName, body: SentenceRequest) 
 )
 async def reset_wording(call: Call, path: SentenceName) -> OneSentence:
     """Have notifications say a sentence as the relay does by itself."""
-    _, one = await _found(call, path)
-    return await _changed(call, path, ("",) * len(one.shipped))
+    found, one = await _found(call, path)
+    return await _changed(call, path, found.file.hash, ("",) * len(one.shipped))
 
 
 @wording.operation(HttpMethod.POST, "/wordings/{language}/{key}/preview", Role.EDITOR)
@@ -244,11 +245,15 @@ async def _one(call: Call, path: SentenceName) -> OneSentence:
     )
 
 
-async def _changed(call: Call, path: SentenceName, said: Sequence[str]) -> OneSentence:
+async def _changed(
+    call: Call, path: SentenceName, current: str, said: Sequence[str]
+) -> OneSentence:
+    """The sentence after the change; `current`: the hash of the catalogue just now. Raises Refusal."""
     words = "change wording" if any(said) else "reset wording"
     doing = act_of(call.visit, words, f"{path.language}/{path.key}", each_time=True)
     await saved(
-        "said", sentences_of(call).change(path.language, path.key, said, base_of(call), doing)
+        "said",
+        sentences_of(call).change(path.language, path.key, said, base_of(call, current), doing),
     )
     return await _one(call, path)
 
@@ -260,9 +265,9 @@ def _text(one: Sentence) -> SentenceText:
 # -- what both share -------------------------------------------------------------------------------------------
 
 
-def base_of(call: Call) -> str:
+def base_of(call: Call, current: str) -> str:
     """The hash of the file that is to be replaced; empty where there is to be none. Raises Refusal."""
-    base = call.if_match("")
+    base = call.if_match(current or NO_FILE)
     return "" if base == NO_FILE else base
 
 

@@ -112,7 +112,7 @@ async def change_template(call: Call, path: TemplateName, body: TemplateRequest)
     """Save a text as the user's file of a template, which is in use within seconds."""
     found = await _file(call, path)
     data = as_written(body.text.replace("\r\n", "\n"), found.own.source or found.shipped)
-    return await _replaced(call, path, data)
+    return await _replaced(call, path, found.own.hash, data)
 
 
 @templates.operation(
@@ -124,8 +124,8 @@ async def change_template(call: Call, path: TemplateName, body: TemplateRequest)
 )
 async def reset_template(call: Call, path: TemplateName) -> OneTemplate:
     """Remove the user's file of a template: that of the relay is in use again."""
-    await _file(call, path)
-    return await _replaced(call, path, None)
+    found = await _file(call, path)
+    return await _replaced(call, path, found.own.hash, None)
 
 
 @templates.operation(HttpMethod.POST, "/templates/{name}/{file}/preview", Role.ADMIN)
@@ -159,8 +159,11 @@ async def _file(call: Call, path: TemplateName) -> TemplateText:
         raise not_there("such file of a template") from None
 
 
-async def _replaced(call: Call, path: TemplateName, data: bytes | None) -> OneTemplate:
-    name, base = f"{path.name}/{path.file}", base_of(call)
+async def _replaced(
+    call: Call, path: TemplateName, current: str, data: bytes | None
+) -> OneTemplate:
+    """The file after it was replaced by `data`, or removed; `current`: its hash just now. Raises Refusal."""
+    name, base = f"{path.name}/{path.file}", base_of(call, current)
     words = "reset template" if data is None else "change template"
     doing = act_of(call.visit, words, name, change_detail(base, data), each_time=True)
     await saved("text", _templates(call).change(name, data, base, doing))

@@ -1,0 +1,139 @@
+"""Every text that the rules file had, as the JSON API tells and compares them, and changes put on top of those of others."""
+
+from datetime import datetime
+from typing import Annotated
+
+from litestar import HttpMethod
+from msgspec import Meta, Struct
+
+from relay.console.json_api.call import Call
+from relay.console.json_api.cursor import Listing, following, position
+from relay.console.json_api.operation import Operations
+from relay.console.json_api.problem_details import Refusal, not_there
+from relay.console.json_api.rules_operations import RulesRequest, readable_text
+from relay.console.rules_file_access import rules_file
+from relay.outbox.people import Role
+from relay.outbox.rules_versions import NEWEST, Version
+from relay.rules.differences import Change
+from relay.services import in_thread
+from relay.services.text_diff import merged, shown, with_newlines
+
+versions = Operations("Versions of the rules")
+HASH = r"^[0-9a-f]{64}$"
+
+
+class VersionHash(Struct, forbid_unknown_fields=True):
+    """A path that ends with the hash of a text."""
+
+    hash: Annotated[str, Meta(pattern=HASH)]
+    """SHA-256 of a text in hex, 64 digits."""
+
+
+class RulesVersion(Struct, kw_only=True):
+    """A text that the file had."""
+
+    id: int
+    """By which versions are ordered: a newer one has a larger number."""
+    hash: str
+    """SHA-256 of the text in hex."""
+    seen_at: datetime
+    """When it was saved, or when the relay first saw it, in UTC."""
+    by: str
+    """Empty where the file was saved by other means."""
+    message: str
+    """What its author wrote about it; may be empty."""
+    base_hash: str
+    """The hash of the text that it took the place of; may be empty."""
+    problems: tuple[str, ...]
+    """Why it could not be used; empty where it could."""
+
+
+class VersionList(Struct, kw_only=True):
+    """Versions of the file, the newest first."""
+
+    versions: list[RulesVersion]
+    """The newest first, at most `limit`."""
+    next: str | None
+    """The path of the rest; null where there is no more."""
+
+
+class VersionQuery(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What to compare a text with."""
+
+    against: Annotated[
+        str,
+        Meta(
+            max_length=64,
+            description="The hash of another version; left out: the one that it took the place of.",
+        ),
+    ] = ""
+
+
+class MergeRequest(RulesRequest, kw_only=True, forbid_unknown_fields=True):
+    """A text that began from an earlier text of the file."""
+
+    base: Annotated[str, Meta(pattern=HASH)]
+    """The hash of the text from which it began."""
+
+
+class MergedRules(Struct, kw_only=True):
+    """The changes of a text on top of the file as it is. Nothing was published."""
+
+    text: str
+    """What may be published in place of the text with this hash."""
+    hash: str
+    """SHA-256 in hex of the file's text, which is also the ETag."""
+
+
+class VersionText(Struct, kw_only=True):
+    """A version with its text."""
+
+    version: RulesVersion
+    """When it was saved, and by whom."""
+    text: str
+    """As it was; for viewers with stars in place of what looks like a secret."""
+    changes: list[Change] | None
+    """What was changed since the text that it is compared with; null where there is none, or one of the two can't be used."""
+
+
+@versions.operation(HttpMethod.GET, "/rules/versions", Role.VIEWER)
+async def list_versions(call: Call, query: Listing) -> VersionList:
+    """Every text that the file had, the newest first."""
+    before = position(call, query) or NEWEST
+    found = await rules_file(call.running).history.versions(before, query.limit + 1)
+    some = found[: query.limit]
+    last = some[-1].id if len(found) > query.limit else None
+    return VersionList(versions=list(map(_version, some)), next=following(call, query, last))
+
+
+@versions.operation(HttpMethod.GET, "/rules/versions/{hash}", Role.VIEWER)
+async def get_version(call: Call, path: VersionHash, query: VersionQuery) -> VersionText:
+    """A text that the file had."""
+    file = rules_file(call.running)
+    found = await file.history.version(path.hash)
+    if found is None:
+        raise not_there("version with this hash")
+    version, source = found
+    text = readable_text(call, source, is_refused=bool(version.problems))
+    base = await file.history.version(query.against or version.base_hash)
+    changes = await file.changes(base[1], source) if base else None
+    return VersionText(version=_version(version), text=text, changes=changes)
+
+
+@versions.operation(HttpMethod.POST, "/rules/merge", Role.EDITOR, refusals=(404, 409))
+async def merge_rules(call: Call, body: MergeRequest) -> MergedRules:
+    """Put the changes of a text on top of what others have saved since it was begun, where the two don't touch."""
+    file = rules_file(call.running)
+    found, now = await file.history.version(body.base), await file.read()
+    if found is None:
+        raise not_there("version with the hash `base`")
+    base, theirs, mine = shown(found[1]), shown(now.source), with_newlines(body.text)
+    text = await in_thread(lambda _: merged(base, theirs, mine))
+    if text is None:
+        words = "You and somebody else have changed the same or neighbouring lines."
+        raise Refusal(409, words, kind="same-lines")
+    return MergedRules(text=text, hash=now.hash)
+
+
+def _version(kept: Version) -> RulesVersion:
+    return RulesVersion(**{name: getattr(kept, name) for name in RulesVersion.__struct_fields__})
