@@ -119,7 +119,10 @@ class Jobs:
         self._turns: dict[str, asyncio.Lock] = {}
 
     def refuse_too_many(self, visit: Visit) -> None:
-        """Raise TooManyJobs where somebody has as many as may run at the same time: before what is done but once."""
+        """Raise TooManyJobs where a session or token has as many jobs as may run at the same time.
+
+        For work that must not be done twice: called before it, with `is_asked` for `start` after it.
+        """
         if len(self._running(visit)) >= MOST_OF_ONE:
             raise TooManyJobs
 

@@ -61,9 +61,10 @@ class Throttle:
 
 
 class Turns:
-    """At most `most` at the same time; `waiting` more wait for their turn, at most `seconds`.
+    """Lets at most `most` blocks run at the same time; `waiting` more wait for their turn, for at most `seconds`.
 
-    Meanwhile all threads of the process give way to each other sooner, so that the one that answers hooks does not wait for them.
+    Meanwhile the threads of the process switch more often, so that the one that answers hooks does not wait for the
+    others.
     """
 
     def __init__(self, most: int, waiting: int, seconds: float) -> None:
@@ -75,7 +76,7 @@ class Turns:
 
     @contextlib.asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Wait for a turn, which the block has. Raises TimeoutError where it does not come in time, or too many wait."""
+        """Wait for a turn, and hold it during the block. Raises TimeoutError where it takes too long, or too many wait."""
         if self._inside >= self._all:
             raise TimeoutError
         self._inside += 1

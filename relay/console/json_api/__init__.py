@@ -1,6 +1,8 @@
-"""What programs ask: JSON below `/api/v1`, by a token or by the session of a browser. Errors are RFC 9457's problem details.
+"""The JSON API below `/api/v1`, for programs with an API token and for browsers with a session. Errors are problem
+details (RFC 9457).
 
-GET /api/v1/chats -> RequestChecks (host, token) -> the route's role -> Operation: query and body read -> find_chats -> JSON
+GET /api/v1/chats -> RequestChecks (host, token) -> the route's role -> Operation: query and body read -> find_chats
+-> JSON
 """
 
 from litestar import HttpMethod, Response, route
@@ -56,7 +58,7 @@ def api_document() -> bytes:
 
 
 def api_routes(api: Api) -> list[HTTPRouteHandler]:
-    """The route of every operation, and that of the document."""
+    """The routes of all operations, and of the OpenAPI document."""
     made: list[bytes] = []
 
     @route(

@@ -1,4 +1,4 @@
-"""Answers to requests with an Idempotency-Key: sent twice, they act once and are told the same."""
+"""Idempotency keys: a request that is sent twice acts once, and both times gets the same answer."""
 
 import asyncio
 import hashlib
@@ -19,13 +19,13 @@ KEY_HEADER = "idempotency-key"
 LONGEST_KEY = 200
 _KEY = re.compile(rf"[\x20-\x7e]{{1,{LONGEST_KEY}}}")
 REPEATED = "idempotency-replayed"
-"""The header of an answer that is told once more."""
+"""The header of an answer that was stored and is given again."""
 
 log = logging.getLogger(__name__)
 
 
 def key_of(call: Call, method: str, path: str) -> IdempotencyKey | None:
-    """The key of the request, as its headers give it; None for none. Raises Refusal."""
+    """The idempotency key in a request's headers; None without one. Raises Refusal for an invalid key."""
     key = call.headers.get(KEY_HEADER)
     if key is None:
         return None
@@ -72,7 +72,7 @@ async def answered_once(
 
 
 async def _keep(call: Call, key: IdempotencyKey, answer: Response[bytes]) -> None:
-    """Raises StorageUnavailable and TimeoutError."""
+    """Store the answer under the key. Raises StorageUnavailable and TimeoutError."""
     outbox, status = call.running.parts.outbox, answer.status_code or 200
     async with asyncio.timeout(PATIENCE):
         await outbox.run(
@@ -90,7 +90,7 @@ def _under_way() -> Refusal:
 
 
 def _repeated(key: IdempotencyKey, kept: KeptAnswer) -> Response[bytes]:
-    """Raises Refusal."""
+    """The stored answer. Raises Refusal where the key was used for another request, or the answer is not known."""
     if kept.request != key.request:
         raise Refusal(
             422,

@@ -1,4 +1,4 @@
-"""One request to the JSON API, and the types that many of them take."""
+"""A request to the JSON API, and the types that several operations use."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,15 +23,15 @@ API = "/api/"
 BASE = "/api/v1"
 JSON = "application/json"
 LARGEST = 2**63 - 1
-"""The largest number that a database holds."""
+"""The largest integer that a database column holds."""
 
 Number = Annotated[int, Meta(ge=1, le=LARGEST)]
 Line = Annotated[str, Meta(max_length=300, pattern=r"^[^\u0000]*$")]
-"""A name or a filter."""
+"""A string of one line, such as a name or a filter."""
 Reason = Annotated[
     str, Meta(min_length=1, max_length=300, pattern=r"^[^\u0000]*[^\s\u0000][^\u0000]*$")
 ]
-"""Why somebody does something; not blank."""
+"""The reason for an action; not blank."""
 Instant = Annotated[datetime, Meta(tz=True)]
 
 
@@ -43,36 +43,36 @@ class Numbered(Struct, forbid_unknown_fields=True):
     """A path that ends with a number."""
 
     number: Number
-    """The number of it, as lists and answers give it."""
+    """The number, as lists and answers give it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """What operations need of the relay that answers them."""
+    """The objects that operations need: the running relay, its sign-in and its jobs."""
 
     running: Running
     sign_in: SignIn
     jobs: Jobs
     tests: Throttle
-    """How often somebody may test a destination."""
+    """Limits how often destinations are tested."""
     workers: RenderPool
-    """Render what is being written, apart from deliveries."""
+    """Render drafts, separate from the workers that render deliveries."""
     previews: WordingPreviews
     under_way: set[tuple[str, str]] = field(default_factory=set)
-    """Idempotency keys whose requests are being answered just now."""
+    """Owners and idempotency keys of the requests that are being answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, by whom, and the relay that answers it."""
+    """A request to an operation: who sends it, its headers, and the relay that answers it."""
 
     api: Api
     visit: Visit
     headers: Mapping[str, str]
     operation: str
-    """Its name."""
+    """The name of the operation."""
     path: str
-    """Of the operation, below BASE."""
+    """The path of the operation, below BASE."""
     key: IdempotencyKey | None = None
 
     @property
@@ -89,7 +89,7 @@ class Call:
         return self.api.running.clock()
 
     def if_match(self, current: str) -> str:
-        """The hash that If-Match names; of several `current`, if it is among them. Raises Refusal."""
+        """The hash that If-Match names; of several `current`, if it is among them. Raises Refusal without the header."""
         given = self.headers.get("if-match", "").strip()
         if not given:
             words = "Say what you have read: If-Match with its ETag, as GET has told it."
@@ -98,7 +98,11 @@ class Call:
         return current if current in hashes else hashes[0]
 
     def acting(self, act: str, subject: str, detail: str = "") -> ActingSessions:
-        """For what changes something: whose transaction writes down the act and the request's key. Without visitors' words."""
+        """Sessions for an operation that changes something: its transaction also logs the act and stores the
+        idempotency key.
+
+        `act`, `subject` and `detail` must contain no words of visitors.
+        """
         return ActingSessions(
             self.sessions, act_of(self.visit, act, subject, detail), self.now, self.key
         )

@@ -1,4 +1,4 @@
-"""Chats and what rules say of them, as the JSON API tells them."""
+"""The JSON of chats, and of the rules' verdicts on them."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -15,10 +15,10 @@ from relay.services.find_chats import FoundChat
 
 
 class ListedChat(Struct, kw_only=True):
-    """A chat as lists show it. Texts of visitors are as they were typed: escape them."""
+    """A chat in a list. Visitors' texts are unescaped: escape them before showing."""
 
     number: int
-    """By which the relay knows it."""
+    """The relay's number of the chat."""
     account: str
     """Smartsupp's id of the account."""
     chat: str
@@ -28,7 +28,7 @@ class ListedChat(Struct, kw_only=True):
     email: str
     """As the visitor typed it: not necessarily an address; may be empty."""
     question: str
-    """The visitor's first words."""
+    """The first message of the visitor."""
     began: datetime | None
     """When the chat began, in UTC; null where the hook does not say."""
     first_hook: datetime
@@ -36,21 +36,23 @@ class ListedChat(Struct, kw_only=True):
     last_hook: datetime
     """When its newest hook came in, in UTC."""
     missed: bool
-    """No agent answered the visitor's last message."""
+    """Whether no agent answered the visitor's last message."""
     offline: bool
-    """It is a message that was left while nobody was there."""
+    """Whether it is a message that was left while no agent was online."""
     rating: float | None
     """1 to 5, as the visitor rated it; null where they did not."""
     rules: list[str]
-    """That matched."""
+    """The names of the rules that matched."""
     trouble: str
-    """Why the rules could not be asked; empty where they could."""
+    """Why the rules could not be evaluated; empty where they could."""
     deliveries: list[Delivery]
-    """What was sent of it or waits, in the order in which it was made."""
+    """The deliveries of the chat, oldest first."""
 
 
 class ToldChat(Chat, kw_only=True, frozen=True):
-    """A chat as its newest hook described it; lengths of time in seconds. Texts of visitors are as they were typed: escape them."""
+    """A chat as its newest hook described it, with durations in seconds. Visitors' texts are unescaped: escape them
+    before showing.
+    """
 
     duration: float | None = None  # type: ignore[assignment]
     """In seconds, from its first to its last moment; null where the hook does not say."""
@@ -74,26 +76,26 @@ class SentTo(Struct, kw_only=True):
 
 
 class RuleVerdict(Struct, kw_only=True):
-    """What a rule says of a chat, with the answer of each of its conditions."""
+    """The verdict of a rule on a chat, with the result of each of its conditions."""
 
     rule: str
     """The name of the rule."""
     answer: Standing
-    """Whether it matches: yes, no, turned off or not asked."""
+    """Whether the rule matches: yes, no, turned off or not asked."""
     stopped_by: str | None
-    """The name of the earlier rule for which it was not asked; null where it was."""
+    """The name of the earlier rule because of which this one was not evaluated; else null."""
     findings: tuple[Finding, ...]
-    """The answer of each condition; empty for a rule that is turned off or was not asked."""
+    """The result of each condition; empty for a rule that is turned off or was not evaluated."""
     sends: list[SentTo]
-    """Empty for hooks of the past: their deliveries tell it."""
+    """The destinations to which the rule sends; empty for earlier hooks, whose deliveries say it."""
     left_out: tuple[str, ...]
-    """Recipients that can't be used for this chat, in sentences with the visitor's words."""
+    """Recipients that can't be used for this chat, in sentences that contain the visitor's words."""
     reaches_nobody: bool
-    """It matches, and nobody gets anything, though somebody was meant to."""
+    """Whether the rule matches, but no recipient is left."""
 
 
 class PlannedDelivery(Struct, kw_only=True):
-    """When what a rule sends is due."""
+    """When a notification of a rule is due."""
 
     rule: str
     """The name of the rule."""
@@ -106,26 +108,26 @@ class PlannedDelivery(Struct, kw_only=True):
     why: str | None
     """Why it is not sent at once; null where it is."""
     in_digest: bool
-    """It is sent in a digest, not by itself."""
+    """Whether it is sent in a digest, not on its own."""
 
 
 class ExplainedHook(Struct, kw_only=True):
-    """A hook, and what the rules say of it."""
+    """A hook, and the rules' verdicts on it."""
 
     hook: int
     """The relay's number of the hook."""
     received_at: datetime
     """When it came in, in UTC."""
     rules_hash: str
-    """Of the rules that were asked."""
+    """SHA-256 in hex of the rules file that was used."""
     trouble: str
-    """Why the rules could not be asked; empty where they could."""
+    """Why the rules could not be evaluated; empty where they could."""
     rules: list[RuleVerdict]
-    """In the order in which they were asked."""
+    """The verdicts of the rules, in the order of the rules file."""
     left_out: int
-    """Rules that did not match and were not kept."""
+    """How many rules did not match and were not stored."""
     plans: list[PlannedDelivery]
-    """Where something is not sent at once."""
+    """When notifications are due, if not all are sent at once."""
 
 
 def listed(found: FoundChat) -> ListedChat:
@@ -191,7 +193,7 @@ def explained(
 
 
 def verdict_of(verdict: Verdict) -> RuleVerdict:
-    """What a rule says of a chat, as it is told."""
+    """A verdict as JSON."""
     return RuleVerdict(
         rule=verdict.rule,
         answer=verdict.standing,

@@ -1,4 +1,4 @@
-"""Chats, as the JSON API tells them."""
+"""Operations on chats: list, show, explain and replay them."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -35,14 +35,14 @@ chats = Operations("Chats")
 
 
 class Kind(StrEnum):
-    """What a chat was."""
+    """The kind of a chat: missed, or an offline message."""
 
     MISSED = "missed"
     OFFLINE = "offline"
 
 
 class Told(StrEnum):
-    """What became of a chat's deliveries."""
+    """A filter by a chat's deliveries: none, failed or waiting."""
 
     NOBODY = "nobody"
     FAILED = "failed"
@@ -50,7 +50,7 @@ class Told(StrEnum):
 
 
 class ChatFilter(Listing, kw_only=True):
-    """Which chats to list; what is left out is not asked."""
+    """Filters of the list of chats; a filter that is left out does not apply."""
 
     q: Annotated[
         str,
@@ -80,12 +80,12 @@ class ChatFilter(Listing, kw_only=True):
 
 
 class ChatList(Struct, kw_only=True):
-    """Chats in the order in which they came, the newest first."""
+    """A page of the list of chats, newest first."""
 
     chats: list[ListedChat]
     """The newest first, at most `limit`."""
     next: str | None
-    """The path of the rest; null where there is no more."""
+    """The path of the next page; null on the last one."""
 
 
 class TodayQuery(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -116,12 +116,12 @@ class ChatCounts(Struct, kw_only=True):
 
 
 class WholeChat(Struct, kw_only=True):
-    """A chat with all that came of it."""
+    """A chat with its hooks and deliveries."""
 
     about: ListedChat
     """The chat as lists show it."""
     told: ToldChat | None
-    """Null where the newest hook can't be read any more."""
+    """The chat as its newest hook described it; null where that can't be read any more."""
     hooks: list[ExplainedHook]
     """In the order in which they came."""
     deliveries: list[TriedDelivery]
@@ -129,14 +129,14 @@ class WholeChat(Struct, kw_only=True):
 
 
 class WhichRules(StrEnum):
-    """The rules that are asked."""
+    """Which rules explain a chat: those of the day of each hook, or those in force."""
 
     OF_THAT_DAY = "of_that_day"
     IN_FORCE = "in_force"
 
 
 class ExplanationQuery(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Which rules to ask."""
+    """Which rules explain the chat."""
 
     rules: Annotated[
         WhichRules,
@@ -147,12 +147,12 @@ class ExplanationQuery(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class ChatExplanation(Struct, kw_only=True):
-    """Why somebody was told of a chat, or nobody."""
+    """Why notifications of a chat were sent, or none was."""
 
     rules: WhichRules
     """The rules that were asked, as the query said."""
     hooks: list[ExplainedHook]
-    """Of rules in force: the newest only."""
+    """The hooks with their verdicts; with the rules in force only the newest hook."""
 
 
 @chats.operation(HttpMethod.GET, "/chats", Role.VIEWER)
@@ -216,7 +216,7 @@ async def get_chat(call: Call, path: Numbered) -> WholeChat:
 
 @chats.operation(HttpMethod.GET, "/chats/{number}/explanation", Role.VIEWER)
 async def explain_chat(call: Call, path: Numbered, query: ExplanationQuery) -> ChatExplanation:
-    """What each rule says of a chat, with the answer of each of its conditions."""
+    """The verdict of each rule on a chat, with the result of each of its conditions."""
     history = await history_of(call, path.number)
     hooks = history.chat.chat.hooks
     if query.rules is WhichRules.OF_THAT_DAY:
@@ -225,7 +225,7 @@ async def explain_chat(call: Call, path: Numbered, query: ExplanationQuery) -> C
 
 
 class QueuedAnew(Struct, kw_only=True):
-    """A delivery that a replay has queued."""
+    """A delivery that a replay has queued, or would queue."""
 
     rule: str
     """The name of the rule that asks for it."""
@@ -236,32 +236,32 @@ class QueuedAnew(Struct, kw_only=True):
 
 
 class ReplayedHook(Struct, kw_only=True):
-    """A hook about which the rules in force were asked again."""
+    """A hook that was evaluated again with the rules in force."""
 
     hook: int
     """The relay's number of the hook."""
     queued: list[QueuedAnew]
-    """What was not made before."""
+    """The deliveries that did not exist before."""
 
 
 class ReplayedChat(Struct, kw_only=True):
-    """What came of a chat that went through the rules again."""
+    """The result of a replay of a chat."""
 
     hooks: list[ReplayedHook]
     """In the order in which they came."""
     unreadable: list[int]
-    """Hooks that this relay can't read."""
+    """The numbers of hooks that this relay can't read."""
 
 
 @chats.operation(HttpMethod.GET, "/chats/{number}/replay", Role.EDITOR)
 async def preview_replay(call: Call, path: Numbered) -> ReplayedChat:
-    """What a replay of a chat would queue. Nothing is sent."""
+    """The deliveries that a replay of a chat would queue. Nothing is sent."""
     return await _replayed(call, path.number, call.sessions, dry_run=True)
 
 
 @chats.operation(HttpMethod.POST, "/chats/{number}/replay", Role.EDITOR, status=202, once=True)
 async def replay_chat(call: Call, path: Numbered) -> ReplayedChat:
-    """Ask the rules in force about a chat again, and queue what was not made before."""
+    """Evaluate a chat again with the rules in force, and queue the deliveries that did not exist before."""
     return await _replayed(call, path.number, call.acting("replay", str(path.number)))
 
 
@@ -286,7 +286,7 @@ async def _replayed(
 
 
 def queued_of(judged: Judged) -> list[QueuedAnew]:
-    """The deliveries of a hook that were not made before."""
+    """The deliveries of a hook that did not exist before."""
     return [
         QueuedAnew(rule=each.rule, destination=each.destination, recipient=each.recipient)
         for each in judged.queued
@@ -294,7 +294,7 @@ def queued_of(judged: Judged) -> list[QueuedAnew]:
 
 
 async def history_of(call: Call, number: int) -> ChatHistory:
-    """The chat of this number. Raises Refusal."""
+    """The chat with this number. Raises Refusal where there is none."""
     history = await chat_history(call.sessions, number)
     if history is None:
         raise not_there(f"chat {number}; it may have been erased")

@@ -1,4 +1,4 @@
-"""Cursors: where a list goes on, of use only with the filter that the list was asked with."""
+"""Cursors of lists: each is valid only for the operation and the filters that it was made for."""
 
 import base64
 import hashlib
@@ -17,7 +17,7 @@ _VERSION = 1
 
 
 class Listing(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What every list takes."""
+    """Parameters of every list."""
 
     limit: Annotated[
         int, Meta(ge=1, le=MOST_IN_A_LIST, description="At most so many in one answer.")
@@ -35,7 +35,7 @@ class _Cursor(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
 
 
 def position(call: Call, query: Listing) -> int | None:
-    """The number before which the list goes on; None at its beginning. Raises Refusal."""
+    """The number before which the page begins; None for the first page. Raises Refusal for an invalid cursor."""
     if not query.cursor:
         return None
     try:
@@ -49,7 +49,7 @@ def position(call: Call, query: Listing) -> int | None:
 
 
 def following(call: Call, query: Listing, before: int | None) -> str | None:
-    """Where the list goes on before this number; None where there is no more."""
+    """The path of the next page, which begins before this number; None where there is none."""
     if before is None or before > LARGEST:
         return None
     made = msgspec.json.encode(_Cursor(_VERSION, _digest(call, query), before))
@@ -68,7 +68,7 @@ def _as_typed(parameters: dict[str, object]) -> dict[str, object]:
 
 
 def _digest(call: Call, query: Listing) -> str:
-    """Of the operation and its filter."""
+    """A hash of the operation and its filters."""
     given = {**msgspec.to_builtins(query), "cursor": "", "limit": 0, "": call.operation}
     text = msgspec.json.encode(given, order="sorted")
     return hashlib.sha256(text).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Deliveries, as the JSON API tells them."""
+"""The JSON of deliveries and their attempts."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -13,16 +13,16 @@ _DUE = {State.QUEUED, State.SCHEDULED}
 
 
 class Delivery(Struct, kw_only=True):
-    """What is or was sent to one destination."""
+    """A delivery: one notification to one recipient of a destination."""
 
     id: int
     """The relay's number of the delivery."""
     alert: bool
-    """Whether it is about trouble with the relay, not about a chat."""
+    """Whether it is an alert of the relay about itself, not about a chat."""
     account: str
-    """Empty for an alert and for a digest."""
+    """Smartsupp's id of the account; empty for an alert and for a digest."""
     chat: str
-    """The chat's id; of an alert its trouble, of a digest `digest:` and its number."""
+    """Smartsupp's id of the chat; for an alert the problem, for a digest `digest:` and its number."""
     visitor: str
     """The visitor's name; may be empty."""
     hook: int
@@ -30,63 +30,63 @@ class Delivery(Struct, kw_only=True):
     rule: str
     """The name of the rule that asked for it; empty for an alert."""
     template: str
-    """The name of the template by which it is rendered."""
+    """The name of the template that renders it."""
     destination: str
     """The name of the destination in the rules file."""
     recipient: str
     """An email address; for other transports the name of the destination."""
     state: State
-    """Where it stands; queued, scheduled and sending are under way, the others are its end."""
+    """The state; queued, scheduled and sending are under way, the others are final."""
     created_at: datetime
     """When it was made, in UTC."""
     due_at: datetime | None
-    """While it waits: when it is sent, at the earliest."""
+    """When it is sent, at the earliest, in UTC; null unless it waits."""
     released_at: datetime | None
-    """When it was queued, where it waited for its time before."""
+    """When it was queued after it had been scheduled, in UTC; null for others."""
     settled_at: datetime | None
-    """When it reached its end, in UTC; null while it is under way."""
+    """When it reached a final state, in UTC; null while it is under way."""
     why: str | None
-    """Why it was not queued at once."""
+    """Why it was not queued at once; null where it was."""
     digest: int | None
-    """The delivery of the digest that its chat is in."""
+    """The number of the digest's delivery that contains its chat; null for none."""
     attempts: int
     """How many attempts were made."""
     detail: str
-    """What the server said last, or why it was given up."""
+    """The last answer of the server, or why the delivery was given up."""
     message_id: str
-    """The Message-ID of its mail, which stays the same in each attempt; others keep it by this id, too."""
+    """The Message-ID of its email, the same in each attempt; deliveries by other transports have one, too."""
     generation: int
-    """1, and one more for each time that it was sent again by hand."""
+    """1, and one more for each time that it was sent again."""
     instead_of: str | None
-    """The destination where it failed, if this one is its fallback."""
+    """The name of the destination that failed, if this delivery goes to its fallback; else null."""
 
 
 class Attempt(Struct, kw_only=True):
     """One attempt at a delivery."""
 
     number: int
-    """From 1, of its delivery."""
+    """The number of the attempt within its delivery, from 1."""
     started_at: datetime
     """When it began, in UTC."""
     ended_at: datetime | None
     """When its answer came, in UTC; null while it is under way, or where none came."""
     ending: str | None
-    """Null while it is under way."""
+    """How the attempt ended; null while it is under way."""
     detail: str
-    """The server's words; empty while it is under way."""
+    """The server's answer; empty while it is under way."""
 
 
 class TriedDelivery(Struct, kw_only=True):
-    """A delivery with its attempts, first to last."""
+    """A delivery with its attempts."""
 
     delivery: Delivery
     """The delivery."""
     attempts: list[Attempt]
-    """The first one first."""
+    """The attempts, oldest first."""
 
 
 def delivery_of(record: Record) -> Delivery:
-    """A delivery as it is told."""
+    """A stored delivery as JSON."""
     return Delivery(
         id=record.id,
         alert=record.is_alert,
@@ -114,7 +114,7 @@ def delivery_of(record: Record) -> Delivery:
 
 
 def tried(record: Record, attempts: Iterable[KeptAttempt]) -> TriedDelivery:
-    """A delivery with its attempts."""
+    """A stored delivery with its attempts as JSON."""
     return TriedDelivery(
         delivery=delivery_of(record), attempts=[attempt_of(each) for each in attempts]
     )

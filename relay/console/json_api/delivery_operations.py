@@ -29,7 +29,7 @@ deliveries = Operations("Deliveries")
 
 
 class DeliveryFilter(Listing, kw_only=True):
-    """Which deliveries to list; what is left out is not asked."""
+    """Filters of the list of deliveries; a filter that is left out does not apply."""
 
     state: Annotated[
         tuple[State, ...], Meta(max_length=len(State), description="One of these states.")
@@ -45,34 +45,34 @@ class DeliveryFilter(Listing, kw_only=True):
 
 
 class DeliveryList(Struct, kw_only=True):
-    """Deliveries, the newest first."""
+    """A page of the list of deliveries, newest first."""
 
     deliveries: list[Delivery]
     """The newest first, at most `limit`."""
     next: str | None
-    """The path of the rest; null where there is no more."""
+    """The path of the next page; null on the last one."""
 
 
 class DeliveryDetails(TriedDelivery, kw_only=True):
-    """A delivery with its attempts, and what to do about it."""
+    """A delivery with its attempts, and how to fix its problem."""
 
     maybe_repeated: list[int]
-    """The numbers of attempts whose answer was lost and after which it was sent again."""
+    """The numbers of attempts whose answer was lost, and after which the delivery was sent again."""
     cure: tuple[str, ...]
-    """What to do about the server's words, and the command to run then."""
+    """How to fix the problem that the server reported, and the command to run afterwards."""
 
 
 class FailedDeliveries(Struct, kw_only=True):
-    """Deliveries to one destination that ended badly with the same words."""
+    """Deliveries to one destination that failed for the same reason."""
 
     id: str
-    """By which all are sent again."""
+    """The id of the group, with which all are sent again."""
     destination: str
     """The name of the destination."""
     state: State
     """failed, maybe delivered or quarantined."""
     detail: str
-    """The server's words, or why they were given up."""
+    """The server's answer, or why the deliveries were given up."""
     count: int
     """How many deliveries."""
     newest: datetime
@@ -80,11 +80,11 @@ class FailedDeliveries(Struct, kw_only=True):
     deliveries: list[int]
     """Their ids, the newest first."""
     cure: tuple[str, ...]
-    """What to do about it, and the command to run then."""
+    """How to fix the problem, and the command to run afterwards."""
 
 
 class WaitingDeliveries(Struct, kw_only=True):
-    """What waits for one destination, for one reason."""
+    """Deliveries that wait for one destination, for one reason."""
 
     destination: str
     """The name of the destination."""
@@ -97,20 +97,20 @@ class WaitingDeliveries(Struct, kw_only=True):
     oldest: datetime
     """When the oldest of them was made, in UTC."""
     next: datetime
-    """When the first of them is due."""
+    """When the first of them is due, in UTC."""
     detail: str
-    """What the server said last; empty where there was no attempt."""
+    """The server's last answer; empty where there was no attempt."""
 
 
 class Causes(Struct, kw_only=True):
-    """What failed and what waits, grouped by destination and cause."""
+    """Failed and waiting deliveries, grouped by destination and cause."""
 
     failed: list[FailedDeliveries]
-    """What failed, the newest group first."""
+    """Groups of failed deliveries, newest first."""
     more_failed: bool
-    """There are older ones that are not counted here."""
+    """Whether there are older failed deliveries that are not counted here."""
     waiting: list[WaitingDeliveries]
-    """What waits, by destination."""
+    """Groups of waiting deliveries, by destination."""
 
 
 @deliveries.operation(HttpMethod.GET, "/deliveries", Role.VIEWER)
@@ -137,7 +137,7 @@ async def find_deliveries(call: Call, query: DeliveryFilter) -> DeliveryList:
 
 @deliveries.operation(HttpMethod.GET, "/deliveries/causes", Role.VIEWER)
 async def group_deliveries(call: Call) -> Causes:
-    """What failed and what waits, grouped by destination and cause, with the cure."""
+    """Failed and waiting deliveries, grouped by destination and cause, with the fix."""
     sessions = call.sessions
     failed, more = await failed_by_cause(sessions, limit=MOST_FAILED)
     return Causes(
@@ -172,7 +172,7 @@ async def group_deliveries(call: Call) -> Causes:
 
 @deliveries.operation(HttpMethod.GET, "/deliveries/{number}", Role.VIEWER)
 async def get_delivery(call: Call, path: Numbered) -> DeliveryDetails:
-    """A delivery with each attempt, the server's answers, and what to do."""
+    """A delivery with each attempt, the server's answers, and how to fix its problem."""
     found = await delivery_details(call.sessions, [path.number])
     if not found:
         raise not_there(f"delivery {path.number}; it may have been erased")
@@ -200,18 +200,18 @@ async def get_notification(call: Call, path: Numbered) -> ShownNotification:
 
 
 class Resent(Struct, kw_only=True):
-    """A delivery that is sent once more."""
+    """A delivery that was sent again."""
 
     id: int
     """The number of the delivery."""
     was_queued: bool
-    """It waited already, and is tried at once."""
+    """Whether the delivery waited already, and is now tried at once."""
     destination_is_broken: bool
-    """It waits until the destination works."""
+    """Whether the delivery waits until its destination works again."""
     paused_until: datetime | None
-    """It waits for the end of a pause, too."""
+    """When the pause of its destination ends, in UTC; null without a pause, or for one without an end."""
     is_paused: bool
-    """Its destination is paused: it waits until the pause ends."""
+    """Whether its destination is paused, and the delivery waits until the pause ends."""
 
 
 @deliveries.operation(

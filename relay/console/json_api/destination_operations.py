@@ -1,4 +1,4 @@
-"""Destinations, as the JSON API tells, pauses and tests them."""
+"""Operations on destinations: list, pause, resume and test them."""
 
 import time
 from datetime import datetime
@@ -32,64 +32,64 @@ class DestinationName(Struct, forbid_unknown_fields=True):
 
 
 class PausedBy(Struct, kw_only=True):
-    """Who has paused a destination."""
+    """The pause of a destination."""
 
     by: str
-    """Who paused it."""
+    """Who paused the destination."""
     because: str
-    """Why, in their words."""
+    """The reason that they gave."""
     since: datetime | None
     """When the pause began, in UTC; null where that is not known."""
     until: datetime | None
-    """Null: until somebody resumes it."""
+    """When the pause ends, in UTC; null: when somebody resumes the destination."""
 
 
 class Destination(Struct, kw_only=True):
-    """How it goes with one destination."""
+    """The state of a destination."""
 
     name: str
-    """As the rules file has it."""
+    """The name of the destination in the rules file."""
     transport: str
     """email, slack, teams or webhook."""
     state: LaneState
-    """How it is: works, paused, broken, rate limited, ceiling reached or does not answer."""
+    """works, paused, broken, rate limited, ceiling reached or does not answer."""
     since: datetime | None
-    """When the trouble began."""
+    """When the problem began, in UTC; null without one."""
     paused: PausedBy | None
     """By whom and why; null where it is not paused."""
     waits: int
     """How many deliveries wait for it."""
     oldest: datetime | None
-    """When what waits longest was queued."""
+    """When the longest waiting delivery was queued, in UTC; null where none waits."""
     detail: str
-    """The server's words."""
+    """The server's last answer; may be empty."""
     cure: tuple[str, ...]
-    """What to do about them, and the command to run then."""
+    """How to fix the problem that the server reported, and the command to run afterwards."""
     rules: list[str]
-    """That send there."""
+    """The names of the rules that send to it."""
 
 
 class LostDeliveries(Struct, kw_only=True):
-    """Deliveries to a destination that is not in the rules any more."""
+    """Deliveries to a destination that is no longer in the rules."""
 
     name: str
-    """Of the destination, as it was in the rules."""
+    """The name of the destination, as it was in the rules."""
     waits: int
     """How many deliveries wait."""
 
 
 class DestinationList(Struct, kw_only=True):
-    """All destinations of the rules in force, and what waits for others."""
+    """All destinations of the rules in force, and deliveries that wait for others."""
 
     destinations: list[Destination]
     """In the order of the rules file."""
     lost: list[LostDeliveries]
-    """What waits for destinations that are not in the rules any more."""
+    """Deliveries that wait for destinations that are no longer in the rules."""
 
 
 @destinations.operation(HttpMethod.GET, "/destinations", Role.VIEWER)
 async def list_destinations(call: Call) -> DestinationList:
-    """How it goes with each destination, and what waits there."""
+    """The state of each destination, and how many deliveries wait for it."""
     lanes = call.running.parts.in_force.lanes
     waiting = await waiting_by_cause(call.sessions)
     lost = dict.fromkeys(each.destination for each in waiting if each.destination not in lanes)
@@ -101,7 +101,7 @@ async def list_destinations(call: Call) -> DestinationList:
 
 @destinations.operation(HttpMethod.GET, "/destinations/{name}", Role.VIEWER)
 async def get_destination(call: Call, path: DestinationName) -> Destination:
-    """How it goes with one destination, and what waits there."""
+    """The state of one destination, and how many deliveries wait for it."""
     lane = _lane(call, path.name)
     waiting = await waiting_by_cause(call.sessions)
     return _destination(call, lane, waiting)
@@ -140,7 +140,7 @@ def _destination(call: Call, lane: Lane, waiting: list[WaitingGroup]) -> Destina
 
 
 class PauseRequest(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Until when nothing is sent, and why."""
+    """The end of a pause, and the reason."""
 
     because: Reason
     """Why; pages and the log show it."""
@@ -151,41 +151,41 @@ class PauseRequest(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class TestRequest(Struct, kw_only=True, forbid_unknown_fields=True):
-    """To whom a test is sent."""
+    """The recipient of a test."""
 
     to: Annotated[Line, Meta(description="One of its recipients; left out: the first.")] = ""
 
 
 class TestResult(Struct, kw_only=True):
-    """How sending a test ended."""
+    """The result of a test of a destination."""
 
     recipient: str
     """To whom it was sent: an email address; for other transports the name of the destination."""
     ending: Ending
     """How the attempt ended."""
     detail: str
-    """The server's words."""
+    """The server's answer."""
     advice: str
-    """What to do now; empty after a success."""
+    """What to do next; empty after a success."""
     cure: tuple[str, ...]
-    """What to do about the server's words."""
+    """How to fix the problem that the server reported."""
     trouble: str
-    """What is wrong with the template; empty where nothing is."""
+    """The error in the template; empty without one."""
 
 
 class Resumed(Struct, kw_only=True):
-    """What became of a destination that was resumed."""
+    """The result of resuming a destination."""
 
     name: str
-    """Of the destination."""
+    """The name of the destination."""
     was_paused: bool
-    """What waits is sent now, unless the destination is broken."""
+    """Whether it was paused; its deliveries are sent now, unless it is broken."""
     is_tried: bool
-    """It was broken, and one delivery is tried at once."""
+    """Whether it was broken, and one delivery is tried at once."""
 
 
 def _lane(call: Call, name: str) -> Lane:
-    """Raises Refusal."""
+    """The lane of a destination in force. Raises Refusal where there is none."""
     lane = call.running.parts.in_force.lanes.get(name)
     if lane is None:
         raise not_there("such destination in the rules in force")
@@ -194,7 +194,7 @@ def _lane(call: Call, name: str) -> Lane:
 
 @destinations.operation(HttpMethod.POST, "/destinations/{name}/pause", Role.ADMIN, once=True)
 async def pause_destination(call: Call, path: DestinationName, body: PauseRequest) -> PausedBy:
-    """Send nothing to a destination for a while; in place of an earlier pause of it."""
+    """Pause a destination, so that nothing is sent to it. Replaces an earlier pause of it."""
     name = _lane(call, path.name).name
     if body.until is not None and not call.now < body.until <= call.now + LONGEST_PAUSE:
         days = LONGEST_PAUSE.days
@@ -206,7 +206,7 @@ async def pause_destination(call: Call, path: DestinationName, body: PauseReques
 
 @destinations.operation(HttpMethod.POST, "/destinations/{name}/resume", Role.ADMIN, once=True)
 async def resume_destination(call: Call, path: DestinationName) -> Resumed:
-    """End the pause of a destination, and have it tried at once if it is broken."""
+    """End the pause of a destination, and try it at once if it is broken."""
     name = _lane(call, path.name).name
     done = await resume(call.acting("resume", name), [name], by=call.visit.name, now=call.now)
     return Resumed(name=name, was_paused=name in done.no_longer_paused, is_tried=name in done.tried)

@@ -1,4 +1,4 @@
-"""Digests, as the JSON API tells and sends them."""
+"""Operations on digests: list them, and send one early."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -18,7 +18,7 @@ digests = Operations("Digests")
 
 
 class WaitingDigest(Struct, kw_only=True):
-    """Chats that wait for one digest."""
+    """The chats that wait for a digest."""
 
     destination: str
     """The name of the destination."""
@@ -27,11 +27,11 @@ class WaitingDigest(Struct, kw_only=True):
     due_at: datetime
     """When it is closed and sent, in UTC."""
     chats: Mapping[str, int]
-    """How many wait, by reason."""
+    """How many chats wait, by reason."""
 
 
 class PastDigest(Struct, kw_only=True):
-    """A digest that was closed."""
+    """A digest that was closed and sent."""
 
     id: int
     """The relay's number of the digest."""
@@ -44,34 +44,34 @@ class PastDigest(Struct, kw_only=True):
     closed_at: datetime
     """When it was closed, in UTC."""
     chats: Mapping[str, int]
-    """How many had waited, by reason; `erased`: erased before."""
+    """How many chats had waited, by reason; `erased`: erased before."""
     delivery: int | None
     """The number of its delivery; null where that was erased."""
     state: State | None
-    """Where its delivery stands; null where that was erased."""
+    """The state of its delivery; null where that was erased."""
 
 
 class DigestList(Struct, kw_only=True):
-    """What waits for digests, and the newest that were closed."""
+    """Open digests with waiting chats, and the newest closed ones."""
 
     waiting: list[WaitingDigest]
-    """By destination, recipient and time."""
+    """Open digests, by destination, recipient and time."""
     past: list[PastDigest]
-    """The newest first, at most `limit`."""
+    """Closed digests, newest first, at most `limit`."""
 
 
 class DigestQuery(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Whose digests to list."""
+    """Filters of the list of digests."""
 
     destination: Line = ""
     """Only digests for the destination of this name."""
     limit: Annotated[int, Meta(ge=1, le=200)] = IN_A_LIST
-    """At most so many of those that were closed."""
+    """How many closed digests to list, at most."""
 
 
 @digests.operation(HttpMethod.GET, "/digests", Role.VIEWER)
 async def list_digests(call: Call, query: DigestQuery) -> DigestList:
-    """What waits for digests, and the newest that were closed."""
+    """Open digests with waiting chats, and the newest closed ones."""
     found = await find_digests(call.sessions, limit=query.limit, destination=query.destination)
     return DigestList(
         waiting=[
@@ -100,26 +100,26 @@ async def list_digests(call: Call, query: DigestQuery) -> DigestList:
 
 
 class DigestRequest(Struct, kw_only=True, forbid_unknown_fields=True):
-    """A digest that waits, as `/digests` lists it."""
+    """An open digest, as `/digests` lists it."""
 
     destination: Line
-    """Its `destination`."""
+    """The `destination` of the digest."""
     recipient: Line
-    """Its `recipient`."""
+    """The `recipient` of the digest."""
     due_at: Instant
-    """Its `due_at`."""
+    """The `due_at` of the digest."""
 
 
 class SentDigest(Struct, kw_only=True):
-    """What became of a digest that was to be sent now."""
+    """The result of sending a digest early."""
 
     is_queued: bool
-    """False: nothing waits for it any more."""
+    """Whether it was queued; false where no chat waits for it any more."""
 
 
 @digests.operation(HttpMethod.POST, "/digests/send", Role.EDITOR, status=202, once=True)
 async def send_digest(call: Call, body: DigestRequest) -> SentDigest:
-    """Send now what waits for one digest, whatever the hours say. A pause of the destination still holds it."""
+    """Send a digest now, regardless of its hours. A pause of the destination still holds it back."""
     is_queued = await send_digest_now(
         call.acting("send digest", body.destination),
         body.destination,

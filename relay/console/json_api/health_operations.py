@@ -1,4 +1,4 @@
-"""The relay's health, as the JSON API tells it."""
+"""Operations about the relay's health, and the hook's address."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -19,27 +19,27 @@ health = Operations("Health")
 
 
 class OpenTrouble(Struct, kw_only=True):
-    """Something that is wrong with the relay."""
+    """A problem with the relay that is not over."""
 
     kind: str
-    """What is wrong, such as `broken`."""
+    """The kind of problem, such as `broken`."""
     subject: str
-    """What it is about, such as the name of a destination; may be empty."""
+    """The subject of the problem, such as the name of a destination; may be empty."""
     since: datetime
     """When it began, in UTC."""
     why: str
-    """The server's or the system's words."""
+    """The message of the server or the system."""
     told: tuple[str, ...]
-    """Destinations that got the alert."""
+    """The names of the destinations that got the alert."""
 
 
 class Readiness(Struct, kw_only=True):
-    """What /readyz says. Where the database does not answer, the rest is empty."""
+    """The answer of /readyz. Where the database does not answer, the rest is empty."""
 
     ready: bool
-    """Whether hooks are taken."""
+    """Whether hooks are accepted."""
     reasons: list[str]
-    """Why no hook can be taken."""
+    """Why no hook can be accepted."""
     deliveries: Mapping[str, int] = {}
     """How many deliveries, by state."""
     oldest_queued_seconds: int = 0
@@ -47,11 +47,11 @@ class Readiness(Struct, kw_only=True):
     next_scheduled: datetime | None = None
     """When the next scheduled delivery is due, in UTC; null where none is."""
     clock: str | None = None
-    """Why the computer's clock is doubted; null where it is not."""
+    """Why the computer's clock may be wrong; null where it seems right."""
     broken_destinations: Mapping[str, str] = {}
-    """By name, the server's words."""
+    """The server's answers, by the name of the broken destination."""
     destinations_not_in_the_rules: Mapping[str, int] = {}
-    """By name, how many deliveries wait for it."""
+    """How many deliveries wait, by the name of the missing destination."""
     hooks_set_aside: int = 0
     """How many unreadable posts are kept."""
     last_hook: datetime | None = None
@@ -59,14 +59,14 @@ class Readiness(Struct, kw_only=True):
 
 
 class RulesInForce(Struct, kw_only=True):
-    """The rules file."""
+    """The rules in force."""
 
     hash: str
     """SHA-256 in hex of the text in force."""
     rules: int
     """How many rules it has."""
     problems_of_the_saved_file: tuple[str, ...]
-    """Why the file, as it was saved last, can't be used; empty where it is in force."""
+    """Why the newest saved file can't be used; empty where it is in force."""
 
 
 class Hour(Struct, kw_only=True):
@@ -94,20 +94,20 @@ class RelayProcess(Struct, kw_only=True):
 
 
 class HealthAnswer(Struct, kw_only=True):
-    """How the relay is."""
+    """The relay's health."""
 
     version: str
-    """Of the relay, such as `0.1.0`."""
+    """The version of the relay, such as `0.1.0`."""
     readiness: Readiness
-    """What /readyz says."""
+    """The answer of /readyz."""
     troubles: list[OpenTrouble]
-    """What is wrong just now; empty as a rule."""
+    """The problems that are not over; usually empty."""
     alerts_to: tuple[str, ...]
     """The names of the destinations that get alerts."""
     rules: RulesInForce
     """The rules in force."""
     kept_days: int | None
-    """Chats are erased after so many days; null: never."""
+    """After how many days chats are erased; null: never."""
     last_day: list[Hour]
     """The last 24 hours, the oldest first; empty where the database does not answer in time."""
     relays: list[RelayProcess]
@@ -118,7 +118,7 @@ class HealthAnswer(Struct, kw_only=True):
 
 @health.operation(HttpMethod.GET, "/health", Role.VIEWER)
 async def get_health(call: Call) -> HealthAnswer:
-    """Whether hooks are taken, what is wrong, and which rules are in force."""
+    """Whether hooks are accepted, which problems there are, and which rules are in force."""
     running = call.running
     _, readiness = await running.health.readiness()
     book, keeps = running.parts.in_force.rules, running.ready.settings.retention
@@ -161,15 +161,15 @@ async def get_health(call: Call) -> HealthAnswer:
 
 
 class HookAddress(Struct, kw_only=True):
-    """Where Smartsupp is to post chats to."""
+    """The URL to which Smartsupp posts chats."""
 
     url: str
-    """The whole address, with its secret part."""
+    """The whole URL, with its secret part."""
 
 
 @health.operation(HttpMethod.POST, "/hook-url", Role.ADMIN)
 async def show_hook_url(call: Call) -> HookAddress:
-    """Tell the address for Smartsupp, with its secret part; the log of acts says who asked."""
+    """The URL for Smartsupp, with its secret part; the log of acts says who requested it."""
     await write_act(call.sessions, act_of(call.visit, "show hook url", ""), call.now)
     token = call.running.parts.reload.hook_tokens[0]
     return HookAddress(url=hook_url(call.running, call.headers["host"], token))

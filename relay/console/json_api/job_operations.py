@@ -1,4 +1,4 @@
-"""Long work that programs begin, watch and stop: back-tests, searches of what was said, many deliveries sent again."""
+"""Operations on jobs, which are long work: backtests, searches in messages, trials of mutes, and sending many deliveries again."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +36,7 @@ BACKTEST = "past"
 
 
 class Period(StrEnum):
-    """How far back."""
+    """How far back chats are looked at."""
 
     HOUR = "1h"
     WEEK = "7d"
@@ -45,7 +45,7 @@ class Period(StrEnum):
 
 
 class BacktestRequest(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Rules that are to be tried on the chats that came in."""
+    """A rules text to try on past chats."""
 
     text: Annotated[str, Meta(max_length=1_000_000, description="Of a rules file.")]
     period: Period = Period.WEEK
@@ -53,14 +53,14 @@ class BacktestRequest(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class ResendRequest(Struct, kw_only=True, forbid_unknown_fields=True):
-    """All deliveries that failed for one cause."""
+    """A group of deliveries that failed for the same reason."""
 
     group: Annotated[str, Meta(max_length=100, description="`id` of one of `/deliveries/causes`.")]
     expect: Annotated[int, Meta(ge=1, description="Its `count`, as a confirmation.")]
 
 
 class WordsRequest(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What to look for in what was said."""
+    """The text to search for in messages."""
 
     words: Annotated[
         Reason,
@@ -78,27 +78,27 @@ class JobName(Struct, forbid_unknown_fields=True):
 
 
 class ResendCount(Struct, kw_only=True):
-    """How many of many deliveries were sent again by now."""
+    """How many deliveries were sent again so far."""
 
     total: int
-    """How many there are."""
+    """How many deliveries there are."""
     queued: int
     """How many were queued again."""
     passed_by: int
-    """They no longer stood as failed."""
+    """How many were skipped, because they were no longer failed."""
     left: int
     """How many are still to be queued."""
 
 
 class FoundByWords(Struct, kw_only=True):
-    """The chats in which something was said, found by now."""
+    """The chats found so far by a search in messages."""
 
     chats: list[ListedChat]
-    """The newest first, at most 100; those that were erased meanwhile are left out."""
+    """The chats, newest first, at most 100, without those that were erased meanwhile."""
     back_to: datetime | None
-    """When the oldest hook that was read came in, in UTC."""
+    """When the oldest searched hook came in, in UTC; null before the first."""
     is_cut: bool
-    """Enough was found or read, and there are older chats that were not looked at."""
+    """Whether older chats were not searched, because enough was found or read."""
 
 
 class HeldByMute(Struct, kw_only=True):
@@ -111,35 +111,35 @@ class HeldByMute(Struct, kw_only=True):
 
 
 class JobAnswer(Struct, kw_only=True):
-    """How far a job is. It is known for 15 minutes after its end, to the token that began it."""
+    """The state of a job, which can be read until 15 minutes after its end, with the token that began it."""
 
     id: str
-    """By which it is asked for."""
+    """The id of the job."""
     location: str
-    """Where to ask again; DELETE stops it."""
+    """The path of the job: GET reads its state, DELETE stops it."""
     state: JobState
-    """How far it is."""
+    """The state of the job."""
     done: int
-    """How much of `total` is done: hooks that were read, or deliveries."""
+    """How many hooks were read or deliveries sent, of `total`."""
     total: int
-    """How much there is to do; 0 until that is known."""
+    """How many hooks or deliveries there are; 0 until that is known."""
     why: str
-    """Why it failed."""
+    """Why the job failed; empty unless it did."""
     ended_at: datetime | None
     """When it ended, in UTC; null while it is under way."""
     backtest: Numbers | None
-    """The numbers of a back-test by now; null for others."""
+    """The numbers of a backtest so far; null for other jobs."""
     resends: ResendCount | None
-    """Of deliveries that are sent again; null for others."""
+    """How many deliveries were sent again so far; null for other jobs."""
     words: FoundByWords | None
-    """Of a search for what was said; null for others."""
+    """The chats found by a search so far; null for other jobs."""
     mute: HeldByMute | None
-    """Of a mute that is tried, at its end; null for others."""
+    """The result of a trial of a mute, at its end; null before, and for other jobs."""
 
 
 @jobs.operation(HttpMethod.POST, "/backtests", Role.EDITOR, status=202, refusals=(429,))
 async def begin_backtest(call: Call, body: BacktestRequest) -> JobAnswer:
-    """Try rules on the chats that came in, beside those in force. Nothing is sent."""
+    """Try a rules text on past chats, and compare it with the rules in force. Nothing is sent."""
     running, after = call.running, body.text.encode("utf-8", "replace")
     await usable_rules(call, after)
     before, period = await text_in_force(running), PERIODS[body.period.value]
@@ -151,7 +151,7 @@ async def begin_backtest(call: Call, body: BacktestRequest) -> JobAnswer:
     HttpMethod.POST, "/resends", Role.EDITOR, status=202, refusals=(404, 429), once=True
 )
 async def begin_resends(call: Call, body: ResendRequest) -> JobAnswer:
-    """Send again all deliveries that failed for one cause."""
+    """Send again all deliveries that failed for the same reason."""
     groups, _ = await failed_by_cause(call.sessions, limit=MOST)
     group = next((each for each in groups if each.id == body.group), None)
     if group is None:
@@ -170,7 +170,7 @@ async def begin_resends(call: Call, body: ResendRequest) -> JobAnswer:
 
 @jobs.operation(HttpMethod.POST, "/chats/words", Role.VIEWER, status=202, refusals=(429,))
 async def begin_word_search(call: Call, body: WordsRequest) -> JobAnswer:
-    """Search what was said, in the newest chats first. The words are not kept."""
+    """Search the messages of chats, newest first. The searched text is not stored."""
     work = word_search(call.running, body.words.strip())
     return await _told(call, _begun(call, WORDS, work, alone=True))
 
@@ -184,7 +184,7 @@ async def begin_mute_trial(call: Call, body: MuteScope) -> JobAnswer:
 
 @jobs.operation(HttpMethod.GET, "/jobs/{id}", Role.VIEWER)
 async def get_job(call: Call, path: JobName) -> JobAnswer:
-    """How far a job is, and what it has found by now."""
+    """The state of a job, and its result so far."""
     return await _told(call, _found(call, path.id))
 
 
@@ -199,14 +199,14 @@ async def stop_job(call: Call, path: JobName) -> JobAnswer:
 def _begun(
     call: Call, kind: str, work: Work, *, alone: bool = False, is_asked: bool = False
 ) -> Job:
-    """Raises Refusal."""
+    """A new job. Raises Refusal where there are too many."""
     with _counted():
         return call.api.jobs.start(call.visit, kind, work, back="/", alone=alone, is_asked=is_asked)
 
 
 @contextmanager
 def _counted() -> Iterator[None]:
-    """Raises Refusal where somebody has too many jobs."""
+    """Raises Refusal in place of TooManyJobs."""
     try:
         yield
     except TooManyJobs:
@@ -214,7 +214,7 @@ def _counted() -> Iterator[None]:
 
 
 def _found(call: Call, id_: str) -> Job:
-    """Raises Refusal."""
+    """The job with this id. Raises Refusal where there is none."""
     job = call.api.jobs.find(call.visit, id_)
     if job is None or job.kind not in {BACKTEST, RESEND, WORDS, MUTE}:
         raise not_there("such job of yours")

@@ -1,4 +1,4 @@
-"""Mutes, as the JSON API tells, makes and ends them."""
+"""Operations on mutes: list, make and end them."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -21,16 +21,16 @@ mutes = Operations("Mutes")
 
 
 class Mute(Struct, kw_only=True):
-    """What is held back for a while."""
+    """A mute: notifications that are held back until a certain time."""
 
     id: int
     """The relay's number of the mute."""
     origin: str
-    """file, command or console."""
+    """Where it was made: file, command, console or api."""
     rule: str | None
-    """The name of the rule that it is about; null for any."""
+    """The name of the rule that it holds back; null for any."""
     destination: str | None
-    """The name of the destination that it is about; null for any."""
+    """The name of the destination that it holds back; null for any."""
     when: str | None
     """The condition that chats must meet, as in a rule's `when:`; null for none."""
     begins: datetime
@@ -38,30 +38,30 @@ class Mute(Struct, kw_only=True):
     until: datetime
     """When it ends, in UTC."""
     because: str
-    """Why, in the words of who made it."""
+    """The reason that its maker gave."""
     by: str
     """Who made it."""
     then: Literal["digest", "nothing"]
-    """What becomes of what it held back: one digest at its end, or nothing."""
+    """What happens at its end: one digest of what was held back, or nothing."""
     urgent_too: bool
     """Whether it holds back urgent rules."""
     alerts_too: bool
     """Whether it holds back the relay's alerts."""
     held: int
-    """How many deliveries it has held back or left out."""
+    """How many deliveries it has held back or dropped."""
     matches_no_rule: bool
-    """Nothing in the rules in force is what it is about."""
+    """Whether it concerns nothing in the rules in force."""
 
 
 class MuteList(Struct, kw_only=True):
-    """The mutes that hold or will."""
+    """The mutes that are in force or will be."""
 
     mutes: list[Mute]
-    """Those that hold or will."""
+    """The mutes that are in force or will be."""
 
 
 class MuteScope(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What to hold back: a rule, a destination, chats that meet a condition, or what fits all that is given."""
+    """What to mute: a rule, a destination, chats that meet a condition, or only what fits all given ones."""
 
     rule: Annotated[Line, Meta(description="The name of a rule in force.")] = ""
     destination: Annotated[Line, Meta(description="The name of a destination in force.")] = ""
@@ -78,7 +78,7 @@ class MuteScope(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class MuteRequest(MuteScope, kw_only=True, forbid_unknown_fields=True):
-    """What to hold back, until when, and why."""
+    """A mute to make: its scope, its end, and the reason."""
 
     until: Annotated[Instant, Meta(description="At most 31 days from now.")]
     because: Reason
@@ -93,18 +93,18 @@ class MuteRequest(MuteScope, kw_only=True, forbid_unknown_fields=True):
 
 
 class MadeMute(Struct, kw_only=True):
-    """A mute that is in force now, on every relay within two seconds."""
+    """A new mute, in force on every relay within two seconds."""
 
     id: int
-    """By which it is ended."""
+    """The relay's number of the mute."""
     until: datetime
     """When it ends, in UTC."""
     held: int
-    """How many deliveries that waited already it holds back as well."""
+    """How many waiting deliveries it holds back as well."""
 
 
 class EndedMute(Struct, kw_only=True):
-    """A mute that somebody has ended: what it held back is sent now, or when hours and digests say."""
+    """A mute that was ended: what it held back is sent now, or when hours and digests allow it."""
 
     id: int
     """The number of the mute."""
@@ -112,13 +112,13 @@ class EndedMute(Struct, kw_only=True):
 
 @mutes.operation(HttpMethod.GET, "/mutes", Role.VIEWER)
 async def find_mutes(call: Call) -> MuteList:
-    """The mutes that hold or will, by whom, until when and why."""
+    """The mutes that are in force or will be, with who made them, until when and why."""
     found = await list_mutes(call.sessions, call.now)
     return MuteList(mutes=[mute_of(call, each) for each in found])
 
 
 def mute_of(call: Call, kept: KeptMute) -> Mute:
-    """A mute as it is told."""
+    """A stored mute as JSON."""
     mute = kept.mute
     return Mute(
         id=mute.id,
@@ -140,7 +140,7 @@ def mute_of(call: Call, kept: KeptMute) -> Mute:
 
 @mutes.operation(HttpMethod.POST, "/mutes", Role.EDITOR, status=201, once=True)
 async def mute(call: Call, body: MuteRequest) -> MadeMute:
-    """Hold back for a while what a rule or a destination tells."""
+    """Mute a rule, a destination, or chats that meet a condition, until a certain time."""
     if not call.now < body.until <= call.now + LONGEST:
         words = f"must be later than now, and at most {LONGEST.days} days from now"
         raise wrong("until", words)
@@ -158,7 +158,7 @@ async def mute(call: Call, body: MuteRequest) -> MadeMute:
 
 
 def asked_for(call: Call, body: MuteScope) -> tuple[NewMute, RuleBook]:
-    """A mute of this scope that ends at once, and the rules with its condition. Raises Refusal."""
+    """A mute with this scope that ends at once, and the rules with its condition. Raises Refusal."""
     rules, now = call.running.parts.in_force.rules, call.now
     if not (body.rule or body.destination or body.when):
         raise Refusal(422, "Say what to mute: rule, destination or when.")
@@ -191,7 +191,7 @@ def asked_for(call: Call, body: MuteScope) -> tuple[NewMute, RuleBook]:
 
 @mutes.operation(HttpMethod.DELETE, "/mutes/{number}", Role.EDITOR, refusals=(409,))
 async def end_mute(call: Call, path: Numbered) -> EndedMute:
-    """End a mute before its time."""
+    """End a mute early."""
     rules = call.running.parts.in_force.rules
     found = await list_mutes(call.sessions, call.now, ended=True)
     kept = next((each for each in found if each.mute.id == path.number), None)

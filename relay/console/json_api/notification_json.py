@@ -1,4 +1,4 @@
-"""Notifications as they would be sent, as the JSON API tells them."""
+"""The JSON of rendered notifications."""
 
 from datetime import datetime
 from typing import Any
@@ -10,26 +10,26 @@ from relay.notification import Notification
 
 
 class ShownNotification(Struct, kw_only=True):
-    """A notification as one transport would send it. Texts of visitors are as they were typed: escape them."""
+    """A notification as one transport would send it. Visitors' texts are unescaped: escape them before showing."""
 
     transport: str
     """email, slack, teams or webhook."""
     subject: str
-    """Of a mail; for others the first line."""
+    """The subject of an email; for other transports the first line."""
     text: str
-    """The whole as plain text."""
+    """The whole notification as plain text."""
     html: str
-    """A mail's HTML document, in which visitors' words are escaped; empty for other transports."""
+    """The HTML document of an email, in which visitors' words are escaped; empty for other transports."""
     message: dict[str, Any] | None
-    """The JSON that is posted to Slack, to Teams or by a webhook; null for a mail."""
+    """The JSON that is posted to Slack, to Teams or by a webhook; null for an email."""
     trouble: str
-    """What is wrong with the template, as `file:line: what`; empty where nothing is."""
+    """The error in the template, as `file:line: what`; empty without one."""
 
 
 def shown_notification(
     notification: Notification, transport: str, made_at: datetime, trouble: str
 ) -> ShownNotification:
-    """A notification as it is told. `made_at`: aware, of its delivery."""
+    """A rendered notification as JSON. `made_at`: when its delivery was made, aware."""
     return ShownNotification(
         transport=transport,
         subject=notification.subject,

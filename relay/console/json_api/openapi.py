@@ -1,4 +1,4 @@
-"""The OpenAPI document, made from the operations themselves, so that it says what the code does."""
+"""The OpenAPI document, generated from the operations."""
 
 import ast
 import re
@@ -21,7 +21,7 @@ from relay.console.visit import COOKIE
 from relay.outbox.people import Role
 
 VERSION = "1"
-"""Of the API: within it members and operations are added, and none is renamed, removed, or changes its type."""
+"""The version of the API: within it members and operations are added, but none is renamed, removed, or changes its type."""
 ABOUT = (
     "What the pages of the console show and do, for programs. Times are in UTC, as ISO 8601 writes them. "
     "Ignore members that you don't know: more may come. Texts of visitors are as they were typed: escape them."
@@ -59,7 +59,7 @@ _IF_MATCH: _Json = {
 
 
 def document(subjects: Sequence[Operations]) -> _Json:
-    """The document as OpenAPI 3.1 has it."""
+    """The OpenAPI 3.1 document of these operations."""
     operations = [each for subject in subjects for each in subject.all]
     kinds = list(dict.fromkeys(_kinds(operations)))
     schemas, components = msgspec.json.schema_components(
@@ -108,7 +108,7 @@ def _kinds(operations: Sequence[Operation]) -> Iterator[type[Any]]:
 
 
 def _described(kinds: Iterable[type[Any]]) -> set[type[Any]]:
-    """All types with fields that values of these types hold."""
+    """These types with fields, and all types with fields that their fields hold."""
     found: set[type[Any]] = set()
 
     def look(info: object) -> None:
@@ -145,7 +145,7 @@ def _fields(kind: type[Any]) -> Sequence[Any]:
 
 
 def _docstrings(kind: type[Any]) -> dict[str, str]:
-    """By the names of a type's fields: the texts below them, in which null stands for None."""
+    """The attribute docstrings of a type, by field, with null in place of None."""
     found: dict[str, str] = {}
     for base in reversed(kind.__mro__):
         body = _classes(base.__module__).get(base.__name__, [])
@@ -158,7 +158,7 @@ def _docstrings(kind: type[Any]) -> dict[str, str]:
 
 @cache
 def _classes(module: str) -> Mapping[str, list[ast.stmt]]:
-    """The bodies of a module's classes, as they stand in its source."""
+    """The bodies of a module's classes, parsed from its source."""
     if module.partition(".")[0] != "relay":
         return {}
     path = Path(str(sys.modules[module].__file__))
@@ -188,7 +188,7 @@ class _Made:
         self._refs, self._components = refs, components
 
     def paths(self, operations: Sequence[Operation]) -> _Json:
-        """What may be asked at each path, by method."""
+        """The operations of each path, by method."""
         found: _Json = {
             "/openapi.json": {
                 "get": {
@@ -247,7 +247,7 @@ class _Made:
 
 
 def _without_null(schema: _Json) -> _Json:
-    """A parameter is left out where it is not wanted, and is never null."""
+    """The schema of a parameter without null: it is left out where it is not wanted."""
     if "anyOf" not in schema:
         return schema
     some = [each for each in schema["anyOf"] if each != {"type": "null"}]

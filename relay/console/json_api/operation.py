@@ -1,4 +1,4 @@
-"""One operation of the JSON API, declared once: its route, what it reads and answers, and its part of the OpenAPI document."""
+"""Operations of the JSON API, each declared once: its route, its parameters, its answer, and its entry in the OpenAPI document."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,22 +26,22 @@ class Operation:
 
     method: HttpMethod
     path: str
-    """Below BASE."""
+    """The path below BASE."""
     role: Role
     tag: str
     answers: Answering
-    """A coroutine function of a Call and, where it has parameters of these names, `path`, `query` and `body`."""
+    """A coroutine function that takes a Call and, if it has parameters of these names, `path`, `query` and `body`."""
     kinds: Mapping[str, type[Any]]
     """The types of `path`, `query`, `body` and `return`."""
     status: int = 200
     refusals: tuple[int, ...] = ()
-    """The statuses of problems that are this operation's own."""
+    """Statuses of errors that other operations do not have."""
     once: bool = False
     """Whether it takes an Idempotency-Key."""
     if_match: bool = False
     """Whether it needs an If-Match."""
     tells_secret: bool = False
-    """Whether its answer holds a secret, which is told once and not kept for a request with the same key."""
+    """Whether its answer contains a secret, which is not stored for a second request with the same key."""
 
     @property
     def name(self) -> str:
@@ -52,7 +52,7 @@ class Operation:
         return (self.answers.__doc__ or "").partition("\n")[0].rstrip(".")
 
     def handler(self, api: Api) -> HTTPRouteHandler:
-        """The route's handler."""
+        """The route handler of the operation."""
         methods = [self.method, HttpMethod.HEAD] if self.method is HttpMethod.GET else [self.method]
 
         @route(
@@ -105,7 +105,7 @@ class Operation:
 
 @dataclass(slots=True)
 class Operations:
-    """Operations about one subject."""
+    """The operations on one subject."""
 
     tag: str
     all: list[Operation] = field(default_factory=list)
@@ -122,7 +122,7 @@ class Operations:
         if_match: bool = False,
         tells_secret: bool = False,
     ) -> Callable[[Answering], Answering]:
-        """Declare what a function answers; the first line of its docstring is the summary."""
+        """A decorator that declares an operation; the first line of the function's docstring is its summary."""
 
         def declare(function: Answering) -> Answering:
             kinds = get_type_hints(function, include_extras=True)
@@ -148,12 +148,12 @@ class Operations:
 
 
 def _names(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters of a path, in which NUL stands for a slash within a name."""
+    """The parameters of a path, with slashes in place of NUL, which stands for a slash within a name."""
     return {name: value.replace("\0", "/") for name, value in given.items()}
 
 
 def encoded(value: object) -> bytes:
-    """A value as JSON; halves of characters, which no parser need take, are replaced."""
+    """A value as JSON, with lone surrogates replaced."""
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:

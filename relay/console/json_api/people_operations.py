@@ -1,4 +1,4 @@
-"""Who asks, users, tokens and the log of acts, as the JSON API tells them."""
+"""Operations on users and on the log of acts, and about who sends the request."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -22,73 +22,73 @@ people = Operations("People")
 
 
 class Me(Struct, kw_only=True):
-    """Who asks, and what they may do."""
+    """The user or the token that sends the request, and its role."""
 
     kind: Literal["token", "user"]
-    """Whether a token or a user asks."""
+    """Whether a token or a user sends the request."""
     name: str
-    """Of the token or the user."""
+    """The name of the token or the user."""
     role: Role
-    """What they may do: viewer, editor or admin."""
+    """viewer, editor or admin."""
 
 
 class Act(Struct, kw_only=True):
-    """What somebody did, without words of visitors."""
+    """An entry in the log of acts, without words of visitors."""
 
     id: int
-    """By which acts are ordered: a newer one has a larger number."""
+    """The number of the act; a newer one has a larger number."""
     at: datetime
     """When it was done, in UTC."""
     by: str
     """The user, or `anna (token reports)` for a program."""
     via: str
-    """console, api or command."""
+    """Where it was done: console, api or command."""
     address: str
-    """The IP address that it came from; may be empty."""
+    """The IP address that the request came from; may be empty."""
     act: str
     """What was done, such as `send again`."""
     subject: str
     """What it was done to: a number or a name; may be empty."""
     detail: str
-    """More of it, such as a destination; may be empty."""
+    """Further details, such as a destination; may be empty."""
 
 
 class ActList(Struct, kw_only=True):
-    """Acts, the newest first."""
+    """A page of the log of acts, newest first."""
 
     acts: list[Act]
     """The newest first, at most `limit`."""
     next: str | None
-    """The path of the rest; null where there is no more."""
+    """The path of the next page; null on the last one."""
 
 
 class User(Struct, kw_only=True):
-    """Somebody who may sign in."""
+    """A user, who may sign in."""
 
     id: int
-    """By which the user is changed."""
+    """The number of the user."""
     name: str
     """A word or an email address."""
     role: Role
     """What they may do: viewer, editor or admin."""
     origin: str
-    """setting, command, console or api: where the user was made."""
+    """Where the user was made: setting, command, console or api."""
     seen_at: datetime | None
     """When they last asked for a page, in UTC; null where they never did."""
     sessions: int
-    """How many are open."""
+    """How many open sessions the user has."""
 
 
 class UserList(Struct, kw_only=True):
     """All users, by name."""
 
     users: list[User]
-    """By name."""
+    """All users, by name."""
 
 
 @people.operation(HttpMethod.GET, "/me", Role.VIEWER)
 async def get_me(call: Call) -> Me:
-    """Who asks, and what they may do."""
+    """The user or the token that sends the request, and its role."""
     visit = call.visit
     if visit.token:
         return Me(kind="token", name=visit.token.name, role=visit.token.role)
@@ -98,7 +98,7 @@ async def get_me(call: Call) -> Me:
 
 @people.operation(HttpMethod.GET, "/acts", Role.ADMIN)
 async def find_acts(call: Call, query: Listing) -> ActList:
-    """The log of acts: who did what, the newest first."""
+    """The log of acts, newest first: who did what."""
     before = position(call, query) or LARGEST
     found = await call.api.sign_in.read(list_acts, before=before, most=query.limit + 1)
     some = found[: query.limit]
@@ -113,7 +113,7 @@ async def find_acts(call: Call, query: Listing) -> ActList:
 
 @people.operation(HttpMethod.GET, "/users", Role.ADMIN)
 async def list_users(call: Call) -> UserList:
-    """Who may sign in, and what they may do."""
+    """All users, with their roles."""
     found = await call.api.sign_in.read(all_users, now=call.api.sign_in.now())
     return UserList(
         users=[
@@ -131,7 +131,7 @@ async def list_users(call: Call) -> UserList:
 
 
 class NewUser(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Somebody who is to sign in."""
+    """A user to add."""
 
     name: Annotated[Line, Meta(description="A word or an email address.")]
     role: Role
@@ -139,41 +139,41 @@ class NewUser(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class UserLink(Struct, kw_only=True):
-    """A link by which a user sets a password, once, within 24 hours. It is told once."""
-
-    id: int
-    """By which the user is changed."""
-    name: str
-    """A word or an email address."""
-    role: Role
-    """What they may do: viewer, editor or admin."""
-    link: str
-    """The whole address, with its secret part."""
-
-
-class UserRole(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What a user may do from now on."""
-
-    role: Role
-    """viewer, editor or admin."""
-
-
-class ChangedUser(Struct, kw_only=True):
-    """A user after a change, or as they were before they were removed."""
+    """A link with which a user sets a password, once, within 24 hours. It is shown only in this answer."""
 
     id: int
     """The number of the user."""
     name: str
     """A word or an email address."""
     role: Role
-    """What they may do now, or could before they were removed."""
+    """What they may do: viewer, editor or admin."""
+    link: str
+    """The whole URL, with its secret part."""
+
+
+class UserRole(Struct, kw_only=True, forbid_unknown_fields=True):
+    """The new role of a user."""
+
+    role: Role
+    """viewer, editor or admin."""
+
+
+class ChangedUser(Struct, kw_only=True):
+    """A user after a change, or before removal."""
+
+    id: int
+    """The number of the user."""
+    name: str
+    """A word or an email address."""
+    role: Role
+    """The role after the change, or before the removal."""
 
 
 @people.operation(
     HttpMethod.POST, "/users", Role.ADMIN, status=201, refusals=(409,), once=True, tells_secret=True
 )
 async def add_user(call: Call, body: NewUser) -> UserLink:
-    """Add a user, who sets a password by the link."""
+    """Add a user, and make a link with which they set a password."""
     return await _with_link(call, lambda users: users.add(body.name, body.role))
 
 
@@ -186,7 +186,7 @@ async def add_user(call: Call, body: NewUser) -> UserLink:
     tells_secret=True,
 )
 async def make_user_link(call: Call, path: Numbered) -> UserLink:
-    """Make another link by which a user sets a password; the one before ends."""
+    """Make a new link with which a user sets a password; an earlier one expires."""
     return await _with_link(call, lambda users: users.by_id(path.number))
 
 
@@ -204,7 +204,7 @@ async def change_role(call: Call, path: Numbered, body: UserRole) -> ChangedUser
 
 @people.operation(HttpMethod.POST, "/users/{number}/end-sessions", Role.ADMIN, once=True)
 async def end_sessions(call: Call, path: Numbered) -> ChangedUser:
-    """End all sessions of a user, who has to sign in again."""
+    """End all sessions of a user, who then has to sign in again."""
 
     def work(users: Users) -> ChangedUser:
         user = users.by_id(path.number)
@@ -238,7 +238,7 @@ async def _with_link(call: Call, found: Callable[[Users], KeptUser]) -> UserLink
 
 
 async def changed_by(call: Call, work: Callable[[Users], T]) -> T:
-    """What `work` returns. Raises Refusal and AlreadyDone."""
+    """The result of `work`, which changes users. Raises Refusal and AlreadyDone."""
 
     def work_once(users: Users) -> T:
         if call.key and not users.keep_key(call.key):

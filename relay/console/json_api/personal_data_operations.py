@@ -1,4 +1,4 @@
-"""What is kept of a chat or of its visitor, as the JSON API exports and erases it."""
+"""Operations that export and erase the personal data of a chat or of its visitor."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -34,7 +34,7 @@ personal_data = Operations("Personal data")
 
 
 class WhoseData(StrEnum):
-    """What is exported or erased."""
+    """Whether the data of a chat or of its visitor is exported or erased."""
 
     CHAT = "chat"
     VISITOR = "visitor"
@@ -67,18 +67,18 @@ class EraseRequest(ExportRequest, kw_only=True, forbid_unknown_fields=True):
 
 
 class ExportedHook(Struct, kw_only=True):
-    """A hook as it came."""
+    """A hook as Smartsupp sent it."""
 
     id: int
     """The relay's number of the hook."""
     received_at: datetime
     """When it came in, in UTC."""
     hook: dict[str, Any] | str
-    """The JSON that Smartsupp sent; of one that can't be read any more its bytes as text."""
+    """The JSON that Smartsupp sent; as text where it can't be read any more."""
 
 
 class ExportedChat(Struct, kw_only=True):
-    """A chat with all that is kept of it."""
+    """A chat with all its stored data."""
 
     account: str
     """Smartsupp's id of the account."""
@@ -91,7 +91,7 @@ class ExportedChat(Struct, kw_only=True):
 
 
 class Export(Struct, kw_only=True):
-    """All that is kept of a chat or of its visitor."""
+    """All stored data of a chat or of its visitor."""
 
     chats: list[ExportedChat]
     """In the order in which they came."""
@@ -107,28 +107,28 @@ class Erasure(Struct, kw_only=True):
     chats: int
     """How many chats were erased."""
     hooks: int
-    """How many hooks of them."""
+    """How many hooks of these chats were erased."""
     deliveries: int
-    """How many deliveries of them."""
+    """How many deliveries of these chats were erased."""
     not_sent: int
-    """How many of the deliveries had waited, and are not sent any more."""
+    """How many of the deliveries had been waiting, and are no longer sent."""
     unreadable_posts: int
     """How many unreadable posts were erased."""
     mutes: int
-    """How many mutes were ended, and say no more what they were about."""
+    """How many mutes were ended, and had their condition and reason erased."""
     mutes_of_the_file: list[int]
-    """The numbers of mutes in the rules file that name the visitor: take them out there."""
+    """The numbers of mutes in the rules file that name the visitor: remove them from the file."""
     being_sent: list[str]
-    """Chats as `account/id` that were left, since they are being sent just now: erase them again in a minute."""
+    """Chats as `account/id` that were skipped, because a delivery is being sent: erase them again in a minute."""
     left_in_log: bool
-    """Another program reads the database: until it ends, what was erased may still stand in the database's log."""
+    """Whether another program reads the database, so that erased data may remain in the database's log until it ends."""
     trouble: str
-    """Why the database could not be used any more before all was erased; empty as a rule."""
+    """Why the database failed before everything was erased; usually empty."""
 
 
 @personal_data.operation(HttpMethod.POST, "/chats/{number}/export", Role.ADMIN)
 async def export_chat(call: Call, path: Numbered, body: ExportRequest) -> Export:
-    """Export all that is kept of a chat or of its visitor. It changes nothing; the log of acts has it."""
+    """Export all stored data of a chat or of its visitor. Changes nothing, but is logged as an act."""
     history = await history_of(call, path.number)
     theirs, detail = await _theirs(call, history, body.of)
     act = act_of(call.visit, "export", history.chat.name, detail)
@@ -146,7 +146,7 @@ async def export_chat(call: Call, path: Numbered, body: ExportRequest) -> Export
     HttpMethod.POST, "/chats/{number}/erase", Role.ADMIN, once=True, refusals=(403,)
 )
 async def erase_chat(call: Call, path: Numbered, body: EraseRequest) -> Erasure:
-    """Erase all that is kept of a chat or of its visitor, for good. What waits for it is not sent any more."""
+    """Erase all stored data of a chat or of its visitor, for good. Waiting deliveries of it are not sent."""
     history = await history_of(call, path.number)
     name, email = history.chat.name, history.chat.email.strip()
     if body.confirm.strip().casefold() not in {name.casefold(), email.casefold()} - {""}:
@@ -172,7 +172,7 @@ async def erase_chat(call: Call, path: Numbered, body: EraseRequest) -> Erasure:
 
 
 async def _theirs(call: Call, history: ChatHistory, of: WhoseData) -> tuple[Theirs, str]:
-    """What is kept of them, and what the log of acts says of it."""
+    """The data of a chat or of its visitor, and the detail for the log of acts."""
     email = history.chat.email if of is WhoseData.VISITOR else ""
     whose = Whose.of_chat(history.chat.chat.about.name, email)
     return await find_theirs(call.sessions, whose), EVERYTHING if whose.emails else ""

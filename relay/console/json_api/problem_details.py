@@ -1,4 +1,4 @@
-"""What went wrong, as programs get it: RFC 9457's problem details."""
+"""Errors of the JSON API as problem details (RFC 9457)."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -32,45 +32,45 @@ class TextFix(Struct, frozen=True, kw_only=True):
 
 
 class FileProblem(Struct, frozen=True, kw_only=True):
-    """One thing wrong with a rules file."""
+    """An error or warning in a rules file."""
 
     severity: str
     """error or warning; with a warning the file can be used."""
     path: str
     """The path of the file."""
     line: int | None
-    """From 1; null where the file as a whole is meant."""
+    """The line, from 1; null for the file as a whole."""
     column: int | None
-    """In characters, from 1; null where the whole line is meant."""
+    """The column in characters, from 1; null for the whole line."""
     what: str
     """What is wrong, in words."""
     hint: str
-    """What may stand there; may be empty."""
+    """What is allowed there; may be empty."""
     fixes: tuple[TextFix, ...] = ()
     """Only of `/rules/check`: what would put it right, the likeliest first."""
 
 
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Why a request was not answered as asked. `detail` says it in words."""
+    """Why a request failed. `detail` says it in words."""
 
     title: str
     """The usual words for the status."""
     status: int
     """The HTTP status, such as 422."""
     detail: str
-    """What was wrong, what stood there and what may stand there, in English."""
+    """What was wrong, the value found, and what is allowed, in English."""
     type: str = "about:blank"
-    """A URN for what a program may want to tell from others of the same status."""
+    """A URN that distinguishes errors with the same status."""
     instance: str = ""
-    """Of an error of the relay itself: its number, which stands in the log."""
+    """The number of an internal error, which is also in the log."""
     fields: Mapping[str, str] = {}
-    """By the name of a parameter or member: what is wrong with it."""
+    """Errors, by the name of the parameter or member."""
     problems: tuple[FileProblem, ...] = ()
-    """What is wrong with a rules file."""
+    """Errors and warnings in a rules file."""
 
 
 class Refusal(Exception):
-    """The call gets this problem for an answer, and nothing was changed."""
+    """Raised where a call gets this error as its answer; nothing was changed."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Refusal(Exception):
         problems: tuple[FileProblem, ...] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """`kind`: by which programs tell it from others of this status."""
+        """`kind`: distinguishes this error from others with the same status."""
         super().__init__(detail)
         more: dict[str, Any] = {"type": _TYPE + kind} if kind else {}
         self.headers = headers or {}
@@ -97,17 +97,17 @@ class Refusal(Exception):
 
 
 def not_there(what: str) -> Refusal:
-    """Nothing has this name or number. `what`: "delivery 7"."""
+    """The error for a name or number that does not exist. `what`: such as "delivery 7"."""
     return Refusal(404, f"There is no {what}.")
 
 
 def wrong(name: str, words: str) -> Refusal:
-    """A parameter or a member of the body can't be used."""
+    """The error for an invalid parameter or member of the body."""
     return Refusal(422, f"{name}: {words}", fields={name: words})
 
 
 def problem(status: int, detail: str = "", instance: str = "") -> bytes:
-    """The body of an error; `detail`: what was wrong, in words."""
+    """The JSON body of an error; `detail`: what was wrong, in words."""
     words = detail or _WORDS.get(status, "This could not be done.")
     title = HTTPStatus(status).phrase
     return msgspec.json.encode(Problem(title=title, status=status, detail=words, instance=instance))
@@ -116,7 +116,7 @@ def problem(status: int, detail: str = "", instance: str = "") -> bytes:
 def problem_answer(
     status: int, *, instance: str = "", headers: Mapping[str, str] | None = None
 ) -> Response[bytes]:
-    """An error that a program gets in the relay's usual words."""
+    """The answer for an error of this status, with the usual words for it."""
     return Response(
         problem(status, instance=instance),
         status_code=status,
@@ -126,7 +126,7 @@ def problem_answer(
 
 
 def refused_answer(refusal: Refusal) -> Response[bytes]:
-    """The answer to a call that was refused."""
+    """The answer for a refused call."""
     return Response(
         msgspec.json.encode(refusal.problem),
         status_code=refusal.problem.status,

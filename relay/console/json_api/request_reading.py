@@ -1,4 +1,4 @@
-"""What a program sent, read and checked: the query, the path and the body."""
+"""Decodes and checks a request's query, path and body."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ T = TypeVar("T", bound=Struct)
 
 
 def query_of(text: bytes, kind: type[T]) -> T:
-    """The parameters of a URL's query as a `kind`. Raises Refusal for those that are unknown, given twice or unfit."""
+    """The parameters of a URL's query as a `kind`. Raises Refusal for unknown, repeated or invalid ones."""
     try:
         pairs = parse_qsl(
             text.decode("ascii"),
@@ -39,7 +39,7 @@ def query_of(text: bytes, kind: type[T]) -> T:
 
 
 def converted(found: Mapping[str, object], kind: type[T]) -> T:
-    """Texts by name as a `kind`, with numbers and times read from them. Raises Refusal for what does not fit."""
+    """Strings by name as a `kind`, with numbers and times parsed. Raises Refusal for invalid ones."""
     try:
         return msgspec.convert(found, kind, strict=False)
     except msgspec.ValidationError as error:
@@ -52,7 +52,7 @@ def _unfit(error: msgspec.ValidationError) -> Refusal:
 
 
 def body_of(text: bytes, media_type: str, kind: type[T]) -> T:
-    """The JSON of a request's body as a `kind`. Raises Refusal for what is no JSON, unknown, given twice or unfit."""
+    """The JSON of a request's body as a `kind`. Raises Refusal for invalid JSON, and for unknown, repeated or invalid members."""
     if media_type.partition(";")[0].strip().lower() != JSON:
         raise Refusal(415, f"Send the body as {JSON}.")
     try:
@@ -66,7 +66,7 @@ def body_of(text: bytes, media_type: str, kind: type[T]) -> T:
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; of two members with one name nobody knows which is meant. Raises Refusal."""
+    """The members of a JSON object. Raises Refusal for a repeated name, of which it is unclear which value is meant."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:

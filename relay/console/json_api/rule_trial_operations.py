@@ -1,4 +1,4 @@
-"""A text of the rules file tried before it is published, as the JSON API tells it: on one chat, and on the cases of the test file."""
+"""Operations that try a rules text before it is published: on a chat, and on the test file."""
 
 from typing import Annotated
 
@@ -22,28 +22,28 @@ rule_trials = Operations("Rules on trial")
 
 
 class TryRequest(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Rules to try on a chat."""
+    """A rules text to try on a chat."""
 
     chat: Annotated[Line, Meta(description="Its number, or `account/id` such as `208/910001`.")]
     text: Annotated[str, Meta(max_length=1_000_000)] | None = None
-    """Of a rules file; left out or null: the rules in force."""
+    """The text of a rules file; left out or null: the rules in force."""
 
 
 class TriedRule(Struct, kw_only=True):
-    """What a rule says of a chat: in force, and as the text has it."""
+    """The verdicts of a rule on a chat: in force, and in the text."""
 
     rule: str
-    """Its name."""
+    """The name of the rule."""
     in_force: RuleVerdict | None
-    """Null where no rule of this name is in force."""
+    """The verdict of the rule in force; null where no rule of this name is in force."""
     draft: RuleVerdict | None
-    """By the text that was sent; null where it has no rule of this name."""
+    """The verdict of the rule in the text; null where it has no rule of this name."""
     is_changed: bool
-    """Whether something else is sent by the text than by the rules in force."""
+    """Whether the rule in the text sends something else than the one in force."""
 
 
 class WouldBeSent(Struct, kw_only=True):
-    """A notification that the text would have sent."""
+    """A notification that the text would send."""
 
     rule: str
     """The name of the rule that sends it."""
@@ -52,27 +52,27 @@ class WouldBeSent(Struct, kw_only=True):
     recipient: str
     """An email address; for other transports the name of the destination."""
     notification: ShownNotification
-    """As it would be sent."""
+    """The rendered notification."""
 
 
 class TriedChat(Struct, kw_only=True):
-    """What rules make of a chat. Nothing was sent."""
+    """The result of trying a rules text on a chat. Nothing was sent."""
 
     hook: int
     """The number of the chat's newest hook, which was tried."""
     rules: list[TriedRule]
-    """In the order of the text, then those that it does not have any more."""
+    """The rules in the order of the text, then those that are only in force."""
     notifications: list[WouldBeSent]
-    """What the text would send; at most eight."""
+    """The notifications that the text would send; at most eight."""
     more: int
-    """How many it would send beside those."""
+    """How many further notifications the text would send."""
 
 
 class CaseDifference(Struct, kw_only=True):
-    """A rule that did otherwise than a case expects."""
+    """A rule that did something else than a case expects."""
 
     rule: str
-    """Its name; empty for a story."""
+    """The name of the rule; empty for a story."""
     missing: tuple[str, ...]
     """What was expected and did not happen: `Bad ratings -> managers`."""
     surplus: tuple[str, ...]
@@ -80,40 +80,40 @@ class CaseDifference(Struct, kw_only=True):
     reason: str
     """Why, in words."""
     findings: tuple[Finding, ...]
-    """The answer of each condition of the rule."""
+    """The result of each condition of the rule."""
 
 
 class RunCase(Struct, kw_only=True):
-    """How a case or a story of the test file ended."""
+    """The result of a case or a story of the test file."""
 
     name: str
-    """As the test file has it."""
+    """The name in the test file."""
     line: int
-    """Where it stands in the test file, from 1."""
+    """The line in the test file, from 1."""
     passed: bool
-    """Whether all was as expected."""
+    """Whether everything was as expected."""
     differences: list[CaseDifference]
-    """Empty where it passed."""
+    """The differences from what was expected; empty where the case passed."""
 
 
 class CaseResults(Struct, kw_only=True):
-    """What `relay test` says of a text."""
+    """The result of `relay test` for a text."""
 
     path: str
-    """Of the test file."""
+    """The path of the test file."""
     passed: int
     """How many cases and stories passed."""
     failed: int
-    """How many did not."""
+    """How many cases and stories failed."""
     cases: list[RunCase]
-    """In the order of the test file, the stories last."""
+    """The results in the order of the test file, stories last."""
     untested: tuple[str, ...]
-    """Rules that no case expects to match."""
+    """The names of rules that no case expects to match."""
 
 
 @rule_trials.operation(HttpMethod.POST, "/rules/try", Role.EDITOR)
 async def try_rules(call: Call, body: TryRequest) -> TriedChat:
-    """What a text of the rules makes of one chat, beside the rules in force, and what it would send. Nothing is sent."""
+    """The verdicts of a rules text on one chat, compared with the rules in force, and what it would send. Nothing is sent."""
     source = await text_in_force(call.running) if body.text is None else body.text.encode()
     draft = await usable_rules(call, source)
     running = call.running

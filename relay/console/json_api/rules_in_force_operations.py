@@ -1,4 +1,4 @@
-"""The rules in force in words, as the JSON API tells them: what each sends, how often it did, and what it nearly matched."""
+"""Operations that describe the rules in force: their conditions in words, how often each sent a chat, and near misses."""
 
 from datetime import datetime
 
@@ -23,35 +23,35 @@ rules_in_force = Operations("Rules in force")
 
 
 class RuleInForce(Struct, kw_only=True):
-    """A rule as people read it."""
+    """A rule in force, in words."""
 
     name: str
-    """As the rules file has it."""
+    """The name of the rule in the rules file."""
     is_on: bool
-    """False: it is turned off, and sends nothing."""
+    """Whether the rule is turned on."""
     conditions: tuple[str, ...]
-    """In words, one for each; those within others begin with two blanks for each level."""
+    """The conditions in words, one each; nested ones are indented by two spaces for each level."""
     send_to: tuple[str, ...]
-    """Names of destinations; empty where it sends to nobody."""
+    """The names of its destinations; may be empty."""
     template: str
-    """The name of the template that its notifications are made by."""
+    """The name of the template for its notifications."""
     stop: bool
-    """Where it matches, the rules below it are not asked."""
+    """Whether the rules below it are skipped where it matches."""
     urgent: bool
-    """Its notifications don't wait for hours, digests and limits."""
+    """Whether its notifications ignore hours, digests and limits."""
     chats: int
     """How many chats it sent in the last 30 days."""
     last: datetime | None
-    """When it made its newest delivery in these days, in UTC; null for none."""
+    """When its newest delivery in the last 30 days was made, in UTC; null for none."""
 
 
 class RuleList(Struct, kw_only=True):
     """The rules in force."""
 
     hash: str
-    """SHA-256 in hex of the rules file that they come from."""
+    """SHA-256 in hex of the rules file in force."""
     rules: list[RuleInForce]
-    """In the order in which they are asked."""
+    """The rules, in the order of the rules file."""
 
 
 class RuleName(Struct, forbid_unknown_fields=True):
@@ -62,25 +62,25 @@ class RuleName(Struct, forbid_unknown_fields=True):
 
 
 class NearMiss(Struct, kw_only=True):
-    """A chat of which all conditions of a rule were met but one."""
+    """A chat that met all conditions of a rule but one."""
 
     chat: int
-    """Its number."""
+    """The number of the chat."""
     visitor: str
     """The visitor's name; may be empty."""
     at: datetime
-    """When its hook came, in UTC."""
+    """When the hook came in, in UTC."""
     finding: Finding
-    """The condition that was not met, and what stood there."""
+    """The condition that was not met, and the value that the chat had."""
 
 
 class RuleDetails(Struct, kw_only=True):
-    """A rule in force with its text. The chats that it sent: `/chats?rule=`."""
+    """A rule in force with its text. `/chats?rule=` lists the chats that it sent."""
 
     rule: RuleInForce
-    """In words."""
+    """The rule in words."""
     text: str
-    """As it stands in the rules file."""
+    """The text of the rule in the rules file."""
     near: list[NearMiss]
     """The newest chats that it nearly matched, at most ten."""
 

@@ -1,4 +1,4 @@
-"""The rules file, as the JSON API tells, checks and publishes it."""
+"""Operations on the rules file: read, check and publish it, and list its versions."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -34,57 +34,57 @@ rules = Operations("Rules")
 
 
 class RulesText(Struct, kw_only=True):
-    """The rules file as it stands on the disk."""
+    """The rules file as saved on the disk."""
 
     text: str
-    """As it stands on the disk; for viewers with stars in place of what looks like a secret."""
+    """The text; for viewers with asterisks in place of possible secrets."""
     hash: str
-    """SHA-256 of its bytes, which is also the ETag."""
+    """SHA-256 in hex of the file, which is also the ETag."""
     is_in_force: bool
     """Whether the relay uses this text."""
     problems: tuple[str, ...]
-    """Why it can't be used; the rules that were in force before still are."""
+    """Why the file can't be used; the previous rules then stay in force."""
     read_only: str | None
-    """Why it can't be published from here; null where it can."""
+    """Why the file can't be changed by the relay; null where it can."""
 
 
 class RulesRequest(Struct, kw_only=True, forbid_unknown_fields=True):
     """A text of the rules file."""
 
     text: Annotated[str, Meta(max_length=1_000_000)]
-    """YAML, as it is to stand in the file."""
+    """The text of a rules file, in YAML."""
 
 
 class PublishRequest(RulesRequest, kw_only=True, forbid_unknown_fields=True):
-    """A text that is to take the place of the one that If-Match names."""
+    """A text to replace the one whose hash If-Match names."""
 
     message: Annotated[str, Meta(max_length=300, description="What was changed, and why.")] = ""
 
 
 class RulesCheck(Struct, kw_only=True):
-    """What `relay check` says of a text."""
+    """The result of `relay check` for a text."""
 
     ok: bool
-    """Whether the relay could use it."""
+    """Whether the relay could use the text."""
     problems: list[FileProblem]
-    """Errors and warnings."""
+    """Errors and warnings in the text."""
     settings: tuple[str, ...]
-    """What is wrong with the environment."""
+    """Errors in the environment variables."""
     changes: list[Change] | None
     """What it would change in the file; null where one of the two texts can't be used."""
 
 
 class PublishedRules(Struct, kw_only=True):
-    """What stands in the file now."""
+    """The result of publishing a text."""
 
     hash: str
-    """SHA-256 in hex of what stands in the file now, which is also the ETag."""
+    """SHA-256 in hex of the file, which is also the ETag."""
     is_new: bool
-    """False where it stood there already."""
+    """False where the file had this text already."""
     is_in_force: bool
-    """False: look at `/rules` for the problems."""
+    """Whether the text is in force; if not, `/rules` has the problems."""
     overwritten: str | None
-    """The hash of a text that somebody else saved in the last moment. It is kept as a version."""
+    """The hash of a text that somebody else saved at the same moment, and that is kept as a version; else null."""
 
 
 class RuleSwitch(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -98,12 +98,12 @@ class RulesSchema(Struct, kw_only=True):
     """The JSON Schema of a rules file."""
 
     schema: dict[str, Any]
-    """With the templates that this relay has, as `relay schema` prints it."""
+    """The schema, as `relay schema` prints it, with the names of this relay's templates."""
 
 
 @rules.operation(HttpMethod.GET, "/rules", Role.VIEWER)
 async def get_rules(call: Call) -> RulesText:
-    """The rules file as it stands on the disk, with its hash as the ETag."""
+    """The rules file as saved on the disk, with its hash as the ETag."""
     found = await rules_file(call.running).read()
     is_in_force = found.hash == call.running.parts.in_force.rules.hash
     return RulesText(
@@ -146,7 +146,7 @@ async def publish_rules(call: Call, body: PublishRequest) -> PublishedRules:
     HttpMethod.POST, "/rules/undo", Role.EDITOR, refusals=(409, 412, 428), if_match=True
 )
 async def undo_rules(call: Call) -> PublishedRules:
-    """Put back what the text that If-Match names took the place of."""
+    """Restore the text that the one named by If-Match has replaced."""
     file = rules_file(call.running)
     current = (await file.read()).hash
     if call.if_match(current) != current:
@@ -183,7 +183,7 @@ async def get_schema(call: Call) -> RulesSchema:
 
 
 def readable_text(call: Call, source: bytes, *, is_refused: bool) -> str:
-    """A text of the rules file; for who may not publish it, without what may be a secret."""
+    """A text of the rules file; for viewers with asterisks in place of possible secrets."""
     if call.visit.may(Role.EDITOR):
         return source.decode("utf-8", "replace")
     return readable(source, is_refused=is_refused)
@@ -243,7 +243,7 @@ async def _not_published(call: Call, source: bytes, error: NotPublished) -> Refu
 
 
 async def usable_rules(call: Call, source: bytes) -> RuleBook:
-    """The rules of a text. Raises Refusal with each problem of it."""
+    """The rules of a text. Raises Refusal with all its problems."""
     settings = call.running.ready.settings
     try:
         return await in_thread(lambda _: read_rule_book(source, str(settings.rules), settings))
@@ -263,5 +263,5 @@ async def _unusable(call: Call, source: bytes, error: NotUsable) -> Refusal:
 
 
 def file_problems(found: Iterable[Problem]) -> tuple[FileProblem, ...]:
-    """Problems of a rules file or test file, as they are told."""
+    """Problems of a rules file or test file as JSON."""
     return tuple(map(_problem, found))

@@ -1,4 +1,4 @@
-"""The sentences that notifications say, as the JSON API tells and changes them, and what files of templates share with them."""
+"""Operations on the sentences of notifications, and functions that operations on templates share with them."""
 
 import contextlib
 from collections.abc import Awaitable, Mapping, Sequence
@@ -37,7 +37,7 @@ from relay.smartsupp import UnreadableHook
 
 wording = Operations("Wording")
 NO_FILE = "none"
-"""The ETag where the user has no file yet."""
+"""The ETag where the user has no own file."""
 Hash = Annotated[
     str,
     Meta(
@@ -58,7 +58,7 @@ Forms = Annotated[
 
 
 class WordingQuery(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Which sentences to list."""
+    """Filters of the list of sentences."""
 
     language: Annotated[
         Line, Meta(description="A tag such as `cs`; left out: that of the rules.")
@@ -70,56 +70,56 @@ class WordingQuery(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class SentenceName(Struct, forbid_unknown_fields=True):
-    """A path that ends with a language and a sentence."""
+    """A path that ends with a language and the key of a sentence."""
 
     language: Annotated[str, Meta(max_length=50, description="A tag such as `cs`.")]
     key: Annotated[str, Meta(max_length=50, description="The `key` that `/wordings` lists.")]
 
 
 class SentenceText(Struct, kw_only=True):
-    """A text that notifications say."""
+    """A sentence of notifications."""
 
     key: str
-    """Names it in paths."""
+    """The key of the sentence in paths."""
     source: tuple[str, ...]
-    """In English; with its plural where it has one."""
+    """The English text, with its plural if it has one."""
     places: tuple[str, ...]
-    """What is filled in, as it is written: `{who}`."""
+    """The placeholders, such as `{who}`."""
     shipped: tuple[str, ...]
-    """What the relay says by itself, in each plural form."""
+    """The relay's own text, in each plural form."""
     own: tuple[str, ...]
-    """What is said in its place; empty where nothing is."""
+    """The user's text, in each plural form; empty without one."""
     mistakes: tuple[str, ...]
-    """Why `own` is not said."""
+    """Why `own` is not used; empty where it is."""
     numbers: tuple[str, ...]
-    """The numbers that each plural form is for; empty for a text without."""
+    """The numbers for which each plural form is used; empty for a text without plural."""
 
 
 class WordingList(Struct, kw_only=True):
-    """The sentences of a language."""
+    """The sentences of notifications in a language."""
 
     language: str
-    """Its tag."""
+    """The tag of the language."""
     languages: tuple[str, ...]
     """The tags of all languages."""
     read_only: ReadOnlyWhy
     problem: str
-    """Why nothing of the user's catalogue is used; empty as a rule."""
+    """Why the user's catalogue is not used; usually empty."""
     sentences: list[SentenceText]
-    """Those of templates first."""
+    """The sentences, those of templates first."""
 
 
 class OneSentence(Struct, kw_only=True):
-    """A sentence, and the catalogue in which it is changed."""
+    """A sentence, and the hash of the catalogue that contains it."""
 
     sentence: SentenceText
-    """Its texts."""
+    """The texts of the sentence."""
     hash: Hash
     read_only: ReadOnlyWhy
 
 
 class SentenceRequest(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Words to be said in place of the relay's."""
+    """The user's text for a sentence."""
 
     said: Forms
 
@@ -137,25 +137,25 @@ class PreviewOf(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class SentencePreviewRequest(PreviewOf, kw_only=True, forbid_unknown_fields=True):
-    """Words to look at before they are said."""
+    """A text for a sentence, to preview before it is saved."""
 
     said: Forms
 
 
 class WordingPreview(Struct, kw_only=True):
-    """What would be sent. Nothing is."""
+    """Rendered notifications. Nothing is sent."""
 
     problems: list[str]
-    """What is wrong with the words or the text: it could not be saved, and what is in use is shown."""
+    """Why the text can't be saved; the preview then shows the saved one."""
     is_said: bool
-    """Whether the notification of this chat has the words in it."""
+    """Whether the notification of this chat contains the text."""
     notifications: list[ShownNotification]
-    """As mail, as Slack post and as Teams card."""
+    """The notification as email, as Slack post and as Teams card."""
 
 
 @wording.operation(HttpMethod.GET, "/wordings", Role.EDITOR)
 async def list_wordings(call: Call, query: WordingQuery) -> WordingList:
-    """The sentences that notifications say in a language, beside what the relay says by itself."""
+    """The sentences of notifications in a language, the user's beside the relay's own."""
     sentences, tag = (
         sentences_of(call),
         query.language or call.running.parts.in_force.rules.language,
@@ -187,7 +187,7 @@ async def get_wording(call: Call, path: SentenceName) -> OneSentence:
     if_match=True,
 )
 async def change_wording(call: Call, path: SentenceName, body: SentenceRequest) -> OneSentence:
-    """Have notifications say a sentence in other words, within seconds."""
+    """Replace the text of a sentence by the user's, within seconds."""
     found, one = await _found(call, path)
     said = tuple(map(in_one_line, body.said))
     said = ("",) * len(said) if said == one.shipped else said
@@ -202,7 +202,7 @@ async def change_wording(call: Call, path: SentenceName, body: SentenceRequest) 
     if_match=True,
 )
 async def reset_wording(call: Call, path: SentenceName) -> OneSentence:
-    """Have notifications say a sentence as the relay does by itself."""
+    """Restore the relay's own text of a sentence."""
     found, one = await _found(call, path)
     return await _changed(call, path, found.file.hash, ("",) * len(one.shipped))
 
@@ -211,7 +211,7 @@ async def reset_wording(call: Call, path: SentenceName) -> OneSentence:
 async def preview_wording(
     call: Call, path: SentenceName, body: SentencePreviewRequest
 ) -> WordingPreview:
-    """What mail, Slack and Teams would show with other words for a sentence."""
+    """A notification as email, Slack and Teams would show it with another text for a sentence."""
     found, one = await _found(call, path)
     said = tuple(map(in_one_line, body.said))
     problems = await in_thread(lambda _: problems_with(found, one, said))
@@ -225,12 +225,12 @@ async def preview_wording(
 
 
 def sentences_of(call: Call) -> Sentences:
-    """The sentences of the relay that is asked."""
+    """The sentences of the relay that answers a call."""
     return Sentences(template_folder(call.running))
 
 
 async def _found(call: Call, path: SentenceName) -> tuple[Wording, Sentence]:
-    """Raises Refusal."""
+    """The sentence of a path. Raises Refusal where there is none."""
     try:
         found = await sentences_of(call).read(path.language)
         return found, sentence_called(found, path.key)
@@ -266,13 +266,13 @@ def _text(one: Sentence) -> SentenceText:
 
 
 def base_of(call: Call, current: str) -> str:
-    """The hash of the file that is to be replaced; empty where there is to be none. Raises Refusal."""
+    """The hash that If-Match names of the user's file; empty where there must be none. Raises Refusal."""
     base = call.if_match(current or NO_FILE)
     return "" if base == NO_FILE else base
 
 
 async def saved(member: str, saving: Awaitable[None]) -> None:
-    """Save something in the user's folder. `member`: of the body, which holds what is saved. Raises Refusal."""
+    """Await `saving`, which saves a user's file. Raises Refusal for its errors; `member`: the member of the body to blame."""
     try:
         await saving
     except Changed:
@@ -297,7 +297,7 @@ async def preview(
     language: str,
     words: str = "",
 ) -> WordingPreview:
-    """What mail, Slack and Teams would show of a chat with these files. Raises Refusal."""
+    """A chat's notification as email, Slack and Teams would show it with these files. Raises Refusal."""
     if body.sample and body.sample not in SAMPLES:
         raise wrong("sample", f"one of {', '.join(SAMPLES)}")
     try:

@@ -1,4 +1,4 @@
-"""The files of templates, as the JSON API tells and changes them."""
+"""Operations on the files of templates: list, read, change and preview them."""
 
 from typing import Annotated
 
@@ -43,11 +43,11 @@ class ListedTemplate(Struct, kw_only=True):
     """A file of a template."""
 
     name: str
-    """Such as `missed/subject.txt`."""
+    """The name of the file, such as `missed/subject.txt`."""
     inherited: str
-    """The file that is used in its place while the template has none of its own; empty where it has."""
+    """The file of another template that is used while this one has none; empty where it has one."""
     is_own: bool
-    """Whether the user has one."""
+    """Whether the user has an own file."""
 
 
 class TemplateList(Struct, kw_only=True):
@@ -62,11 +62,11 @@ class OneTemplate(Struct, kw_only=True):
     """A file of a template with its texts."""
 
     file: ListedTemplate
-    """Which it is."""
+    """The name and origin of the file."""
     text: str
     """The text in use: the user's own, else the shipped one."""
     shipped: str
-    """As it comes with the relay; empty where none does."""
+    """The file that comes with the relay; empty where there is none."""
     hash: Hash
     read_only: ReadOnlyWhy
 
@@ -75,13 +75,13 @@ TemplateBody = Annotated[str, Meta(max_length=MAX_SIZE, description="The whole t
 
 
 class TemplateRequest(Struct, kw_only=True, forbid_unknown_fields=True):
-    """A text that is to take the place of the one that If-Match names."""
+    """A text to replace the one whose hash If-Match names."""
 
     text: TemplateBody
 
 
 class TemplatePreviewRequest(PreviewOf, kw_only=True, forbid_unknown_fields=True):
-    """A text to look at before it is saved."""
+    """A text of a template's file, to preview before it is saved."""
 
     text: TemplateBody
     language: Annotated[
@@ -109,7 +109,7 @@ async def get_template(call: Call, path: TemplateName) -> OneTemplate:
     HttpMethod.PUT, "/templates/{name}/{file}", Role.ADMIN, refusals=(409, 412, 428), if_match=True
 )
 async def change_template(call: Call, path: TemplateName, body: TemplateRequest) -> OneTemplate:
-    """Save a text as the user's file of a template, which is in use within seconds."""
+    """Save the user's file of a template, which is used within seconds."""
     found = await _file(call, path)
     data = as_written(body.text.replace("\r\n", "\n"), found.own.source or found.shipped)
     return await _replaced(call, path, found.own.hash, data)
@@ -123,7 +123,7 @@ async def change_template(call: Call, path: TemplateName, body: TemplateRequest)
     if_match=True,
 )
 async def reset_template(call: Call, path: TemplateName) -> OneTemplate:
-    """Remove the user's file of a template: that of the relay is in use again."""
+    """Remove the user's file of a template, so that the relay's own is used again."""
     found = await _file(call, path)
     return await _replaced(call, path, found.own.hash, None)
 
@@ -132,7 +132,7 @@ async def reset_template(call: Call, path: TemplateName) -> OneTemplate:
 async def preview_template(
     call: Call, path: TemplateName, body: TemplatePreviewRequest
 ) -> WordingPreview:
-    """What mail, Slack and Teams would show with another text of a template's file."""
+    """A notification as email, Slack and Teams would show it with another text of a template's file."""
     found = await _file(call, path)
     name, rules = found.about.name, call.running.parts.in_force.rules
     language = body.language or rules.language
@@ -151,7 +151,7 @@ def _templates(call: Call) -> TemplateFiles:
 
 
 async def _file(call: Call, path: TemplateName) -> TemplateText:
-    """Raises Refusal."""
+    """The file of a path. Raises Refusal where there is none."""
     name = f"{path.name}/{path.file}"
     try:
         return await _templates(call).read(name)

@@ -1,4 +1,4 @@
-"""Tokens of programs, as the JSON API tells, makes and ends them."""
+"""Operations on API tokens: list, make and end them."""
 
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -19,36 +19,36 @@ tokens = Operations("Tokens")
 
 
 class Token(Struct, kw_only=True):
-    """By which a program uses this API. The token itself is shown once, when it is made."""
+    """An API token of a program. Its secret is shown only when it is made."""
 
     id: int
-    """By which it is ended."""
+    """The number of the token."""
     name: str
-    """What it is for, in the words of its maker."""
+    """The purpose of the token, as its maker wrote it."""
     role: Role
-    """What it may do: viewer, editor or admin; never more than its maker."""
+    """viewer, editor or admin; never more than the role of its maker."""
     maker: str
     """The name of the user who made it."""
     created_at: datetime
     """When it was made, in UTC."""
     expires_at: datetime | None
-    """Null: never."""
+    """When it expires, in UTC; null: never."""
     used_at: datetime | None
-    """To the day."""
+    """The day of its last use; null for none."""
 
 
 class TokenList(Struct, kw_only=True):
-    """All tokens that were not ended, the newest first."""
+    """All API tokens that were not ended, newest first."""
 
     tokens: list[Token]
     """The newest first."""
 
 
 class NewToken(Struct, kw_only=True, forbid_unknown_fields=True):
-    """By which a program is to use this API."""
+    """An API token to make."""
 
     name: Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\u0000]*$")]
-    """What it is for."""
+    """The purpose of the token."""
     role: Annotated[Role, Meta(description="Never more than who asks may do.")]
     days: Annotated[
         int | None, Meta(description="How long it lasts; left out: until it is ended.")
@@ -56,28 +56,28 @@ class NewToken(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class MadeToken(Struct, kw_only=True):
-    """A new token. It is told once."""
+    """A new API token. Its secret is shown only in this answer."""
 
     name: str
-    """What it is for."""
+    """The purpose of the token."""
     role: Role
-    """What it may do: viewer, editor or admin."""
+    """viewer, editor or admin."""
     token: str
-    """What programs send in `Authorization: Bearer`: `relay_` and 49 letters and digits."""
+    """The secret for `Authorization: Bearer`: `relay_` and 49 letters and digits."""
 
 
 class EndedToken(Struct, kw_only=True):
-    """A token that lets nobody in any more."""
+    """An API token that was ended."""
 
     id: int
     """The number of the token."""
     name: str
-    """What it was for; empty where there was none."""
+    """The purpose of the token; empty where it did not exist."""
 
 
 @tokens.operation(HttpMethod.GET, "/tokens", Role.ADMIN)
 async def list_tokens(call: Call) -> TokenList:
-    """The tokens of programs, without what lets them in."""
+    """All API tokens that were not ended, without their secrets."""
     found = await call.api.sign_in.read(all_tokens)
     return TokenList(
         tokens=[
@@ -89,7 +89,7 @@ async def list_tokens(call: Call) -> TokenList:
 
 @tokens.operation(HttpMethod.POST, "/tokens", Role.ADMIN, status=201, once=True, tells_secret=True)
 async def make_token(call: Call, body: NewToken) -> MadeToken:
-    """Make a token, which belongs to the user who asks, or whose token asks."""
+    """Make an API token, which belongs to the user who sends the request or who made the token that does."""
     visit = call.visit
     if body.days is not None and not 1 <= body.days <= MOST_DAYS:
         raise wrong("days", f"1 to {MOST_DAYS}")
@@ -105,7 +105,7 @@ async def make_token(call: Call, body: NewToken) -> MadeToken:
 
 @tokens.operation(HttpMethod.DELETE, "/tokens/{number}", Role.ADMIN)
 async def end_token(call: Call, path: Numbered) -> EndedToken:
-    """End a token: it lets nobody in any more."""
+    """End an API token, which is no longer accepted."""
     known = await call.api.sign_in.read(all_tokens)
     name = next((each.name for each in known if each.id == path.number), "")
 

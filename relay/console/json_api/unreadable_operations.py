@@ -1,4 +1,4 @@
-"""Posts to the hook's address that could not be read, as the JSON API tells them and takes them in."""
+"""Operations on posts to the hook's address that could not be read: list, read and accept them."""
 
 from datetime import datetime
 from functools import partial
@@ -21,7 +21,7 @@ unreadable = Operations("Unreadable posts")
 
 
 class UnreadablePost(Struct, kw_only=True):
-    """A post that is no hook that this relay can read."""
+    """A post that this relay can't read as a hook."""
 
     id: int
     """The relay's number of the post."""
@@ -30,25 +30,25 @@ class UnreadablePost(Struct, kw_only=True):
     reason: str
     """Why it could not be read when it came."""
     size: int
-    """In bytes."""
+    """The size in bytes."""
 
 
 class UnreadableBody(Struct, kw_only=True):
-    """A post that could not be read, with its bytes."""
+    """A post that could not be read, with its body."""
 
     post: UnreadablePost
-    """When it came and why it can't be read."""
+    """When the post came, and why it could not be read."""
     body: str
-    """As text; what is no UTF-8 in it is replaced."""
+    """The body as text, with invalid UTF-8 replaced."""
 
 
 class TakenIn(Struct, kw_only=True):
-    """A post that was taken in."""
+    """A post that was accepted as a hook."""
 
     chat: int | None
-    """The number of its chat; null where it was erased meanwhile."""
+    """The number of its chat; null where the chat was erased meanwhile."""
     queued: list[QueuedAnew]
-    """The deliveries that the rules ask for."""
+    """The deliveries that the rules have made."""
 
 
 class UnreadablePosts(Struct, kw_only=True):
@@ -67,7 +67,7 @@ async def list_unreadable_posts(call: Call) -> UnreadablePosts:
 
 @unreadable.operation(HttpMethod.GET, "/unreadable-posts/{number}", Role.ADMIN)
 async def get_unreadable_post(call: Call, path: Numbered) -> UnreadableBody:
-    """A post that could not be read, with its bytes."""
+    """A post that could not be read, with its body."""
     return unreadable_body(await _post(call, path.number))
 
 
@@ -75,7 +75,7 @@ async def get_unreadable_post(call: Call, path: Numbered) -> UnreadableBody:
     HttpMethod.POST, "/unreadable-posts/{number}/take-in", Role.ADMIN, status=202, once=True
 )
 async def take_in_post(call: Call, path: Numbered) -> TakenIn:
-    """Take in a post that can be read by now, as if it came just now: the rules in force are asked about it."""
+    """Accept a post that can be read by now, as if it came just now, and evaluate the rules in force."""
     post, in_force = await _post(call, path.number), call.running.parts.in_force
     replayed = partial(
         replay,
@@ -102,14 +102,14 @@ async def take_in_post(call: Call, path: Numbered) -> TakenIn:
 
 
 async def _post(call: Call, number: int) -> SetAside:
-    """Raises Refusal."""
+    """The post with this number. Raises Refusal where there is none."""
     for post in await unreadable_posts(call.sessions, ids=[number], limit=1):
         return post
     raise not_there(f"unreadable post {number}")
 
 
 def unreadable_body(post: SetAside) -> UnreadableBody:
-    """A post that could not be read, as it is told to admins."""
+    """A post that could not be read, with its body, as JSON."""
     return UnreadableBody(post=_unreadable(post), body=post.body.decode("utf-8", "replace"))
 
 
