@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -34,6 +35,10 @@ from tests.running import RULES, RunningRelay, running_relay, settings
 pytestmark = pytest.mark.usefixtures("each_store")
 ADMIN = Author(name="Anna", role=Role.ADMIN)
 EDITOR = Author(name="Petr", role=Role.EDITOR)
+PUBLISHING = 0.02
+"""Seconds that it takes, more or less."""
+AT_ONCE = 25
+"""Rounds before a look at what is kept: two versions of each are fewer than are kept for long."""
 WITHOUT_ROOM = RULES.replace("[desk, room]", "desk")
 
 
@@ -164,32 +169,35 @@ async def test_an_editor_changes_rules_and_not_where_words_may_go(
             assert here.path.read_text() == text
 
 
+@pytest.mark.long  # hundreds of times
 async def test_an_edit_at_the_same_moment_is_never_lost(tmp_path: Path) -> None:
     """However their saving and the publishing fall together, by whichever way of saving."""
-    complete = set[str]()
+    chance = Random(13)  # noqa: S311 - a test
     async with installed(tmp_path) as here:
-        without_rest = replace(here.file, rest=no_rest)
-        now = RULES
-        for number in range(40):
-            start, mine, theirs = (f"{RULES}# {whose} {number}\n" for whose in ("", "my", "their"))
-            await without_rest.publish(start.encode(), hash_of(now), ADMIN)
-            other = threading.Thread(target=save, args=(here.path, theirs, bool(number % 2)))
+        rounds = 500 if here.relay.database.startswith("sqlite:") else 100
+        for first in range(0, rounds, AT_ONCE):
+            complete, now = {RULES}, RULES
+            for number in range(first, first + AT_ONCE):
+                mine, theirs = (f"{RULES}# {whose} {number}\n" for whose in ("my", "their"))
+                here.file.history.keep(now.encode())  # as the relay does when it looks
+                late = chance.choice((0, chance.random() * PUBLISHING))
+                other = threading.Timer(late, save, (here.path, theirs, bool(number % 2)))
 
-            async def until_saved(thread: threading.Thread = other) -> None:
-                await asyncio.to_thread(thread.join)
+                async def until_saved(thread: threading.Thread = other) -> None:
+                    await asyncio.to_thread(thread.join)
 
-            other.start()
-            complete |= {start, theirs}
-            with contextlib.suppress(Changed):
-                await replace(here.file, rest=until_saved).publish(
-                    mine.encode(), hash_of(start), ADMIN
-                )
-                complete.add(mine)
-            await until_saved()
-            now = here.path.read_text()
-            assert now in {mine, theirs}
-        await without_rest.publish(RULES.encode(), hash_of(now), ADMIN)
-        assert {hash_of(text) for text in complete} <= here.texts()
+                other.start()
+                complete.add(theirs)
+                with contextlib.suppress(Changed):
+                    await replace(here.file, rest=until_saved).publish(
+                        mine.encode(), hash_of(now), ADMIN
+                    )
+                    complete.add(mine)
+                await until_saved()
+                now = here.path.read_text()
+                assert now in {mine, theirs}
+            await replace(here.file, rest=no_rest).publish(RULES.encode(), hash_of(now), ADMIN)
+            assert {hash_of(text) for text in complete} <= here.texts()
 
 
 async def no_rest() -> None:

@@ -1,21 +1,30 @@
 """What people do in the console, clicked in Chromium: what the servers get of it, and what the pages then say."""
 
+import asyncio
+import json
 import re
+import threading
+from pathlib import Path
 
+import pytest
 from playwright.async_api import expect
 
+from relay.services.resend import RESENT_AT_ONCE
 from tests.builders import a_hook
 from tests.console.browsing import Site, in_browser, shows
-from tests.console.visiting import acts
+from tests.console.visiting import PASSWORD, acts
+from tests.running import DEADLINE
 from tests.servers import HttpAnswer
 
 pytestmark = in_browser
 
 
-def of_chats(what: str, *chats: int, to: str) -> str:
-    """The question for something of the deliveries of these chats."""
+def of_chats(what: str, *chats: int, to: str, state: str = "") -> str:
+    """The question for something of the deliveries of these chats; only those in a state."""
     names = ", ".join(f"'{chat}'" for chat in chats)
-    return f"SELECT {what} FROM deliveries WHERE destination = '{to}' AND chat_id IN (SELECT id FROM chats WHERE chat IN ({names})) ORDER BY id"  # noqa: S608 - of these tests
+    some = f"SELECT id FROM chats WHERE chat IN ({names})"  # noqa: S608 - of these tests
+    question = f"SELECT {what} FROM deliveries WHERE destination = '{to}' AND chat_id IN ({some})"  # noqa: S608
+    return question + (f" AND state = '{state}'" if state else " ORDER BY id")
 
 
 async def failed_delivery(site: Site, chat: int) -> int:
@@ -44,6 +53,47 @@ async def test_a_mail_is_sent_again_by_two_clicks_once(site: Site) -> None:
         await expect(page.locator(".timeline li")).to_have_count(2)
     sent = [act for act in acts(site.relay) if act[2:4] == ("send again", str(number))]
     assert sent == [("admin", "console", "send again", str(number), "desk")]
+
+
+async def test_of_many_that_failed_what_is_stopped_in_the_middle_is_left(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario 18: counted, confirmed by the count, watched and stopped; what is sent and what is left make the whole."""
+    count, chats = 200, range(18_000, 18_200)
+    mailed, may_go_on = len(site.mail.mails), threading.Event()
+
+    def rest(_: float) -> None:
+        assert may_go_on.wait(DEADLINE)
+
+    monkeypatch.setattr("relay.services.resend.rest", rest)  # the pause after each page
+    site.mail.at("rcpt", "550 5.1.1 user unknown", times=count)
+    for chat in chats:
+        assert (await site.relay.post(a_hook(chat, offline=True))).status == 202
+    await site.relay.until(of_chats("count(*)", *chats, to="desk", state="failed"), (count,))
+    async with site.tab("editor", may_say=("422",)) as page:
+        await page.goto("/deliveries")
+        group = page.locator(".card", has_text=f"{count} to desk")
+        await expect(group).to_contain_text("550 5.1.1 user unknown")
+        await group.locator("text=Send all again").click()
+        await page.fill("#count", f"{count - 1}")
+        await page.click("button:has-text('Send all again')")
+        await expect(page.locator("[role=alert]")).to_contain_text("Nothing was sent.")
+        await page.fill("#count", f"{count}")
+        await page.click("button:has-text('Send all again')")
+        await expect(page.locator("dl.facts dd").first).to_have_text(f"{RESENT_AT_ONCE}")
+        await page.click("text=Stop")
+        while not any(task.cancelling() for task in asyncio.all_tasks()):
+            await site.relay.ask("GET", "/healthz")
+        may_go_on.set()
+        state = page.locator(".job-state")
+        await expect(state).to_have_text(f"Stopped after {RESENT_AT_ONCE} of {count}.")
+        await expect(page.locator("dl.facts dd").nth(1)).to_have_text(f"{count - RESENT_AT_ONCE}")
+        await site.mail.received(mailed + RESENT_AT_ONCE)
+        left = of_chats("count(*)", *chats, to="desk", state="failed")
+        assert site.relay.rows(left) == [(count - RESENT_AT_ONCE,)]
+        await page.click("main >> text=Deliveries")
+        await expect(page.locator("main")).to_contain_text(f"{count - RESENT_AT_ONCE} to desk")
+    assert ("admin", "console", "send all again", "desk", f"{count}") in acts(site.relay)
 
 
 async def test_a_broken_destination_is_seen_and_tried_again(site: Site) -> None:
@@ -137,3 +187,63 @@ async def test_a_mute_says_who_and_why_and_ends_by_itself(site: Site) -> None:
         await page.goto("/mutes")
         await expect(page.locator("h1")).to_have_text("Nothing is muted.")
         await expect(page.locator(".band")).to_have_count(0)
+
+
+async def test_an_erased_visitor_is_gone_from_every_page(site: Site) -> None:
+    """Scenario 30: an export has what the page shows; after a typed word and the password nothing shows it again."""
+    who = {"name": "Canary Bird", "email": "canary@example.com", "note": "Canary of the mine"}
+    said = [{"type": "visitor", "content": "My canary sings", "sentAt": 1763800000000}]
+    hook = a_hook(3001, missed=True, visitor=who, messages=said)
+    assert (await site.relay.post(hook)).status == 202
+    for name in ("desk", "room"):
+        await site.relay.until(of_chats("state", 3001, to=name), ("delivered",))
+    ((number,),) = site.relay.rows("SELECT id FROM chats WHERE chat = '3001'")
+    async with site.tab(may_say=("404", "422")) as page:
+        other = await page.context.new_page()
+        await other.goto("/rules/edit?chat=208/3001")
+        await expect(other.locator("#problems-state")).to_have_text("No problems")
+        await other.click("text=Try this chat")
+        preview = other.frame_locator("#try-result iframe.mail").locator("body")
+        await expect(preview).to_contain_text("My canary sings")
+        mail = await other.get_attribute("#try-result iframe.mail", "src") or ""
+        await page.goto(f"/chats/{number}")
+        texts = await page.locator(
+            "h1 bdi, .bubble, #told strong, #visitor ~ .facts dd"
+        ).all_inner_texts()
+        assert {"My canary sings", "Canary Bird", "Canary of the mine"} <= {*texts}
+        await page.click("summary:has-text('Export')")
+        async with page.expect_download() as saving:
+            await page.click("button:has-text('JSON')")
+        kept = strings_in(json.loads(Path(await (await saving.value).path()).read_text("utf-8")))
+        assert {text for text in texts if "anary" in text} | {"desk", "room"} <= kept
+        site.relay.change("UPDATE sessions SET created_at = created_at - 700000")
+        await page.click("text=Erase …")
+        await page.fill("#typed", "208/3002")
+        await page.fill("#password", PASSWORD)
+        await page.click("button.danger")
+        await expect(page.locator("[role=alert]")).to_contain_text("Nothing was erased.")
+        await page.check("input[value=visitor]")
+        await page.fill("#typed", "Canary@example.com")
+        await page.fill("#password", PASSWORD)
+        await page.click("button.danger")
+        await expect(page.locator("h1")).to_have_text("It was erased.")
+        await other.click("text=Try this chat")
+        await expect(other.locator("#try-result")).to_contain_text("There is no chat")
+        assert (await page.request.get(mail)).status == 404
+        for path in ("/chats", "/chats?q=canary", "/deliveries", f"/chats/{number}", "/acts"):
+            await page.goto(path)
+            shown = await page.content()
+            assert not [words for words in ("Canary", "canary@", "sings") if words in shown], path
+        left = """(async () => JSON.stringify([{...localStorage}, {...sessionStorage}, await caches.keys(),
+          (await indexedDB.databases()).map((each) => each.name)]))()"""
+        assert await page.evaluate(left) == '[{},{"htmx-current-path-for-history":"/acts"},[],[]]'
+    assert ("admin", "console", "erase", "208/3001", "visitor") in acts(site.relay)
+    assert "anary" not in str(site.relay.rows("SELECT * FROM acts"))
+
+
+def strings_in(value: object) -> set[str]:
+    """Every text in a JSON value."""
+    if isinstance(value, str):
+        return {value}
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return {text for part in parts for text in strings_in(part)}

@@ -6,9 +6,9 @@ from typing import Any
 from playwright.async_api import Browser, expect
 
 from tests.builders import a_hook
-from tests.console.browsing import Site, in_browser, running_site
+from tests.console.browsing import Site, in_browser, keep_cookie, open_tab, running_site
 from tests.console.test_hostile_words import hostile_hook
-from tests.console.visiting import invited, signed_in
+from tests.console.visiting import NEW, PASSWORD, Visitor, invited, signed_in
 from tests.corpora import MARKUP, NAUGHTY
 from tests.servers import HttpAnswer, HttpServer
 
@@ -145,6 +145,32 @@ async def test_a_session_that_has_ended_leads_to_the_sign_in(site: Site) -> None
         assert "Left Behind" not in await page.content()
         kept = await page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
         assert kept == "[{},{}]"
+
+
+async def test_who_guesses_waits_and_a_planted_cookie_is_worth_nothing(site: Site) -> None:
+    """Scenario 23: after some wrong passwords also the right one has to wait, for this name alone; each sign-in has a cookie of its own."""
+    await invited(await signed_in(site.relay), "guessed", "viewer")
+    async with open_tab(site.program, site.relay, may_say=("422", "429")) as page:
+        planted = Visitor(site.relay, "planted-by-somebody-else-0123456789012345")
+        await keep_cookie(page, planted)
+        await page.goto("/chats")
+        for name, password, words in (
+            *[("guessed", "wrong", "Name or password is wrong.")] * 5,
+            ("guessed", "wrong", "Too many attempts. Wait"),
+            ("guessed", NEW, "Too many attempts. Wait"),
+        ):
+            await page.fill("#name", name)
+            await page.fill("#password", password)
+            async with page.expect_navigation():
+                await page.click("button:has-text('Sign in')")
+            await expect(page.locator("[role=alert]")).to_contain_text(words)
+        await page.fill("#name", "admin")
+        await page.fill("#password", PASSWORD)
+        await page.click("button:has-text('Sign in')")
+        await page.wait_for_url("**/chats")
+        (cookie,) = await page.context.cookies()
+        assert cookie["value"] != planted.cookie
+        assert (await planted.get("/chats")).status == 303
 
 
 OTHER_SITE = """<!doctype html><title>other</title><iframe src="{relay}/chats"></iframe>

@@ -4,14 +4,16 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
-import pytest
+from playwright.async_api import Browser, expect
 
 from tests.builders import a_hook
+from tests.console.browsing import in_browser, running_site, shows
 from tests.console.reading import Read
 from tests.console.visiting import PASSWORD, Got, Visitor, signed_in
 from tests.postgres import postgres_cluster
 from tests.running import running_relay
 
+pytestmark = in_browser
 RULES = """\
 destinations:
   desk: {email: {to: desk@example.com}}
@@ -56,32 +58,54 @@ async def test_a_database_that_was_moved_away_is_told_of_with_what_is_known(
         told(await until_well(visitor, "/health"), 200)
 
 
-@pytest.mark.long  # waits for a lock as long as somebody would
-async def test_a_locked_database_is_read_and_says_that_it_is_locked(tmp_path: Path) -> None:
-    async with running_relay(tmp_path, rules=RULES, RELAY_CONSOLE_PASSWORD=PASSWORD) as relay:
-        assert (await relay.post(a_hook(1, missed=True))).status == 202
-        visitor = await signed_in(relay)
-        form = {"token": await visitor.token(), "rule": "Missed", "until": "1h", "because": "x"}
+async def test_a_locked_database_is_read_and_says_that_it_is_locked(
+    tmp_path: Path, program: Browser
+) -> None:
+    """Scenario 29: who changes something hears in a few seconds that nothing was done, and why."""
+    async with (
+        running_site(tmp_path, program, rules=RULES) as site,
+        site.tab(may_say=("503",)) as page,
+    ):
+        assert (await site.relay.post(a_hook(1, missed=True))).status == 202
         with contextlib.closing(sqlite3.connect(tmp_path / "relay.db")) as other:
             other.execute("BEGIN IMMEDIATE")
-            for path in ("/chats", "/chats/1", "/deliveries", "/destinations", "/health"):
-                told(await visitor.get(path), 200)
-            told(await visitor.post("/mutes", None, **form), 503, "locked", "Nothing that you sent")
+            for path in ("/chats", "/chats/1", "/deliveries", "/destinations", "/health", "/mutes"):
+                answer = await page.goto(path)
+                assert answer is not None
+                assert answer.status == 200
+            await page.select_option("#rule", "Missed")
+            await page.fill("#because", "stocktaking")
+            await page.click("button:has-text('Mute')")
+            main = page.locator("main")
+            await expect(main).to_contain_text("Nothing that you sent with a form was done.")
+            await expect(main).to_contain_text("locked")
             other.rollback()
-        assert (await visitor.post("/mutes", None, **form)).status == 303
+        await page.click("text=Load again")
+        await page.select_option("#rule", "Missed")
+        await page.fill("#because", "stocktaking")
+        await page.click("button:has-text('Mute')")
+        await expect(page.locator("h1")).to_have_text("1 mute holds notifications back")
 
 
-@pytest.mark.long  # a server of its own, which is stopped
-async def test_a_stopped_server_is_told_of_until_it_is_back(tmp_path: Path) -> None:
+async def test_a_stopped_server_is_told_of_until_it_is_back(
+    tmp_path: Path, program: Browser
+) -> None:
+    """Scenario 29: an open page shows the trouble; what is known without the database is on the page of the health."""
     with postgres_cluster() as server:
         url = server.url(server.new_database(with_tables=True))
-        async with running_relay(
-            tmp_path, rules=RULES, RELAY_DATABASE=url, RELAY_CONSOLE_PASSWORD=PASSWORD
-        ) as relay:
-            visitor = await signed_in(relay)
-            await visitor.get("/chats")
+        async with (
+            running_site(tmp_path, program, rules=RULES, RELAY_DATABASE=url) as site,
+            site.tab(may_say=("503",)) as page,
+        ):
+            await page.goto("/chats")
             server.stop()
-            told(await visitor.get("/chats"), 503, "connection failed")
-            told(await visitor.get("/health"), 200, "desk works")
+            await page.click("nav >> text=Deliveries")
+            await expect(page.locator("main")).to_contain_text("connection failed")
+            await page.click("text=What is known without it")
+            await expect(page.locator("h1")).to_have_text("Hooks are refused.")
+            desk = page.locator("dd", has=page.locator("xpath=preceding-sibling::dt[1][.='desk']"))
+            await expect(desk).to_have_text("works")
             server.start()
-            await until_well(visitor, "/chats")
+            await shows(page, "/deliveries", "Nothing has failed.")
+            await shows(page, "/health", "All is well.")
+            await expect(page).to_have_title("Health · Relay")

@@ -2,24 +2,18 @@
 
 import asyncio
 import re
-import threading
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from relay.clock import utc_now
 from relay.console.delivery_pages import MOST_ARRIVED
-from relay.outbox.session import CommandSessions, Session
-from relay.services.find_deliveries import failed_by_cause
-from relay.services.resend import RESENT_AT_ONCE, ResentMany, resend_failed
+from relay.services.resend import RESENT_AT_ONCE
 from tests.builders import a_hook
 from tests.console.reading import Read
 from tests.console.visiting import PASSWORD, Visitor, signed_in
 from tests.corpora import MARKUP
-from tests.running import DEADLINE, RunningRelay, running_relay
+from tests.running import RunningRelay, running_relay
 from tests.servers import SmtpServer
 
 COUNT = 2 * RESENT_AT_ONCE + 5
@@ -93,50 +87,6 @@ async def arrived(visitor: Visitor, path: str) -> list[int]:
         assert len(found) == MOST_ARRIVED
         found += await arrived(visitor, older.partition("#")[0])
     return found
-
-
-class HeldSessions(CommandSessions):
-    """The second transaction that writes waits until it may go on."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.__dict__ |= {"count": 0, "began": threading.Event(), "may_go_on": threading.Event()}
-
-    began: threading.Event
-    may_go_on: threading.Event
-
-    @contextmanager
-    def writing(self) -> Iterator[Session]:
-        self.__dict__["count"] += 1
-        if self.__dict__["count"] == 2:
-            self.began.set()
-            assert self.may_go_on.wait(DEADLINE)
-        with super().writing() as session:
-            yield session
-
-
-async def test_what_is_cancelled_in_the_middle_is_sent_or_left(tmp_path: Path) -> None:
-    async with (
-        SmtpServer().at("rcpt", "550 5.1.1 user unknown", times=COUNT) as mail,
-        running_relay(
-            tmp_path, rules=RULES, smtp=mail.port, RELAY_CONSOLE_PASSWORD=PASSWORD
-        ) as relay,
-    ):
-        await fail(relay, COUNT)
-        held = HeldSessions(tmp_path / "relay.db")
-        ((group,), _) = await failed_by_cause(held, limit=COUNT)
-        done, ids = ResentMany(COUNT), [one.id for one in group.deliveries]
-        working = asyncio.ensure_future(resend_failed(held, ids, done, by="ana", now=utc_now()))
-        await asyncio.to_thread(held.began.wait)
-        working.cancel()
-        # Behind what cancelling has scheduled.
-        asyncio.get_running_loop().call_later(0.01, held.may_go_on.set)
-        with pytest.raises(asyncio.CancelledError):
-            await working
-        assert done.queued == 2 * RESENT_AT_ONCE
-        assert done.queued + done.left == COUNT
-        await mail.until(lambda: len(mail.mails) == done.queued)
-        assert relay.rows(FAILED) == [(done.left,)]
 
 
 @pytest.mark.usefixtures("each_store")

@@ -30,12 +30,12 @@ async def saved(site: Site, text: str) -> None:
     await is_seen(site.relay)
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def own_rules(site: Site) -> AsyncIterator[Site]:
-    """The site of the module, whose rules are FILE and whose drafts are gone."""
+@pytest_asyncio.fixture(loop_scope="module", autouse=True)
+async def own_rules(site: Site) -> AsyncIterator[None]:
+    """Rules that are FILE, and no drafts."""
     site.relay.change("DELETE FROM drafts")
     await saved(site, FILE)
-    yield site
+    yield
     path_of(site).chmod(0o644)
 
 
@@ -51,9 +51,8 @@ async def edits(page: Page, old: str, new: str) -> None:
     assert await page.input_value("#rules-text") == text.replace(old, new)
 
 
-async def test_the_rules_of_that_day_are_shown_beside_those_in_force(own_rules: Site) -> None:
+async def test_the_rules_of_that_day_are_shown_beside_those_in_force(site: Site) -> None:
     """Scenario 5: the verdicts of then, what differs today, and the version of then."""
-    site = own_rules
     assert (await site.relay.post(a_hook(501, rating=2, visitor={"name": "Vera"}))).status == 202
     await saved(site, FILE.replace("at_most: 2", "at_most: 1"))
     async with site.tab("viewer") as page:
@@ -73,9 +72,9 @@ async def test_the_rules_of_that_day_are_shown_beside_those_in_force(own_rules: 
         assert await page.inner_text("pre.excerpt") == FILE
 
 
-async def test_a_switch_changes_one_line_and_undo_takes_it_back(own_rules: Site) -> None:
+async def test_a_switch_changes_one_line_and_undo_takes_it_back(site: Site) -> None:
     """Scenario 11: comments and alignment stay, the page says by whom, and a chat that comes then is judged so."""
-    site, before = own_rules, own_rules.relay.folder / "before.yaml"
+    before = site.relay.folder / "before.yaml"
     before.write_text(FILE, "utf-8")
     async with site.tab("editor") as page:
         await page.goto("/rules")
@@ -96,9 +95,8 @@ async def test_a_switch_changes_one_line_and_undo_takes_it_back(own_rules: Site)
     assert site.relay.rows(sent) == [("1102",)]
 
 
-async def test_of_two_editors_neither_loses_anything(own_rules: Site) -> None:
+async def test_of_two_editors_neither_loses_anything(site: Site) -> None:
     """Scenario 12: the second sees that the file has changed, types on, and is shown both changes before anything is published."""
-    site = own_rules
     petr = await invited(await signed_in(site.relay), "petr", "editor")
     async with site.tab(may_say=("409",)) as anna, site.tab(visitor=petr) as other:
         await edits(anna, "at_most: 2", "at_most: 1")
@@ -132,9 +130,9 @@ async def test_of_two_editors_neither_loses_anything(own_rules: Site) -> None:
         await expect(anna.locator(".entry").nth(1)).to_contain_text("by petr")
 
 
-async def test_a_file_that_was_saved_broken_is_told_of_on_open_pages(own_rules: Site) -> None:
+async def test_a_file_that_was_saved_broken_is_told_of_on_open_pages(site: Site) -> None:
     """Scenario 10: a band on pages that are open, the rules before it in force, and the broken text in the editor."""
-    site, broken = own_rules, FILE.replace("missed: true", "mised: true")
+    broken = FILE.replace("missed: true", "mised: true")
     async with site.tab("editor") as page:
         await page.goto("/destinations")
         await expect(page.locator(".band")).to_have_count(0)
@@ -170,9 +168,8 @@ async def test_a_file_that_was_saved_broken_is_told_of_on_open_pages(own_rules: 
         await expect(page).to_have_title("Destinations · Relay")
 
 
-async def test_a_file_that_can_not_be_changed_is_taken_away_as_a_patch(own_rules: Site) -> None:
+async def test_a_file_that_can_not_be_changed_is_taken_away_as_a_patch(site: Site) -> None:
     """Scenario 14: the page says why and what to do; `git apply` makes the draft of the file."""
-    site = own_rules
     path_of(site).chmod(0o444)
     async with site.tab("editor") as page:
         await edits(page, "at_most: 2", "at_most: 1")
@@ -191,9 +188,8 @@ async def test_a_file_that_can_not_be_changed_is_taken_away_as_a_patch(own_rules
         assert path_of(site).read_text("utf-8") == FILE
 
 
-async def test_an_editor_is_told_the_place_that_only_an_admin_may_change(own_rules: Site) -> None:
+async def test_an_editor_is_told_the_place_that_only_an_admin_may_change(site: Site) -> None:
     """Scenario 24, its end: at once while they type, and nothing is published."""
-    site = own_rules
     async with site.tab("editor") as page:
         await edits(page, "desk@example.com", "me@example.com")
         problem = page.locator("#problem-list .problem")

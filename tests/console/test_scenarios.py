@@ -1,10 +1,15 @@
 """The thirty acceptance scenarios of the console, and the tests that walk through each."""
 
-from pathlib import Path
+import sys
+from importlib import import_module
+from inspect import signature
+from types import FunctionType
+from typing import cast
 
 import pytest
 
-FOLDER = Path(__file__).parent
+from tests.console.browsing import in_browser
+
 SCENARIOS: dict[int, tuple[str, ...]] = {
     1: (
         "test_in_browser::test_the_first_start",
@@ -13,7 +18,10 @@ SCENARIOS: dict[int, tuple[str, ...]] = {
     2: ("test_in_browser::test_today",),
     3: ("test_in_browser::test_why_somebody_was_told",),
     4: ("test_in_browser::test_why_nobody_was_told",),
-    5: ("test_chat_acts::test_the_rules_are_asked_again_and_say_first_what_would_be_sent",),
+    5: (
+        "test_rules_in_browser::test_the_rules_of_that_day_are_shown_beside_those_in_force",
+        "test_chat_acts::test_the_rules_are_asked_again_and_say_first_what_would_be_sent",
+    ),
     6: (
         "test_browser_safety::test_hostile_words_do_nothing_in_a_browser",
         "test_browser_safety::test_turned_words_turn_nothing_around_them",
@@ -22,14 +30,22 @@ SCENARIOS: dict[int, tuple[str, ...]] = {
     ),
     7: ("test_browser_safety::test_a_mail_in_a_frame_can_do_nothing",),
     9: ("test_editor::test_a_mistake_is_marked_told_and_put_right",),
-    10: ("test_rules_pages::test_a_file_that_is_saved_broken_is_shown_beside_what_is_in_force",),
-    11: ("test_rules_pages::test_a_switch_changes_one_line_and_undo_brings_the_same_bytes",),
+    10: (
+        "test_rules_in_browser::test_a_file_that_was_saved_broken_is_told_of_on_open_pages",
+        "test_rules_pages::test_a_file_that_is_saved_broken_is_shown_beside_what_is_in_force",
+    ),
+    11: (
+        "test_rules_in_browser::test_a_switch_changes_one_line_and_undo_takes_it_back",
+        "test_rules_pages::test_a_switch_changes_one_line_and_undo_brings_the_same_bytes",
+    ),
     12: (
+        "test_rules_in_browser::test_of_two_editors_neither_loses_anything",
         "test_rules_pages::test_of_two_editors_the_second_is_shown_what_the_first_did",
         "test_rules_pages::test_those_who_change_the_same_line_choose",
     ),
     13: ("../test_publish_rules::test_an_edit_at_the_same_moment_is_never_lost",),
     14: (
+        "test_rules_in_browser::test_a_file_that_can_not_be_changed_is_taken_away_as_a_patch",
         "../test_publish_rules::test_why_a_file_can_not_be_edited",
         "test_rules_pages::test_what_can_not_be_published_is_taken_away_as_a_patch",
     ),
@@ -46,7 +62,7 @@ SCENARIOS: dict[int, tuple[str, ...]] = {
     17: ("test_acts_in_browser::test_a_mail_is_sent_again_by_two_clicks_once",),
     18: (
         "test_failed_deliveries::test_all_that_failed_for_one_cause_is_sent_again_once",
-        "test_failed_deliveries::test_what_is_cancelled_in_the_middle_is_sent_or_left",
+        "test_acts_in_browser::test_of_many_that_failed_what_is_stopped_in_the_middle_is_left",
     ),
     19: ("test_acts_in_browser::test_a_broken_destination_is_seen_and_tried_again",),
     20: (
@@ -60,10 +76,14 @@ SCENARIOS: dict[int, tuple[str, ...]] = {
         "test_editor::test_a_draft_is_kept_and_outlives_the_session",
     ),
     23: (
+        "test_browser_safety::test_who_guesses_waits_and_a_planted_cookie_is_worth_nothing",
         "test_sessions::test_too_many_tries_have_to_wait_even_with_the_right_password",
         "test_sign_in::test_a_cookie_that_was_planted_before_the_sign_in_is_worth_nothing_after_it",
     ),
-    24: ("test_roles::test_a_route_is_open_to_its_role_and_those_above",),
+    24: (
+        "test_rules_in_browser::test_an_editor_is_told_the_place_that_only_an_admin_may_change",
+        "test_roles::test_a_route_is_open_to_its_role_and_those_above",
+    ),
     25: ("test_browser_safety::test_another_site_reads_and_changes_nothing",),
     26: (
         "test_keyboard::test_a_chat_is_found_read_and_sent_again_by_keys",
@@ -80,12 +100,21 @@ SCENARIOS: dict[int, tuple[str, ...]] = {
         "test_database_away::test_a_stopped_server_is_told_of_until_it_is_back",
     ),
     30: (
+        "test_acts_in_browser::test_an_erased_visitor_is_gone_from_every_page",
         "test_chat_acts::test_an_export_has_all_that_is_kept_and_is_written_down",
         "test_chat_acts::test_erasing_takes_a_typed_word_and_leaves_nothing",
     ),
 }
 MEASURED = {8}
 """By `benchmarks/console.py`: a test would measure time."""
+NOT_IN_A_BROWSER = {13: "two programs write one file, and no page has a part in it"}
+ON_ONE_STORE = {
+    7: "a frame keeps a mail in, wherever its delivery is kept",
+    27: "how wide a page is does not depend on where its words are kept",
+    29: "each store fails in its own way: a lock, and a server that stops",
+}
+EACH_STORE = {"site", "relay", "database", "each_store"}
+"""Fixtures of a test that runs on SQLite and on PostgreSQL."""
 
 
 def test_each_scenario_has_a_test_or_is_measured() -> None:
@@ -93,7 +122,26 @@ def test_each_scenario_has_a_test_or_is_measured() -> None:
 
 
 @pytest.mark.parametrize("number", SCENARIOS)
-def test_the_tests_of_a_scenario_are_there(number: int) -> None:
-    for name in SCENARIOS[number]:
-        module, _, function = name.partition("::")
-        assert f"def {function}(" in (FOLDER / f"{module}.py").read_text("utf-8"), name
+def test_a_scenario_is_walked_in_a_browser_and_on_each_store(number: int) -> None:
+    walks = [_test(name) for name in SCENARIOS[number]]
+    seen = [one for one in walks if _is_in_browser(one)]
+    assert bool(seen) is (number not in NOT_IN_A_BROWSER)
+    is_on_each = any(_is_on_each_store(one) for one in seen or walks)
+    assert is_on_each is (number not in ON_ONE_STORE)
+
+
+def _test(name: str) -> FunctionType:
+    path, _, function = name.partition("::")
+    module = "tests." + (path.removeprefix("../") if "/" in path else f"console/{path}")
+    return cast("FunctionType", getattr(import_module(module.replace("/", ".")), function))
+
+
+def _is_in_browser(test: FunctionType) -> bool:
+    return getattr(sys.modules[test.__module__], "pytestmark", None) is in_browser
+
+
+def _is_on_each_store(test: FunctionType) -> bool:
+    marks = getattr(sys.modules[test.__module__], "pytestmark", [])
+    marks = [*(marks if isinstance(marks, list) else [marks]), *getattr(test, "pytestmark", [])]
+    fixtures = {each for mark in marks if mark.name == "usefixtures" for each in mark.args}
+    return bool(EACH_STORE & {*fixtures, *signature(test).parameters})
