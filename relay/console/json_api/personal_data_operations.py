@@ -18,6 +18,7 @@ from relay.console.json_api.problem_details import Refusal, wrong
 from relay.console.json_api.unreadable_operations import UnreadableBody, unreadable_body
 from relay.outbox.history import StoredHook
 from relay.outbox.people import Role
+from relay.services import in_thread
 from relay.services.find_chats import ChatHistory
 from relay.services.personal_data import (
     KeptChat,
@@ -136,7 +137,7 @@ async def export_chat(call: Call, path: Numbered, body: ExportRequest) -> Export
     kept = await export(call.sessions, theirs.chats)
     mutes = await find_mutes(call.sessions, theirs.mutes)
     return Export(
-        chats=list(map(_chat, kept)),
+        chats=await in_thread(lambda _: list(map(_chat, kept))),
         unreadable_posts=list(map(unreadable_body, theirs.set_aside)),
         mutes=[mute_of(call, each) for each in mutes],
     )
