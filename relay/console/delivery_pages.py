@@ -228,14 +228,17 @@ def failed_card(group: FailedGroup, language: Language) -> FailedCard:
     )
 
 
-def cure_lines(words: str, destination: str, language: Language | None = None) -> tuple[str, ...]:
+def cure_lines(
+    words: str, destination: str, language: Language | None = None, *, is_retried: bool = True
+) -> tuple[str, ...]:
     """What to do about a server's answer, and the command to run then; empty where that is not known.
 
     `language`: of the page; None for English.
     """
     row = cure_of(words) if words else None
     if row is None or language is None:
-        return row.lines(destination) if row else ()
+        return row.lines(destination, is_retried=is_retried) if row else ()
     command = row.next_command(destination)
+    what_to_do = row.what_to_do(language_called(language.name).gettext, is_retried=is_retried)
     then = language.gettext("Then run: {command}", command=command) if command else ""
-    return tuple(filter(None, (row.what_to_do(language_called(language.name).gettext), then)))
+    return tuple(filter(None, (what_to_do, then)))

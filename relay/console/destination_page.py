@@ -247,7 +247,9 @@ class DestinationPage:
         return await tested(
             result=result,
             next=language.gettext(_AFTER_A_TEST.get(result.ending, "")),
-            cure=() if result.is_good else cure_lines(result.detail, name, language),
+            cure=()
+            if result.is_good
+            else cure_lines(result.detail, name, language, is_retried=False),
         )
 
     async def _send_digest(self, request: AnyRequest) -> Response[bytes]:

@@ -211,7 +211,7 @@ async def trial_of(
         next=_NEXT[ending].format(
             after=f"{after.total_seconds():.0f} s", needs=listed(needed_names(destination))
         ),
-        cure=row.lines(destination.name) if row else (),
+        cure=row.lines(destination.name, is_retried=False) if row else (),
         trouble=told.trouble,
         sent_instead=what_goes_out(told.notification) if told.trouble else "",
     )
@@ -330,6 +330,6 @@ async def _connect(book: RuleBook, name: str, access: Access, mail: asyncio.Lock
         found = await transport.connect()
     if isinstance(found, Outcome):
         row = cure_of(found.detail)
-        cure = row.lines(name) if row else ()
+        cure = row.lines(name, is_retried=False) if row else ()
         return Tried(name, destination.transport, found.detail, well=False, cure=cure)
     return Tried(name, destination.transport, found, well=True)

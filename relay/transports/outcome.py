@@ -166,24 +166,37 @@ class Row:
     """The command to run next, with a placeholder `{destination}`; empty if the relay continues by itself."""
     pattern: str = ""
     """A regular expression for the words of an outcome."""
+    once: str = ""
+    """The cure for what is not retried, such as a test; empty where `cure` fits it, too."""
 
     def next_command(self, destination: str) -> str:
         """Return the command to run next, ready for a shell; empty if there is none."""
         return self.command.format(destination=shlex.quote(destination))
 
-    def what_to_do(self, say: Callable[[str], str] = str) -> str:
+    def what_to_do(self, say: Callable[[str], str] = str, *, is_retried: bool = True) -> str:
         """Return the advice, including a restart if a setting must change. `say` translates texts."""
         restart = self.command in {CHECK, SEND_TEST} and _IN_SETTINGS.search(self.cure)
-        return f"{say(self.cure)} {say(_RESTART)}" if restart else say(self.cure)
+        cure = say(self.cure if is_retried else self.once or self.cure)
+        return f"{cure} {say(_RESTART)}" if restart else cure
 
-    def lines(self, destination: str) -> tuple[str, ...]:
+    def lines(self, destination: str, *, is_retried: bool = True) -> tuple[str, ...]:
         """Return the advice and the command to run next, in English."""
         command = self.next_command(destination)
-        return (self.what_to_do(), *([f"Then run: {command}"] if command else []))
+        return (
+            self.what_to_do(is_retried=is_retried),
+            *([f"Then run: {command}"] if command else []),
+        )
 
 
 def status_row(
-    pattern: str, statuses: str, ending: Ending, cure: str, command: str = "", *, answers: str = ""
+    pattern: str,
+    statuses: str,
+    ending: Ending,
+    cure: str,
+    command: str = "",
+    *,
+    answers: str = "",
+    once: str = "",
 ) -> Row:
     """Return the row for HTTP statuses such as `401 5xx`, for which `{0}` in the pattern stands.
 
@@ -192,7 +205,7 @@ def status_row(
     each = statuses.split()
     any_of = "|".join(each).replace("x", r"\d")
     shown = answers or ", ".join(f"`{status}`" for status in each)
-    return Row(shown, ending, cure, command, pattern.format(f"(?:{any_of})"))
+    return Row(shown, ending, cure, command, pattern.format(f"(?:{any_of})"), once)
 
 
 def row_for(rows: Iterable[Row], words: str) -> Row | None:
@@ -298,6 +311,7 @@ HTTP = (
         ),
         CHECK,
         "could not be reached: (?:there is no host|its name can't|this is not a host name)",
+        N_("The name of the host was not found: check the URL and the DNS of this host."),
     ),
     Row(
         "no connection",
@@ -307,6 +321,7 @@ HTTP = (
         ),
         CHECK,
         "could not be reached",
+        N_("Nothing answers: check the network and the firewall of this host."),
     ),
     Row(
         "no answer after the message was sent",

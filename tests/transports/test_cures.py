@@ -1,5 +1,6 @@
 """What to do about an answer: found again by the words in which the outcome is kept, for every answer there is."""
 
+import re
 import ssl
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -116,6 +117,15 @@ def test_each_word_of_slack_ends_as_its_row_says_and_finds_it_again(word: str, r
         outcome = slack.sort(answer, NOON)
         assert outcome.ending is row.ending
         assert cure_of(outcome.detail) is row
+
+
+SAYS_THAT_IT_RETRIES = re.compile(r"the relay (?:tries|waits|comes|sends)")
+
+
+def test_a_cure_for_what_is_sent_once_does_not_say_that_the_relay_retries() -> None:
+    for row in (*answers.rows(), *slack.ROWS, *teams.ROWS, *webhook.ROWS, *HTTP):
+        assert not SAYS_THAT_IT_RETRIES.search(row.what_to_do(is_retried=False)), row
+        assert bool(row.once) is bool(SAYS_THAT_IT_RETRIES.search(row.cure)), row
 
 
 @given(st.sampled_from([*range(100, 200), *range(400, 600)]), WEBHOOK_ERRORS)

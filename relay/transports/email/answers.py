@@ -61,6 +61,9 @@ _LOGIN_LATER = Row(
         "The server can't check the login just now, and the relay tries again: if that goes on, check user name and password."
     ),
     CHECK,
+    once=N_(
+        "The server can't check the login just now: if that goes on, check user name and password."
+    ),
 )
 _MISUNDERSTOOD = Row(
     "anything that is not an answer of SMTP",
@@ -186,6 +189,7 @@ WITHOUT_REPLY = (
         ),
         "",
         r"dropped the line|did not answer \S+|said yes before",
+        N_("The connection broke: send the test again."),
     ),
 )
 """The rows for failures without a refusal by the server."""

@@ -37,8 +37,7 @@ _ENHANCED = re.compile(r"(?:^\s*|#)([245]\.\d{1,3}\.\d{1,3})\b(?!\.\d)", re.MULT
 
 def enhanced_code(reply: SMTPResponse) -> str:
     """Return the enhanced code of a reply, such as `5.7.1` (RFC 3463); empty if it has none."""
-    found = _ENHANCED.search(reply.message)
-    return found[1] if found else ""
+    return found[1] if (found := _ENHANCED.search(reply.message)) else ""
 
 
 def refusal(stage: Stage, reply: SMTPResponse) -> "Refusal":
@@ -74,18 +73,18 @@ class Refusal:
         return stage in self.stages and bool(self._codes.match(codes) or self._words.search(words))
 
 
-# -- what to do ------------------------------------------------------------------------------------------------
-
 _BROKEN, _REFUSED, _LATER = Ending.DESTINATION_BROKEN, Ending.REFUSED, Ending.LATER
 NOTHING = Row(
     "`421`, `450`, `451` and others from 400 on; `5.3.1`, `5.3.2`, *too many connections*, *try again later*",
     _LATER,
     N_("The server is busy or lets newcomers wait: the relay comes back by itself."),
+    once=N_("The server is busy or lets newcomers wait: send the test again in a few minutes."),
 )
 FULL_NOW = Row(
     "`4.2.2`; *mailbox full* and *over quota* after a number from 400 on",
     _LATER,
     N_("The mailbox is full: its owner has to make room, and the relay tries again meanwhile."),
+    once=N_("The mailbox is full: its owner has to make room."),
 )
 FULL = Row(
     "`5.2.2`; *mailbox full* and *over quota* after a number from 500 on",
@@ -99,6 +98,7 @@ _LIMIT = Row(
     N_(
         "The account has sent as many mails as it may: the relay tries again every hour; a larger plan or another server takes more."
     ),
+    once=N_("The account has sent as many mails as it may: a larger plan takes more."),
 )
 SIZE = Row(
     "`552`, `5.3.4`, `5.6.x`, *message too large*",

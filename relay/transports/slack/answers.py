@@ -29,13 +29,15 @@ LONG = timedelta(minutes=10)
 """The wait for workspaces that are being migrated to an organisation, or have used up their plan's messages."""
 
 
-def _row(words: str, ending: Ending, cure: str, command: str = "", more: str = "") -> Row:
+def _row(
+    words: str, ending: Ending, cure: str, command: str = "", more: str = "", *, once: str = ""
+) -> Row:
     """Return a row for Slack's names of an error, with `*` for any ending. `more` is a further pattern."""
     each = words.split()
     pattern = "|".join(re.escape(word).replace(r"\*", r"\w*") for word in each)
     answers = ", ".join(f"`{word}`" for word in each)
     called = rf"Slack answered \d+ (?:{pattern})(?!\w)"
-    return Row(answers, ending, cure, command, f"{called}|{more}" if more else called)
+    return Row(answers, ending, cure, command, f"{called}|{more}" if more else called, once)
 
 
 _BROKEN, _LATER = Ending.DESTINATION_BROKEN, Ending.LATER
@@ -55,6 +57,7 @@ _SLOW_MOVES = _row(
     N_(
         "The workspace is being moved, or has used up its plan: the relay tries again until Slack takes posts."
     ),
+    once=N_("The workspace is being moved, or has used up its plan: wait until Slack takes posts."),
 )
 _WEBHOOK_GONE = _row(
     "no_service no_service_id no_active_hooks invalid_token",
@@ -68,6 +71,7 @@ _RATE_LIMITED = _row(
     "ratelimited rate_limited",
     Ending.RATE_LIMITED,
     N_("Nothing needs to be done: the relay waits as long as the service asks."),
+    once=N_("The service asks to wait: send the test again later."),
     more=r"Slack (?:answered 429\b|asked all posts to wait)",
 )
 _OTHER = Row(
@@ -168,6 +172,7 @@ ROWS = (
         _LATER,
         N_("Slack did not get the whole post: the relay sends it again by itself."),
         more=r"Slack answered (?:408|421|425|511|521|523|525|526|530)\b",
+        once=N_("Slack did not get the whole post: send the test again."),
     ),
     _row(
         "internal_error fatal_error service_unavailable rollup_error",

@@ -33,6 +33,7 @@ _RATE_LIMITED = _row(
     "429",
     Ending.RATE_LIMITED,
     N_("Nothing needs to be done: the relay waits as long as the service asks."),
+    once=N_("The service asks to wait: send the test again later."),
 )
 _SHORTER = _row(
     "400 413",
@@ -75,6 +76,7 @@ ROWS = (
         N_(
             "The flow could not post just now, and the relay tries again: if that goes on, look at the flow's run history."
         ),
+        once=N_("The flow could not post just now: look at the flow's run history."),
     ),
     _row(
         "1xx 5xx",

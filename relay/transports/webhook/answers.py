@@ -32,6 +32,7 @@ _RATE_LIMITED = _row(
     "429",
     Ending.RATE_LIMITED,
     N_("Nothing needs to be done: the relay waits as long as the service asks."),
+    once=N_("The service asks to wait: send the test again later."),
 )
 _SHORTER = _row(
     "413",
@@ -79,6 +80,7 @@ ROWS = (
         N_(
             "The server could not take the chat just now, and the relay tries again: if that goes on, look at the server's log."
         ),
+        once=N_("The server could not take the chat just now: look at the server's log."),
     ),
     _row(
         "1xx 5xx",
@@ -88,6 +90,7 @@ ROWS = (
         ),
         FAILED,
         answers="`500` and others from 500 on",
+        once=N_("The server has trouble of its own: look at the server's log."),
     ),
     _row(
         "[34]xx",
