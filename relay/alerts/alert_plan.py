@@ -46,8 +46,9 @@ class Ways:
 
     @classmethod
     def of(cls, rules: RuleBook, *, broken: Collection[str]) -> "Ways":
-        """The destinations of `alerts_to` and their fallbacks. A fallback whose recipients depend on the chat can't
-        be used for alerts.
+        """The destinations of `alerts_to` and their fallbacks.
+
+        A fallback whose recipients depend on the chat can't be used for alerts.
         """
         fallbacks = {
             name: one.fallback

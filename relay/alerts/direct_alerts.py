@@ -35,8 +35,9 @@ class DirectAlerts:
     async def heed(
         self, why: str, rules: RuleBook, *, broken: Collection[str], now: datetime
     ) -> None:
-        """Take in the result of a look: `why` the database can't be used, empty where it can. The second failed look
-        sends the alert.
+        """Take in the result of a look: `why` the database can't be used, empty where it can.
+
+        The second failed look sends the alert.
         """
         if not why:
             await self._over(rules, now)

@@ -84,8 +84,7 @@ def terminal_width() -> int:
 
 
 def end_with_report(error: Exception, subcommand: str | None) -> NoReturn:
-    """End the command with status 2 and three lines: what happened, the file with the details, and where to report
-    it.
+    """End the command with status 2, and say what happened, where the details are, and where to report it.
 
     The details are the traceback and all versions, without the secrets of the environment. Where no file can be
     written, they are printed instead of its path.

@@ -114,7 +114,7 @@ class Jobs:
         self._is_open = is_open
         self._clock = clock
         self.spare = SpareChild("relay.services.try_on_past")
-        """For trials on the past: prepared while somebody edits the rules."""
+        """A child process for backtests, started in advance while somebody edits the rules."""
         self._jobs: dict[str, Job] = {}
         self._turns: dict[str, asyncio.Lock] = {}
 

@@ -1,5 +1,4 @@
-"""Translates sentences that are stored in English, such as why a rule matched or a delivery failed, for the console's
-pages.
+"""Translates stored English sentences, such as why a rule matched, for the console's pages.
 
 They are stored, compared, logged and printed in English. A page finds the pattern that made a sentence, and shows it
 in the reader's language. What has no pattern, such as a server's own answer, stays as it is.

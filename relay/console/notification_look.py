@@ -66,7 +66,7 @@ def packed_look(
 
 
 def packed_json(notification: Notification, transport: str, created_at: datetime) -> Any:  # noqa: ANN401 - JSON
-    """What is posted to Slack, to Teams or by a webhook; None for a mail. `created_at`: aware, of its delivery."""
+    """The JSON that is posted to Slack, to Teams or by a webhook; None for an email. `created_at`: aware."""
     if transport == "email":
         return None
     if transport == "slack":
@@ -86,11 +86,11 @@ async def mail_of(running: Running, record: Record) -> str:
 
 
 class CantBeShown(Exception):
-    """There is nothing any more that a notification could be made of; the text says why, in English."""
+    """Raised where the chat or the rule of a notification no longer exists; the message says why, in English."""
 
 
 async def rendered(running: Running, record: Record) -> tuple[Notification, str, str]:
-    """The notification, its transport's name, and what is wrong with the template. Raises CantBeShown."""
+    """The notification, its transport's name, and the error in the template. Raises CantBeShown."""
     in_force = running.parts.in_force
     destination = in_force.rules.destinations.get(record.destination)
     if destination is None:

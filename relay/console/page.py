@@ -39,7 +39,7 @@ CATALOGUES = Path(__file__).parent / "translations"
 MOST_LANGUAGES = 20
 """How many languages of an Accept-Language header are looked at."""
 THREADS = 1
-"""One page is rendered at a time: two would only take turns with each other, and with hooks."""
+"""How many pages are rendered at the same time: two would only compete with each other, and with hooks."""
 _HTML = "text/html"
 Page = Response[bytes]
 AnyRequest = Request[Any, Any, Any]

@@ -1,5 +1,6 @@
-"""The page that sends again all deliveries that failed for one cause: counts them, lets the user confirm, and shows
-the progress.
+"""The page that sends again all deliveries that failed for one cause.
+
+It counts them, lets the user confirm, and shows the progress.
 """
 
 from litestar import Response

@@ -1,6 +1,4 @@
-"""The rules file as pages and the API change it: who edits it, why it can't be changed, and how long to wait for it
-to be in force.
-"""
+"""The rules file for pages and the API: its editor, why it can't be changed, and when it is in force."""
 
 from relay.console.page import AnyRequest
 from relay.console.visit import Visit, visit_of

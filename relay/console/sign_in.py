@@ -58,7 +58,10 @@ MOST_SEEN = 256
 TRIES, BETWEEN_TRIES = 5, 30.0
 """How many tries a name has at once from one address, and how many seconds there are between further ones."""
 TRIES_OF_ADDRESS, TRIES_OF_NAME = 20, 100
-"""How many an address has for all names, and a name from all addresses: who tries another's name does not keep them out."""
+"""How many tries an address has over all names, and a name over all addresses.
+
+The latter is high, so that nobody is kept out by tries of others.
+"""
 RECENT = timedelta(minutes=10)
 """In a session older than this, the password is asked again before something that can't be undone."""
 

@@ -87,8 +87,9 @@ class SignInPages:
         return await self._pages.show(request, "signed_out.html", headers=clear)
 
     async def _link(self, request: AnyRequest, secret: FromPath[str]) -> Page:
-        """The page of a link that sets a password. Only its form uses it up, as some programs open links in emails to
-        check them.
+        """The page of a link that sets a password.
+
+        Only its form uses it up, as some programs open links in emails to check them.
         """
         visit, is_safe = visit_of(request.scope), self._hosts.is_safe(request.headers["host"])
         password = visit.form.get("password", "")

@@ -126,7 +126,7 @@ class TemplatePages:
 
 
 def change_detail(base: str, data: bytes | None) -> str:
-    """What the log of acts says of a changed file: the beginnings of its hashes before and after; empty for one that is reset."""
+    """The log of acts' detail for a changed file: the beginnings of its hashes before and after; empty for a reset."""
     return f"{base[:SHORT]} -> {hash_of(data)[:SHORT]}" if data is not None else ""
 
 

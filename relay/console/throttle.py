@@ -10,13 +10,13 @@ from ipaddress import IPv4Address, ip_address, ip_network
 
 MOST_KNOWN = 4096
 SOONER = 0.0005
-"""Seconds until a thread that computes gives way to another. With Python's 5 ms hooks wait that long for pages, several times."""
+"""Seconds after which a computing thread yields to others. With Python's 5 ms, hooks wait that long for pages, several times."""
 _SUBSCRIBER = 64
-"""Bits of an IPv6 address that one subscriber has the same in all of theirs."""
+"""The length of the IPv6 prefix that one subscriber usually gets."""
 
 
 def place_of(address: str) -> str:
-    """What is counted as one address: of IPv6 all those of one subscriber."""
+    """The address or network whose tries are counted together: for IPv6 the network of one subscriber."""
     try:
         found = ip_address(address.partition("%")[0])
     except ValueError:

@@ -182,8 +182,9 @@ class Attempts:
 
 
 def _moved(destination: str, recipients: int) -> Outcome:
-    """The outcome for a recipient that is no longer in the rules. The address is left out: this is logged, and a chat
-    may have chosen it.
+    """The outcome for a recipient that is no longer in the rules.
+
+    The address is left out: this is logged, and a chat may have chosen it.
     """
     if not recipients:
         words = f"{destination} no longer leads to this recipient, and for this chat to nobody else"
@@ -194,8 +195,9 @@ def _moved(destination: str, recipients: int) -> Outcome:
 
 
 def log_attempt(delivery: Delivery, outcome: Outcome, settlement: Settlement) -> None:
-    """Log an attempt, with fields for programs; as an error where the delivery ended badly. Holds no secrets and no
-    visitor's words.
+    """Log an attempt, with fields for programs; as an error where the delivery ended badly.
+
+    Holds no secrets and no visitor's words.
     """
     bad = settlement.state in {State.FAILED, State.MAYBE_DELIVERED}
     log.log(

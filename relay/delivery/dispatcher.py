@@ -91,10 +91,10 @@ class Dispatcher:
             self._services[name].woken.set()
 
     async def accept(self, hook: NewHook) -> Accepted:
-        """Store a hook and queue its deliveries. Where a lane has room, they are claimed in the same commit and
-        begun.
+        """Store a hook and queue its deliveries.
 
-        Raises StorageUnavailable. If the caller is cancelled meanwhile, it is not known whether the hook is stored.
+        Where a lane has room, they are claimed in the same commit and begun. Raises StorageUnavailable. If the caller
+        is cancelled meanwhile, it is not known whether the hook is stored.
         """
         reserved = self._reserve(hook)
         if not reserved:

@@ -1,7 +1,6 @@
-"""Endpoints: the webhook, workspace token or mail server that destinations use. What one says of itself holds for all
-of them.
+"""Endpoints: the webhook, workspace token or mail server that destinations use.
 
-No I/O.
+What one says of itself holds for all of them. No I/O.
 """
 
 from collections import deque

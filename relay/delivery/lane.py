@@ -258,9 +258,7 @@ class Lane:
         return now - NEW if self._took_new else None
 
     def claim_ended(self, next_due: datetime | None, *, took_nothing: bool = False) -> None:
-        """End a claim. `next_due`: when to claim again; None: nothing is queued. `took_nothing`: no due delivery
-        could be claimed.
-        """
+        """End a claim. `next_due`: when to claim again, if at all. `took_nothing`: no due delivery could be claimed."""
         is_due = (
             next_due is not None and self._claimed_at is not None and next_due <= self._claimed_at
         )

@@ -54,8 +54,7 @@ class Release:
         monotonic: Callable[[], float] = time.monotonic,
         rest: timedelta | None = None,
     ) -> None:
-        """`acts` run after the release of what is due by itself; `wake` gets the destinations for which deliveries
-        are queued.
+        """`acts` run after each release of due deliveries; `wake` gets the destinations with newly queued ones.
 
         `rest`: the longest time between two looks; None: LONGEST_REST.
         """

@@ -1,5 +1,4 @@
-"""Decides what follows an attempt: settled, tried again and when, given up, or sent to a fallback or another
-recipient.
+"""Decides what follows an attempt: settled, tried again, given up, or sent to another recipient.
 
 No I/O. docs/delivery.md has the schedule.
 """
@@ -168,8 +167,7 @@ class Redirect:
     def to_fallback(
         self, delivery: Delivery, failed: Destination, now: datetime
     ) -> tuple[NewDelivery, ...]:
-        """The deliveries to the fallback of `failed`, or to later fallbacks; empty without one, or if nobody is
-        reached there.
+        """The deliveries to the fallback of `failed`, or to later fallbacks; empty where nobody is reached.
 
         The fallback's own hours and mutes apply at `now`. Mutes of `failed` or of a rule applied when the chat came
         in.
@@ -241,8 +239,7 @@ class Redirect:
 
 
 def stranded(queued: Mapping[str, int], destinations: Collection[str]) -> dict[str, str]:
-    """Destinations for which deliveries wait although the rules do not have them, each with a sentence that says what
-    to do.
+    """Destinations with waiting deliveries that the rules do not have, each with a sentence on what to do.
 
     `queued`: how many wait, by destination. `destinations`: names of those in the rules.
     """

@@ -84,8 +84,7 @@ class Outbox:
         process: Process | None = None,
         longest_write: float = LONGEST_WRITE,
     ) -> "Outbox":
-        """Open or create the file, or connect to the server, and queue again what a relay that has ended left
-        unfinished.
+        """Open or create the file, or connect to the server, and queue again what ended relays left unfinished.
 
         `process` identifies this relay, so that others can tell whether it has ended. `longest_write`: seconds after
         which `stands_still` is true. Raises StorageRefused with a sentence that says what to do.
@@ -226,12 +225,11 @@ class Outbox:
         rates: Sequence[Rate] = (),
         pace: str = "",
     ) -> Claim:
-        """Claim the deliveries to a destination that have been due longest. Their attempts are stored before they are
-        made.
+        """Claim the deliveries to a destination that have been due longest.
 
-        At most `limit`, of which at most `suspects` were being sent when a process died. If any fell due after
-        `prefer_due_after`, only those are claimed. `rates` are kept by the caller; the relays of a shared database
-        keep them together, under the name `pace` or else the destination's.
+        Their attempts are stored before they are made. At most `limit`, of which at most `suspects` were being sent
+        when a process died. If any fell due after `prefer_due_after`, only those are claimed. `rates` are kept by the
+        caller; the relays of a shared database keep them together, under the name `pace` or else the destination's.
         """
         neighbours = self._neighbours
         work: Callable[[Any], Claim] = partial(

@@ -176,5 +176,5 @@ def number_of_chat(session: Session, name: tuple[str, str]) -> int | None:
 
 
 def count_troubled(session: Session, since: datetime) -> int:
-    """How many deliveries ended badly since then."""
+    """How many deliveries ended badly at `since` or later."""
     return int(session.ask(_COUNT_TROUBLED, since=to_ms(since)).fetchone()[0])

@@ -244,8 +244,9 @@ class Claiming(Accepting):
         return Claim(claimed, self.next_due(cursor, destination), full_until=full_until)
 
     def _full_until(self, cursor: Cursor, destination: str, hour: Hour | None) -> datetime | None:
-        """Until when the destination's hourly limit keeps all deliveries waiting: the limit's next free slot or the
-        next alert, which has no limit. None where there is room.
+        """Until when the destination's hourly limit keeps all deliveries waiting; None where there is room.
+
+        That is the limit's next free slot or the next alert, which has no limit.
         """
         if hour is None or hour.left:
             return None

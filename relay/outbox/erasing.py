@@ -23,8 +23,9 @@ Name = tuple[str, str]
 AT_ONCE = 25
 """Chats per transaction. 25 take about 5 ms, for which a hook may have to wait."""
 REST = 2
-"""The pause after a transaction is this many times as long as the transaction: others that wait for SQLite's lock try
-only now and then.
+"""The pause after a transaction, as a multiple of its duration.
+
+Others that wait for SQLite's lock try only now and then.
 """
 
 
@@ -51,12 +52,11 @@ _ERASE = sa.delete(chats).where(chats.c.id == sa.bindparam("this"))
 
 
 def erase_chats(sessions: Sessions, names: Sequence[Name]) -> Generator[tuple[Name, Erased | None]]:
-    """Erase chats with their hooks, deliveries and attempts. Yields each chat's name and counts; chats that do not
-    exist are skipped.
+    """Erase chats with their hooks, deliveries and attempts.
 
-    A chat that is being sent at this moment is not erased, and yields None: its message would be sent without a
-    trace. Works in short transactions, so that a running relay can write in between. Raises StorageRefused and
-    StorageUnavailable.
+    Yields each chat's name and counts; chats that do not exist are skipped. A chat that is being sent at this moment
+    is not erased, and yields None: its message would be sent without a trace. Works in short transactions, so that a
+    running relay can write in between. Raises StorageRefused and StorageUnavailable.
     """
     with sessions.writing_often() as transaction:
         for start in range(0, len(names), AT_ONCE):
@@ -129,8 +129,9 @@ _FORGET_DIGEST = Query(
 
 
 def _note_in_digests(sql: Statements, cursor: Cursor, chat_id: int) -> list[int]:
-    """Count a chat that is about to be erased in the digests for which it waits. Returns the numbers of the closed
-    digests that it is in.
+    """Count a chat that is about to be erased in the digests for which it waits.
+
+    Returns the numbers of the closed digests that it is in.
     """
     for destination, recipient, due in sql[_OF_CHAT].run(cursor, this=chat_id).fetchall():
         sql[_NOTE_ERASED].run(
@@ -173,10 +174,10 @@ def erase_mute(
     timings: Mapping[str, Timing],
     now: datetime,
 ) -> bool:
-    """End a mute and blank its words; the row stays. False where there is no such mute, or it comes from the rules
-    file.
+    """End a mute and blank its words; the row stays.
 
-    `timings`: by destination, used to schedule the deliveries that the mute has held back.
+    False where there is no such mute, or it comes from the rules file. `timings`: by destination, used to schedule
+    the deliveries that the mute has held back.
     """
     kept = find_mute(sql, cursor, number)
     if kept is None or kept.origin == "file":

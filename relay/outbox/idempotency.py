@@ -57,8 +57,9 @@ def _add(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
 
 
 def add_key(sql: Statements, cursor: Cursor, key: IdempotencyKey, now: datetime) -> bool:
-    """Store the key of the change that this transaction makes; False where the key was used before. Deletes keys
-    older than KEPT_FOR.
+    """Store the key of the change that this transaction makes; False where the key was used before.
+
+    Deletes keys older than KEPT_FOR.
     """
     sql[_FORGET].run(cursor, until=to_ms(now - KEPT_FOR))
     row = {"owner": key.owner, "key": key.key, "request": key.request}

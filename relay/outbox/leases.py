@@ -1,5 +1,4 @@
-"""Renews the leases of claimed deliveries, takes back those that were not settled in time, and counts the outbox for
-`/readyz`.
+"""Renews leases of claimed deliveries, takes back those not settled in time, and counts for `/readyz`.
 
 All of it runs in the writer's thread, inside the caller's transaction.
 """
@@ -126,8 +125,9 @@ three of them quarantined 12 harmless deliveries. Since suspects are tried alone
 twice and none three times; five leaves room for many more kills.
 """
 WAITS_WHEN_BLAMED = (timedelta(seconds=1), timedelta(seconds=15))
-"""How long a delivery waits after a process died while sending it as the only suspect, the first time and later, so
-that others are sent first.
+"""How long a delivery waits after a process died while sending it as the only suspect, the first time and later.
+
+Meanwhile others are sent.
 """
 
 

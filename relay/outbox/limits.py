@@ -56,8 +56,9 @@ class _Window:
 
 
 _Key = tuple[str, str, str]
-"""A destination, a recipient, and the name of a limit: the seconds of its window, and the visitor's key where it
-counts per visitor.
+"""A destination, a recipient, and the name of a limit.
+
+The name is the seconds of its window, and the visitor's key where it counts per visitor.
 """
 
 
@@ -165,8 +166,9 @@ def _begin_burst(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no typ
 def begins_burst(
     sql: Statements, cursor: Cursor, destination: str, opening: datetime, now: datetime
 ) -> bool:
-    """Whether this is the first notification at a destination since `opening`, over all relays. The first of a burst
-    mentions people.
+    """Whether this is the first notification at a destination since `opening`, over all relays.
+
+    The first of a burst mentions people.
     """
     since = opening if opening <= now else now - BURST
     row = sql[_begin_burst].run(
@@ -254,10 +256,9 @@ def plan_once(
 def once_ends(
     sql: Statements, cursor: Cursor, *, rule: str, destination: str, recipient: str, visitor: str
 ) -> datetime | None:
-    """When the time ends, or ended, in which `once_per` holds back a rule's further chats of a visitor; None where it
-    is forgotten.
+    """When the time ends, or ended, in which `once_per` holds back a rule's further chats of a visitor.
 
-    `visitor`: a key, see `plan_once`.
+    None where it is forgotten. `visitor`: a key, see `plan_once`.
     """
     whose = _named((destination, recipient, _once(visitor, rule)))
     row = sql[_READ_WINDOW].run(cursor, **whose).fetchone()

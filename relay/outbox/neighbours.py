@@ -1,5 +1,4 @@
-"""Relays that share a database: each renews its leases, notifies the others of what is queued, and takes over what a
-dead relay has left.
+"""Relays that share a database renew leases, notify others of what is queued, and take over from dead relays.
 
 Notifications only save waiting: everything is also found by polling the database every few seconds.
 """
@@ -188,8 +187,9 @@ class Neighbours:
         return partial(work, lease=self.lease(places.lease), places=free)
 
     def _free(self, cursor: Cursor, *, places: Places, now: datetime) -> dict[str, int]:
-        """The places of destinations for which no earlier delivery is due and whose rates allow one more. In the
-        writer's thread.
+        """The places of destinations for which no earlier delivery is due and whose rates allow one more.
+
+        Runs in the writer's thread.
         """
         latest = self.due_by(now)
         free = {}
@@ -303,8 +303,9 @@ class Neighbours:
             self._see_gates(changed)
 
     def _see(self, cursor: Cursor) -> _Seen:
-        """Renew leases, expire those of others, and read what is due, in the writer's thread. This relay's leases
-        come first, as they may just have run out.
+        """Renew leases, expire those of others, and read what is due, in the writer's thread.
+
+        This relay's leases come first, as they may just have run out.
         """
         now = self._clock()
         on_server = from_ms(self._operations.sql[SERVER_TIME].run(cursor).fetchone()[0])

@@ -280,8 +280,7 @@ def read_hooks(
 def find_chats(
     sessions: Sessions, *, emails: Iterable[str], visitors: Iterable[str]
 ) -> dict[tuple[str, str], int]:
-    """The chats of visitors with one of these canonical email addresses or ids: the name of each, with the number of
-    its first hook.
+    """The names and first hooks of chats of visitors with one of these canonical email addresses or ids.
 
     Found by index, which lacks the hooks that match NOT_KNOWN_BY_VISITOR, and the addresses of OF_SEVERAL_ADDRESSES.
     Raises StorageRefused and StorageUnavailable.

@@ -125,8 +125,9 @@ def pause(sql: Statements, cursor: Cursor, destination: str, paused: Pause) -> N
 def remind_of_pause(
     sql: Statements, cursor: Cursor, destination: str, *, since: datetime, now: datetime
 ) -> bool:
-    """Whether nobody was reminded of the pause since `since`; stores that somebody is reminded now. True for only one
-    of several relays.
+    """Whether nobody was reminded of the pause since `since`; stores that somebody is reminded now.
+
+    True for only one of several relays.
     """
     row = sql[_remind].run(cursor, name=TOLD + destination, at=to_ms(now), told_before=to_ms(since))
     return row.fetchone() is not None

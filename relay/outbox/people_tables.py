@@ -1,5 +1,4 @@
-"""The tables of the people who use the console: users, sessions, tokens, the audit log, and versions and drafts of
-the rules.
+"""The tables of the console's users, sessions, tokens and audit log, and of the rules' versions and drafts.
 
 Visitors' words are never stored in them.
 """
@@ -9,8 +8,9 @@ from sqlalchemy.types import TypeEngine
 
 
 def people_tables(metadata: sa.MetaData, id_type: TypeEngine[int]) -> tuple[sa.Table, ...]:
-    """The tables users, sessions, tokens, acts, rules_versions, drafts and idempotency_keys. `id_type`: the type of
-    columns that number rows.
+    """The tables users, sessions, tokens, acts, rules_versions, drafts and idempotency_keys.
+
+    `id_type`: the type of columns that number rows.
     """
     users = sa.Table(
         "users",

@@ -1,5 +1,6 @@
-"""Secrets that let somebody in without a password: links that set a password once, and tokens of programs. Only their
-hashes are stored.
+"""Secrets that sign in without a password: links that set a password once, and API tokens of programs.
+
+Only their hashes are stored.
 """
 
 import hashlib

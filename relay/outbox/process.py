@@ -1,5 +1,4 @@
-"""Identifies a relay's process, so that another can tell whether it has surely ended, and whether its last COMMIT was
-made.
+"""Identifies a relay's process, so that another can tell whether it has ended and its last COMMIT was made.
 
 Each relay keeps the number of its last commit in a row of its own, in case the answer to a COMMIT is lost. The
 server's `txid_status` is not reliable for that: a server that crashes early gives the same transaction id to another

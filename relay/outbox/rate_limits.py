@@ -1,5 +1,4 @@
-"""When the next message to a destination may start: its rates and its hourly limit, kept by all relays of a database
-together.
+"""When the next message to a destination may start: its rates and its hourly limit, over all relays.
 
 `Pacer` has no I/O; the time is an argument. `Turns` keeps a pace in the database. `Hourly` counts the attempts of an
 hour, over restarts. `Usual` knows how many hooks usually come in an hour.

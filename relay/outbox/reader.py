@@ -45,8 +45,9 @@ class RelaySessions:
         self._closed = False
 
     async def read(self, work: Callable[[Session], T]) -> T:
-        """Run `work` in a thread of its own within one `reading`, and return its result. Raises StorageRefused,
-        StorageUnavailable, or what `work` raises.
+        """Run `work` in a thread of its own within one `reading`, and return its result.
+
+        Raises StorageRefused, StorageUnavailable, or what `work` raises.
         """
 
         def run() -> T:
@@ -150,8 +151,9 @@ class RelaySessions:
         return log_of(self._database)
 
     def forget(self) -> bool:
-        """Empty SQLite's log, so that no file holds erased rows; False where that was not possible. Waits for this
-        process' reads and writes.
+        """Empty SQLite's log, so that no file holds erased rows; False where that was not possible.
+
+        Waits for this process' reads and writes.
         """
         try:
             with self._turn(self._reading), self._turn(self._writing):

@@ -205,11 +205,11 @@ def reassign(
     after: int = 0,
     scheduled: bool = False,
 ) -> Reassigned:
-    """Queue deliveries to one destination for others instead, in the caller's transaction: at most 50, with numbers
-    above `after`, that were queued by `queued_by`.
+    """Queue deliveries to one destination for others instead, at most 50, in the caller's transaction.
 
-    Each is settled as moved, with `words`, and replaced by the deliveries that `to` returns; where it returns none
-    the delivery waits on. `scheduled`: of those that wait for their time, instead of those queued.
+    Takes those with numbers above `after` that were queued by `queued_by`. Each is settled as moved, with `words`,
+    and replaced by the deliveries that `to` returns; where it returns none the delivery waits on. `scheduled`: of
+    those that wait for their time, instead of those queued.
     """
     find, settle = _SCHEDULED if scheduled else _QUEUED
     rows = (
@@ -268,11 +268,11 @@ def reassign_all(
     now: datetime,
     between: Callable[[int], None],
 ) -> int:
-    """Reassign everything that waits for a destination, in short transactions between which a relay can write; see
-    `reassign`.
+    """Reassign everything that waits for a destination; returns how many deliveries were moved.
 
-    Returns how many deliveries were moved. `between` gets their number before each transaction; an exception from it
-    ends the work. Raises StorageRefused and StorageUnavailable; transactions that are done stay.
+    Works as `reassign`, in short transactions between which a relay can write. `between` gets the number before each
+    transaction; an exception from it ends the work. Raises StorageRefused and StorageUnavailable; transactions that
+    are done stay.
     """
     moved, after, scheduled = 0, 0, False
     with sessions.writing_often() as transaction:

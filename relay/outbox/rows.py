@@ -44,8 +44,9 @@ def maybe_time(ms: int | None) -> datetime | None:
 
 
 def storable(text: str) -> str:
-    """The text without what some databases refuse: NUL and lone surrogates are replaced. For servers' answers, which
-    may hold anything.
+    """The text without what some databases refuse: NUL and lone surrogates are replaced.
+
+    For servers' answers, which may hold anything.
     """
     if text.isprintable():
         return text
@@ -77,8 +78,9 @@ def keys_of(visitor: Visitor) -> dict[str, int]:
 
 
 def visitor_key(visitor: Visitor) -> str:
-    """The value of `deliveries.visitor`: equal for one email address however it is spelled, else for one id; empty
-    without either.
+    """The value of `deliveries.visitor`: the same for all spellings of an email address; empty without one.
+
+    Without an email address, it is made from the visitor's id.
     """
     name = min(canonical_addresses(visitor.email), default="") or visitor.id
     return str(key_of(name)) if name else ""

@@ -1,7 +1,7 @@
-"""Releases scheduled deliveries when their time comes, within limits or into a digest, and plans them again when the
-rules change.
+"""Releases scheduled deliveries when they are due, and plans them again when the rules change.
 
-The methods run in the caller's transaction. `now` is by the database's clock, so that no relay acts before the time.
+They are released within limits or into a digest. The methods run in the caller's transaction. `now` is by the
+database's clock, so that no relay acts before the time.
 """
 
 from collections.abc import Callable, Collection, Iterable

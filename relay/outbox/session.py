@@ -67,8 +67,7 @@ class Sessions(Protocol):
     def writing_often(
         self,
     ) -> AbstractContextManager[Callable[[], AbstractContextManager[Session]]]:
-        """A function that begins one short transaction after another; all of them are durable at the end of the
-        block.
+        """A function that begins one short transaction after another; all are durable at the end of the block.
 
         A file is locked only while its pages are changed, not while the disk writes them, so that hooks wait less.
         """
@@ -121,10 +120,10 @@ class CommandSessions:
                 _sync_log(self.database)
 
     def empty_log(self) -> Path | None:
-        """Write the contents of SQLite's log into the file, unless a relay runs, which does so by itself. See
-        `SqliteStore`.
+        """Write the contents of SQLite's log into the file, unless a relay runs, which does so by itself.
 
-        Only one process may do this. Returns the path of the log if another program reads it, else None.
+        See `SqliteStore`. Only one process may do this. Returns the path of the log if another program reads it, else
+        None.
         """
         if isinstance(self.database, PostgresServer):
             return None

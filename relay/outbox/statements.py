@@ -1,5 +1,4 @@
-"""SQL statements of the outbox: built once with SQLAlchemy Core, compiled once per dialect, and run on the driver's
-own cursor.
+"""The outbox's SQL statements: built with SQLAlchemy, compiled once per dialect, run on the driver's cursor.
 
 Building and binding through SQLAlchemy at every hook costs more than the rest of the hook together (414 against 127
 microseconds when it was measured).

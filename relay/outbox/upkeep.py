@@ -151,10 +151,10 @@ class Upkeep:
         erased: Callable[[int], None],
         between_looks: timedelta | None = None,
     ) -> None:
-        """`keep_for`: how long a chat is kept after its last hook; None: for ever. `erased` gets the number of erased
-        chats.
+        """`keep_for`: how long a chat is kept after its last hook; None: for ever.
 
-        `look_again` finds what others have queued; it is called each `between_looks`.
+        `erased` gets the number of erased chats. `look_again` finds what others have queued; it is called each
+        `between_looks`.
         """
         self._outbox = outbox
         self._keep_for = keep_for
@@ -304,9 +304,7 @@ class _Erasing:
         self._erase = Statement(erase.where(*old), self._outbox.dialect)
 
     async def before(self, moment: datetime, most: timedelta | None) -> tuple[int, int]:
-        """Erase chats and unreadable hooks older than `moment`; `most`: only within so long after the oldest. Returns
-        both counts.
-        """
+        """Erase chats and unreadable hooks older than `moment`; returns both counts. `most`: only so long after the oldest."""
         self._find_old(self._outbox.operations.waits.timings.keys())
         limit, erased = to_ms(moment), 0
         last: int | None = 0

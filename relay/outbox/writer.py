@@ -1,5 +1,6 @@
-"""The one thread that writes to the database, in which works that wait at the same time share a commit; and the
-stores it writes to.
+"""The one thread that writes to the database, and the stores it writes to.
+
+Works that wait at the same time share a commit.
 """
 
 import asyncio
@@ -85,8 +86,9 @@ class SharedStore(Store, Protocol):
         """Whether all relays have had time to renew their leases since the last outage."""
 
     def listen(self) -> AsyncIterator[str]:
-        """The notifications of all relays, this one included; an empty one where some may be lost. Ends where the
-        database has none.
+        """The notifications of all relays, this one included; an empty one where some may be lost.
+
+        Ends where the database has none.
         """
 
 

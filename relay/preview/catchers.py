@@ -26,8 +26,9 @@ Answer = dict[str, object]
 
 
 class SlackCatcher:
-    """A stand-in for Slack that keeps what is posted and answers as Slack does: an incoming webhook, and the Web
-    API's methods for bots.
+    """A stand-in for Slack that keeps what is posted and answers as Slack does.
+
+    It has an incoming webhook, and the Web API's methods for bots.
     """
 
     def __init__(self, received: Received) -> None:

@@ -1,8 +1,7 @@
-"""Writes a preview: deliveries are sent by the real transports to catchers on loopback, and what these received
-becomes files and a page.
+"""Writes a preview: real transports send to catchers on loopback, and what those receive becomes files.
 
-So the files have exactly the bytes that would be sent. The page works without scripts. A preview deletes the files of
-the previous one, and no others.
+So the files have exactly the bytes that would be sent. A page shows them, and works without scripts. A preview
+deletes the files of the previous one, and no others.
 """
 
 import json

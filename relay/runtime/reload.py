@@ -1,7 +1,7 @@
-"""Puts a saved rules file, secret or catalogue in force without a restart. A broken one is logged and changes
-nothing.
+"""Puts a saved rules file, secret or catalogue in force without a restart.
 
-Catalogues matter here for alerts and for the layout of posts; rendering has its own watch.
+A broken one is logged and changes nothing. Catalogues matter here for alerts and for the layout of posts; rendering
+has its own watch.
 """
 
 import asyncio

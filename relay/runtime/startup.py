@@ -45,8 +45,9 @@ def token_file(settings: Settings) -> Path | None:
 
 
 def read_tokens(settings: Settings) -> tuple[str, ...]:
-    """The accepted tokens, newest first; empty where none was made yet. Raises ValueError, with a message for the
-    user, for a bad file.
+    """The accepted tokens, newest first; empty where none was made yet.
+
+    Raises ValueError, with a message for the user, for a bad file.
     """
     path = token_file(settings)
     if path is None:

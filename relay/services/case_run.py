@@ -81,8 +81,9 @@ class CaseRun:
 
 
 async def run_cases(suite: Suite, book: RuleBook, progress: Progress = unwatched) -> CaseRun:
-    """Check the rules with the chat of each case, which may be in a file beside the test file. Raises RulesError with
-    all problems of the cases.
+    """Check the rules with the chat of each case, which may be in a file beside the test file.
+
+    Raises RulesError with all problems of the cases.
     """
 
     def work(report: Progress) -> CaseRun:

@@ -139,7 +139,7 @@ class SpareChild:
         self._endings: set[asyncio.Task[None]] = set()
 
     def prepare(self) -> None:
-        """Start the process, unless there is one. Somebody will soon ask for its work."""
+        """Start the process, unless there is one, because its work is likely to be needed soon."""
         loop = asyncio.get_running_loop()
         if self._starting is None:
             self._starting = loop.create_task(_start(*self._modules))
@@ -158,7 +158,7 @@ class SpareChild:
         return await _start(*self._modules)
 
     async def close(self) -> None:
-        """End the process, and return when it has ended."""
+        """End the process, and wait until it has ended."""
         if self._end:
             self._end.cancel()
         self._let_go()

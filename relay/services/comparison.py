@@ -49,11 +49,11 @@ class Times:
     """When the new rules would have sent their notifications, counted for each recipient."""
 
     at_once: int = 0
-    """How many notifications go out at once."""
+    """How many notifications are sent at once."""
     later: int = 0
     """Sent by themselves when their destination's hours began."""
     digests: int = 0
-    """How many digests."""
+    """How many digests are sent."""
     in_digests: int = 0
     """Notifications sent in a digest, even if alone."""
     left_out: int = 0
@@ -98,10 +98,10 @@ async def backtest(
     since: datetime | None = None,
     progress: Progress = unwatched,
 ) -> Comparison:
-    """Compare what the rules `after` would have sent with what those `before` would have, for stored chats. Nothing
-    is sent.
+    """Compare what the rules `after` would have sent with what those `before` would have, for stored chats.
 
-    `since`: aware; only chats that came in then or later. Raises StorageRefused and StorageUnavailable.
+    Nothing is sent. `since`: aware; only chats that came in then or later. Raises StorageRefused and
+    StorageUnavailable.
     """
 
     def work(report: Progress) -> Comparison:

@@ -98,8 +98,9 @@ def is_in_git(path: Path) -> bool:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Lock the file's folder, so that no other relay on this computer replaces its files. Does nothing where the disk
-    has no locks.
+    """Lock the file's folder, so that no other relay on this computer replaces its files.
+
+    Does nothing where the disk has no locks.
     """
     descriptor = os.open(Path(os.path.realpath(path)).parent, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -112,6 +113,7 @@ def locked(path: Path) -> Iterator[None]:
 
 def left_behind(path: Path) -> bytes | None:
     """The text that a crash left in the file's backup copy, which is then removed: the previous text or the new one.
+
     None without one.
     """
     spare = _previous_of(Path(os.path.realpath(path)))
@@ -124,11 +126,11 @@ def left_behind(path: Path) -> bytes | None:
 
 
 def put_in_place(path: Path, data: bytes) -> IO[bytes] | None:
-    """Make `data` the content of the file, durably. A link stays a link, and the file keeps its mode and owner.
-    Raises OSError.
+    """Make `data` the content of the file, durably.
 
-    Returns the previous file, open for reading, as others may have replaced or opened it at the last moment, and
-    still write to it. None where the bytes were overwritten in place.
+    A link stays a link, and the file keeps its mode and owner. Raises OSError. Returns the previous file, open for
+    reading, as others may have replaced or opened it at the last moment, and still write to it. None where the bytes
+    were overwritten in place.
     """
     real = Path(os.path.realpath(path))
     if can_be_replaced(real):

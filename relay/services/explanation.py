@@ -213,8 +213,9 @@ async def verdicts_beside(
 
 
 async def past_explanations(sessions: Sessions, account: str, chat: str) -> list[PastExplanation]:
-    """An explanation for each hook of a chat, oldest first; none where there is no such chat. Raises StorageRefused
-    and StorageUnavailable.
+    """An explanation for each hook of a chat, oldest first; none where there is no such chat.
+
+    Raises StorageRefused and StorageUnavailable.
     """
 
     def work(_: Progress) -> list[PastExplanation]:

@@ -53,8 +53,7 @@ async def move_deliveries(
     now: datetime,
     progress: Progress = unwatched,
 ) -> int:
-    """Send what waits for `old` to each recipient of `new`, a destination of the rules; returns how many deliveries
-    were moved.
+    """Send what waits for `old` to each recipient of the destination `new`; returns how many were moved.
 
     Works in short transactions, between which a relay can write; those that are done stay. The history of each
     delivery says who moved it. `now`: aware.

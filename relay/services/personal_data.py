@@ -55,8 +55,9 @@ class Whose:
     def named(
         cls, emails: Iterable[str] = (), visitors: Iterable[str] = (), chat: Name | None = None
     ) -> "Whose":
-        """A person identified by email addresses, Smartsupp's visitor ids, or one chat. Raises ValueError where
-        nothing is given.
+        """A person identified by email addresses, Smartsupp's visitor ids, or one chat.
+
+        Raises ValueError where nothing is given.
         """
         named = [canonical_addresses(email) for email in emails]
         addresses = frozenset(chain(*named))

@@ -184,8 +184,7 @@ class RulesFile:
         return await changes_between(before, after, self.variables)
 
     async def refuse_unusable(self, source: bytes, author: Author, base: bytes) -> None:
-        """Raise NotUsable for a text that the relay would refuse, and ForAdmins for changes that this author may not
-        make.
+        """Raise NotUsable for a text that the relay would refuse, ForAdmins for changes beyond the author's role.
 
         `base`: the text that it replaces.
         """
@@ -211,11 +210,10 @@ class RulesFile:
         act: str = "publish rules",
         subject: str = "",
     ) -> Published:
-        """Make `source` the file's content, if the file still has the text with the hash `base`. Discards the
-        author's draft.
+        """Make `source` the file's content, if the file still has the text with the hash `base`.
 
-        `act` and `subject` are for the log of acts; by default `subject` is the new text's hash. Raises a
-        NotPublished without a change.
+        Discards the author's draft. `act` and `subject` are for the log of acts; by default `subject` is the new
+        text's hash. Raises a NotPublished without a change.
         """
         current = await self.read()
         if current.read_only:
@@ -298,8 +296,9 @@ class RulesFile:
         return await self.publish(source, file.hash, author, act=act, subject=rule)
 
     async def undo(self, base: str, author: Author) -> Published:
-        """Restore the previous text of the file, which must have the one with the hash `base`. Raises a NotPublished
-        without a change.
+        """Restore the previous text of the file, which must have the one with the hash `base`.
+
+        Raises a NotPublished without a change.
         """
         found = await self.history.previous(base)
         if found is None:

@@ -1,5 +1,4 @@
-"""Reads texts of the rules file for their editors: what is wrong, whether the relay would accept them, what they
-change.
+"""Reads texts of the rules file for editors: problems, whether the relay would accept them, and changes.
 
 A large text is read in a process of its own, as that takes seconds, in which hooks would wait for the interpreter.
 """

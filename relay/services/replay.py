@@ -65,11 +65,11 @@ async def replay(
     dry_run: bool = False,
     progress: Progress = unwatched,
 ) -> Replayed:
-    """Check the rules again for hooks with the numbers `ids`, for all hooks of `chats`, and for the unreadable posts
-    `set_aside`.
+    """Check the rules again for some hooks, chats and unreadable posts, and queue new deliveries.
 
-    `chats`: account and id of each. All is queued in one transaction: nothing is if it is cancelled. `dry_run`:
-    nothing is queued, and what would be is returned. `now`: aware.
+    `ids`: numbers of hooks; `chats`: account and id of each; `set_aside`: numbers of unreadable posts. All is queued
+    in one transaction: nothing is if it is cancelled. `dry_run`: nothing is queued, and what would be is returned.
+    `now`: aware.
     """
     asking = _Asking(rules, mail_domain, now)
 

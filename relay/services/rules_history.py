@@ -95,8 +95,9 @@ class RulesHistory:
     # -- while a text is published ---------------------------------------------------------------------------
 
     def keep_overwritten(self, before: IO[bytes], version: Version, source: bytes) -> str:
-        """Store what the file contained at the last moment, if that was not the edited text; returns its hash, else
-        an empty text.
+        """Store what the file contained at the last moment, if it was not the edited text; returns its hash.
+
+        Returns an empty text otherwise.
         """
         before.seek(0)
         found = before.read(MAX_BYTES + 1)

@@ -37,8 +37,7 @@ class WordsFound(Struct, frozen=True, kw_only=True):
 
 
 def search_words(search: WordSearch, telling: Telling) -> WordsFound:
-    """Chats in which a visitor, an agent or the rating's comment contains the words, without regard to case and
-    accents; at most 100.
+    """Chats with these words in a message or in the rating's comment, whatever case and accents; at most 100.
 
     Runs in a child process. Raises StorageRefused and StorageUnavailable.
     """

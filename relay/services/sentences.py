@@ -112,8 +112,7 @@ class Sentences:
         return await in_thread(lambda _: self._read(tag))
 
     async def change(self, tag: str, key: str, said: Sequence[str], base: str, act: Act) -> None:
-        """Set a sentence's translation in the user's catalogue, one text for each plural form; all empty: use the
-        shipped one.
+        """Set a sentence's translation in the user's catalogue, one text for each plural form; all empty: remove it.
 
         `base`: the hash of the catalogue as it was shown. Raises UnknownSentence, NotUsable for a faulty translation,
         and other NotPublished, without a change.
@@ -184,7 +183,7 @@ def sentences_with(wording: Wording, words: str, *, only_own: bool = False) -> l
 
 
 def in_one_line(said: str) -> str:
-    """Words for a sentence as somebody wrote them, without line breaks and blanks around them."""
+    """A user's text for a sentence, without line breaks and surrounding white space."""
     return " ".join(said.split("\r\n")).strip()
 
 

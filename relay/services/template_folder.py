@@ -86,10 +86,9 @@ class TemplateFolder:
         return None if self.settings.templates.is_dir() else ReadOnly.MISSING
 
     def replace(self, name: str, data: bytes | None, base: str, act: Act, most: int) -> None:
-        """Make `data` the file's content, or remove the file for None, if it still has the hash `base`. The act is
-        logged before.
+        """Make `data` the file's content, or remove the file for None, if it still has the hash `base`.
 
-        Raises a NotPublished without a change, StorageRefused and StorageUnavailable.
+        The act is logged before. Raises a NotPublished without a change, StorageRefused and StorageUnavailable.
         """
         with _one_at_a_time:
             file = self.read(name, most)

@@ -1,5 +1,4 @@
-"""Trials outside the outbox, of which nothing is stored: deliveries sent once, a hook posted to a relay, a login at
-each server.
+"""Trials outside the outbox, which are not stored: sent deliveries, a posted hook, and logins at servers.
 
 For `relay send-test`, `relay preview`, `relay post`, `relay check --connect`, the demo, and the console.
 """
@@ -116,10 +115,9 @@ def queued_test(
     mail_domain: str,
     now: datetime,
 ) -> list[Delivery]:
-    """Deliveries of a made-up chat that says that it is a test: one for each fixed recipient of a destination, or for
-    `to` alone.
+    """Deliveries of a made-up chat: one for each fixed recipient of a destination, or for `to` alone.
 
-    Raises CantTest where nobody can be sent it.
+    The chat says that it is a test. Raises CantTest where nobody can be sent it.
     """
     body = _test_hook(book.destinations[name], template, now)
     chat = read_chat(body)

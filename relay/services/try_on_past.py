@@ -23,23 +23,23 @@ class RuleNumbers(Struct, frozen=True, kw_only=True):
     rule: str
     """The name of the rule."""
     for_nobody: bool
-    """By the text it sends to nobody, and its chats are those that match."""
+    """Whether the rule in the text has no recipients, so that its chats are those that match."""
     before: int
-    """How many chats it sends by the rules in force."""
+    """How many chats the rule in force sends."""
     after: int
-    """How many chats it sends by the text."""
+    """How many chats the rule in the text sends."""
     added: int
-    """How many chats it sends by the text only."""
+    """How many chats only the rule in the text sends."""
     dropped: int
-    """How many chats it sends by the rules in force only."""
+    """How many chats only the rule in force sends."""
     redirected: int
-    """How many chats it sends by both, but not to the same recipients."""
+    """How many chats both send, but to different recipients."""
     some_added: tuple[Name, ...]
     """Newest first, at most 20, like `some_dropped` and `some_redirected`."""
     some_dropped: tuple[Name, ...]
-    """Account and id of each, as `some_added`."""
+    """Account and id of some of the chats in `dropped`."""
     some_redirected: tuple[Name, ...]
-    """Account and id of each, as `some_added`."""
+    """Account and id of some of the chats in `redirected`."""
 
     @property
     def is_changed(self) -> bool:
@@ -52,11 +52,11 @@ class Numbers(Struct, frozen=True, kw_only=True):
     chats: int
     """How many chats were looked at."""
     told_before: int
-    """How many of them the rules in force send to somebody."""
+    """For how many of the chats the rules in force send a notification."""
     told_after: int
-    """How many of them the text sends to somebody."""
+    """For how many of the chats the text sends a notification."""
     rules: tuple[RuleNumbers, ...]
-    """One entry for each rule of either."""
+    """The numbers of each rule in force or in the text."""
     unreadable: int
     """How many stored hooks hold no chat that can be read."""
     times: Times | None

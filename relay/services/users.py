@@ -85,7 +85,7 @@ class Users:
         self._fixed = fixed
 
     def keep_key(self, key: IdempotencyKey) -> bool:
-        """Keep the key of the request that asks for these changes; False where it has made them before."""
+        """Store the idempotency key of the request; False where it was used before."""
         return add_key(self._sql, self._cursor, key, self._now)
 
     def find(self, name: str) -> User:

@@ -123,9 +123,8 @@ class WordingPreviews:
         words: str = "",
     ) -> Preview:
         """A preview of the first of these hooks whose notification contains `words`, else of the first of all.
-        Nothing is sent.
 
-        `template`: empty for the usual one for such chats. `now`: aware. Raises UnreadableHook.
+        Nothing is sent. `template`: empty for the usual one for such chats. `now`: aware. Raises UnreadableHook.
         """
         async with self._with(drafts) as front:
             renderer = Renderer(front.workers, self._settings.public_url, front=front.folder.name)
@@ -193,9 +192,9 @@ def sample_chats() -> dict[str, bytes]:
 async def chosen_chats(
     sessions: Sessions, chat: str, sample: str, now: datetime
 ) -> tuple[int, list[bytes], datetime]:
-    """The chat that somebody names, by its number or `<account>/<id>`, else one sample or all: id of the hook, bytes, when it came.
+    """The number, bodies and time of a chosen chat's hook, or of one sample chat or all of them.
 
-    The id of samples is 0, and they come now. Raises NoSuchChat.
+    A chat is chosen by its number or `<account>/<id>`. Samples have the number 0 and come now. Raises NoSuchChat.
     """
     if chat.strip():
         hook = await find_hook(sessions, chat)

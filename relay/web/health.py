@@ -95,8 +95,9 @@ class Health:
         self._is_stopping = is_stopping
 
     async def readiness(self) -> tuple[int, dict[str, Any]]:
-        """The status and body of /readyz: 503 with reasons while hooks can't be accepted. Other problems are listed,
-        but are no reason.
+        """The status and body of /readyz: 503 with reasons while hooks can't be accepted.
+
+        Other problems are listed, but are no reason.
         """
         reasons = ["shutting down"] if self._is_stopping() else []
         trouble = storage_trouble(self._outbox)

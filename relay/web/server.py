@@ -215,10 +215,10 @@ def _url(listener: socket.socket) -> str:
 
 @contextlib.contextmanager
 def _signals(stopping: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
-    """Handle signals: the first sets `stopping`, also during the start; a second sets `hurry`, which cuts off what is
-    still being sent.
+    """Handle signals: the first sets `stopping`, also during the start; a second sets `hurry`.
 
-    uvicorn raises the signal again when it has ended; that must not kill the process before the relay has ended.
+    `hurry` cuts off what is still being sent. uvicorn raises the signal again when it has ended; that must not kill
+    the process before the relay has ended.
     """
     loop = asyncio.get_running_loop()
     received = itertools.count(1)

@@ -1,5 +1,6 @@
-"""The JSON API below `/api/v1`, for programs with an API token and for browsers with a session. Errors are problem
-details (RFC 9457).
+"""The JSON API below `/api/v1`, for programs with an API token and browsers with a session.
+
+Errors are problem details (RFC 9457).
 
 GET /api/v1/chats -> RequestChecks (host, token) -> the route's role -> Operation: query and body read -> find_chats
 -> JSON

@@ -98,8 +98,7 @@ class Call:
         return current if current in hashes else hashes[0]
 
     def acting(self, act: str, subject: str, detail: str = "") -> ActingSessions:
-        """Sessions for an operation that changes something: its transaction also logs the act and stores the
-        idempotency key.
+        """Sessions whose transaction also logs the act and stores the idempotency key.
 
         `act`, `subject` and `detail` must contain no words of visitors.
         """

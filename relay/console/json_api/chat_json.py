@@ -50,8 +50,9 @@ class ListedChat(Struct, kw_only=True):
 
 
 class ToldChat(Chat, kw_only=True, frozen=True):
-    """A chat as its newest hook described it, with durations in seconds. Visitors' texts are unescaped: escape them
-    before showing.
+    """A chat as its newest hook described it, with durations in seconds.
+
+    Visitors' texts are unescaped: escape them before showing.
     """
 
     duration: float | None = None  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""Every text that the rules file had, as the JSON API tells and compares them, and changes put on top of those of others."""
+"""Operations on versions of the rules file: list, show and compare them, and merge changes."""
 
 from datetime import datetime
 from typing import Annotated
@@ -30,35 +30,35 @@ class VersionHash(Struct, forbid_unknown_fields=True):
 
 
 class RulesVersion(Struct, kw_only=True):
-    """A text that the file had."""
+    """A version of the rules file."""
 
     id: int
-    """By which versions are ordered: a newer one has a larger number."""
+    """The number of the version; a newer one has a larger number."""
     hash: str
     """SHA-256 of the text in hex."""
     seen_at: datetime
     """When it was saved, or when the relay first saw it, in UTC."""
     by: str
-    """Empty where the file was saved by other means."""
+    """Who published it; empty where the file was saved by other means."""
     message: str
-    """What its author wrote about it; may be empty."""
+    """The message of its author; may be empty."""
     base_hash: str
-    """The hash of the text that it took the place of; may be empty."""
+    """The hash of the text that it replaced; may be empty."""
     problems: tuple[str, ...]
-    """Why it could not be used; empty where it could."""
+    """Why it can't be used; empty where it can."""
 
 
 class VersionList(Struct, kw_only=True):
-    """Versions of the file, the newest first."""
+    """A page of the list of versions, newest first."""
 
     versions: list[RulesVersion]
     """The newest first, at most `limit`."""
     next: str | None
-    """The path of the rest; null where there is no more."""
+    """The path of the next page; null on the last one."""
 
 
 class VersionQuery(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What to compare a text with."""
+    """The text to compare a version with."""
 
     against: Annotated[
         str,
@@ -70,35 +70,35 @@ class VersionQuery(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class MergeRequest(RulesRequest, kw_only=True, forbid_unknown_fields=True):
-    """A text that began from an earlier text of the file."""
+    """An edited text, whose changes are to be merged into the current file."""
 
     base: Annotated[str, Meta(pattern=HASH)]
-    """The hash of the text from which it began."""
+    """The hash of the text that was edited."""
 
 
 class MergedRules(Struct, kw_only=True):
-    """The changes of a text on top of the file as it is. Nothing was published."""
+    """The current file with the changes of an edited text. Nothing was published."""
 
     text: str
-    """What may be published in place of the text with this hash."""
+    """The merged text, which can be published in place of the text with this hash."""
     hash: str
     """SHA-256 in hex of the file's text, which is also the ETag."""
 
 
 class VersionText(Struct, kw_only=True):
-    """A version with its text."""
+    """A version of the rules file with its text."""
 
     version: RulesVersion
-    """When it was saved, and by whom."""
+    """The version's number, time and author."""
     text: str
-    """As it was; for viewers with stars in place of what looks like a secret."""
+    """The text; for viewers with asterisks in place of possible secrets."""
     changes: list[Change] | None
-    """What was changed since the text that it is compared with; null where there is none, or one of the two can't be used."""
+    """The changes from the text that it is compared with; null without one, or where one of the two can't be used."""
 
 
 @versions.operation(HttpMethod.GET, "/rules/versions", Role.VIEWER)
 async def list_versions(call: Call, query: Listing) -> VersionList:
-    """Every text that the file had, the newest first."""
+    """All versions of the rules file, newest first."""
     before = position(call, query) or NEWEST
     found = await rules_file(call.running).history.versions(before, query.limit + 1)
     some = found[: query.limit]
@@ -108,7 +108,7 @@ async def list_versions(call: Call, query: Listing) -> VersionList:
 
 @versions.operation(HttpMethod.GET, "/rules/versions/{hash}", Role.VIEWER)
 async def get_version(call: Call, path: VersionHash, query: VersionQuery) -> VersionText:
-    """A text that the file had."""
+    """A version of the rules file."""
     file = rules_file(call.running)
     found = await file.history.version(path.hash)
     if found is None:
@@ -122,7 +122,7 @@ async def get_version(call: Call, path: VersionHash, query: VersionQuery) -> Ver
 
 @versions.operation(HttpMethod.POST, "/rules/merge", Role.EDITOR, refusals=(404, 409))
 async def merge_rules(call: Call, body: MergeRequest) -> MergedRules:
-    """Put the changes of a text on top of what others have saved since it was begun, where the two don't touch."""
+    """Merge the changes of an edited text into the current file, if they do not touch what others have changed."""
     file = rules_file(call.running)
     found, now = await file.history.version(body.base), await file.read()
     if found is None:

@@ -50,11 +50,11 @@ def upgrade_to_head(connection: sqlite3.Connection) -> None:
 
 
 def upgrade_server_to_head(connect: Callable[[], Any]) -> None:
-    """Bring a PostgreSQL database to the newest revision. Of several relays that do so at once one succeeds, and the
-    others raise Collision.
+    """Bring a PostgreSQL database to the newest revision.
 
-    Uses no advisory lock, which not every database with this protocol has. Relays that find tables lock the row of
-    the version; those that find none collide on the names of the tables, which are unique.
+    Of several relays that do so at once one succeeds, and the others raise Collision. Uses no advisory lock, which
+    not every database with this protocol has. Relays that find tables lock the row of the version; those that find
+    none collide on the names of the tables, which are unique.
     """
     logging.getLogger("alembic").setLevel(logging.WARNING)
     config = _config()

@@ -33,8 +33,9 @@ log = logging.getLogger(__name__)
 
 
 def open_postgres(server: PostgresServer, process: Process | None = None) -> PostgresStore:
-    """Connect to a server as `process`, and bring the schema up to date. Raises StorageRefused with a sentence that
-    says what to do.
+    """Connect to a server as `process`, and bring the schema up to date.
+
+    Raises StorageRefused with a sentence that says what to do.
     """
     parameters = conninfo(server)
     try:

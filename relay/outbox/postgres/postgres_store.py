@@ -55,15 +55,17 @@ MOST_TRIES = 6
 FIRST_REST = 0.05
 """Seconds to wait after the first conflict; each further wait is twice as long."""
 PATIENCE = 8.0
-"""Seconds for which hooks wait for a server that restarts, before they are answered 503. A stored hook counts even
-where the sender has given up; a refused one may never be posted again.
+"""Seconds for which hooks wait for a server that restarts, before they are answered 503.
+
+A stored hook counts even where the sender has given up; a refused one may never be posted again.
 """
 FIRST_WAIT, LONGEST_WAIT = 0.1, 1.0
 """Seconds between two tries to connect, at first and at most."""
 _AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
 _OF_ONE = (psycopg.ProgrammingError, psycopg.NotSupportedError)
-"""Errors of missing rights or tables. They stop only the work that needs them, but like an outage they count as
-StorageUnavailable.
+"""Errors of missing rights or tables.
+
+They stop only the work that needs them, but like an outage they count as StorageUnavailable.
 """
 _CANT_WORK = (*_AWAY, *_OF_ONE)
 _OTHER_SERVER = (errors.ReadOnlySqlTransaction, errors.AdminShutdown, errors.CrashShutdown)
@@ -108,11 +110,10 @@ def connect(parameters: str) -> Connection:
 
 
 def _is_the_servers_own(connection: Connection) -> bool:
-    """Whether the connection leads to the server itself, not to a pool, which may give each transaction another
-    session.
+    """Whether the connection leads to the server itself, not to a pool.
 
-    Prepared statements are not safe behind a pool: they may be missing there, or be another relay's under the same
-    name.
+    A pool may give each transaction another session, in which prepared statements are missing, or are another relay's
+    under the same name.
     """
     try:
         row = connection.execute("SELECT pg_backend_pid()").fetchone()
@@ -169,8 +170,7 @@ class PostgresStore:
         self.ended = self._commits.ended(connection)
 
     def run(self, works: Sequence[Work]) -> list[Any]:
-        """Run works in one transaction; after a lost connection reconnect, and repeat them unless they were
-        committed.
+        """Run works in one transaction; after a lost connection, repeat them unless they were committed.
 
         Where that can't be known, repeating is harmless: a stored hook is recognized by its hash, an unknown claim is
         given back when its lease ends, and an outcome stays the same.

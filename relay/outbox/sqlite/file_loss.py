@@ -51,9 +51,7 @@ def warn_of_network(path: Path, mounts: Path = MOUNTS) -> None:
 
 
 def network_file_system(path: Path, mounts: Path = MOUNTS) -> str:
-    """The kind of network file system that a file is on, such as `nfs4`; empty for a local one or where the system
-    does not tell.
-    """
+    """The kind of network file system that a file is on, such as `nfs4`; empty for a local or unknown one."""
     try:
         lines = mounts.read_text("utf-8", "surrogateescape").splitlines()
         place = path.resolve()
@@ -143,8 +141,7 @@ class FileLoss:
         """What was lost before the file was opened, as a sentence; empty for nothing."""
 
     def mark(self, cursor: sqlite3.Cursor) -> int | None:
-        """Write a higher number as the last statement of a transaction that has changed something, and return it for
-        `note`.
+        """Write a higher number as the last statement of a changing transaction, and return it for `note`.
 
         None where the last number was written less than BETWEEN_MARKS ago.
         """

@@ -83,11 +83,10 @@ def lock(path: Path) -> IO[str]:
 
 
 def find_or_make(path: Path) -> IO[bytes]:
-    """Open the file, created if there is none, and lock it as long as the returned file is open. Raises
-    StorageRefused.
+    """Open the file, created if there is none, and lock it as long as the returned file is open.
 
-    This lock is needed because people delete lock files that they take for left over. The caller holds the lock
-    file's, too, which works where a file is reached over a network.
+    Raises StorageRefused. This lock is needed because people delete lock files that they take for left over. The
+    caller holds the lock file's, too, which works where a file is reached over a network.
     """
     with _refusing(path):
         if not path.exists():
@@ -200,10 +199,10 @@ def empty_wal(path: Path) -> bool:
 
 
 def beside(path: Path, mode: str, *, timeout: float) -> sqlite3.Connection:
-    """A second connection to an existing file, in autocommit mode; `mode` is `ro` or `rw`. Leaves the log to the
-    relay, see `SqliteStore`.
+    """A second connection to an existing file, in autocommit mode; `mode` is `ro` or `rw`.
 
-    `timeout`: seconds to wait for other writers. Raises sqlite3.Error.
+    Leaves the log to the relay, see `SqliteStore`. `timeout`: seconds to wait for other writers. Raises
+    sqlite3.Error.
     """
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     # check_same_thread: a relay's own reads come from several threads, one at a time.
@@ -250,8 +249,9 @@ def _make(draft: Path) -> None:
 
 
 def look_at_header(path: Path) -> None:
-    """Refuse a file that is no relay's database; SQLite would take an empty file for a new database. Raises
-    StorageRefused and OSError.
+    """Refuse a file that is no relay's database; SQLite would take an empty file for a new database.
+
+    Raises StorageRefused and OSError.
     """
     if path.exists() and not path.is_file():
         raise StorageRefused(f"{path} is not an ordinary file; name another")
@@ -272,10 +272,10 @@ def look_at_header(path: Path) -> None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether the file passes SQLite's check, read without changing it or its log; False where that can't be told, as
-    after a kill during an upgrade.
+    """Whether the file passes SQLite's check, read without changing it or its log.
 
-    Raises StorageRefused, and sqlite3.Error for a damaged file.
+    False where that can't be told, as after a kill during an upgrade. Raises StorageRefused, and sqlite3.Error for a
+    damaged file.
     """
     try:
         with contextlib.closing(beside(path, "ro", timeout=5)) as connection:
@@ -316,8 +316,9 @@ def _bring_up_to_date(path: Path, connection: sqlite3.Connection) -> None:
 
 
 def _not_opened(path: Path, error: sqlite3.Error) -> str:
-    """The message for a file that can't be opened. Only what SQLite calls damaged is called so: restoring a backup
-    for another reason would lose chats.
+    """The message for a file that can't be opened.
+
+    Only what SQLite calls damaged is called so: restoring a backup for another reason would lose chats.
     """
     if _kind(error) in _DAMAGE:
         return _damaged(path, str(error))
