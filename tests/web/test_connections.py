@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import json
+import os
+import socket
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,30 @@ async def test_a_request_that_comes_byte_by_byte_has_no_more_time_than_any_other
             await relay.ask("GET", "/healthz")
         with contextlib.suppress(ConnectionResetError):  # by what was written just then
             assert closed.result() == b""
+
+
+async def test_the_body_of_an_answer_does_not_wait_until_its_headers_are_acknowledged(
+    patient: RunningRelay,
+) -> None:
+    await patient.post(a_hook())
+    delays = [
+        connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        for connection in own_sockets()
+        if connection.getsockname()[1:2] == (patient.port,) and not is_listening(connection)
+    ]
+    assert delays == [1]
+
+
+def own_sockets() -> Iterator[socket.socket]:
+    """The TCP sockets of this process, each for as long as the next one is not asked for."""
+    for file in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(file.name))) as one:
+            if one.family == socket.AF_INET:
+                yield one
+
+
+def is_listening(connection: socket.socket) -> bool:
+    return bool(connection.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 
 async def test_a_caller_who_asks_now_and_then_stays(relay: RunningRelay) -> None:
