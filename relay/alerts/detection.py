@@ -19,7 +19,7 @@ class Kind(StrEnum):
     BROKEN = "destination broken"
     """The destination refuses everything until somebody fixes it; its deliveries wait."""
     LATE = "deliveries late"
-    """A delivery has waited for long, and none has arrived meanwhile."""
+    """A delivery has waited for long, and no other has arrived since."""
     REMOVED = "destination removed"
     """Deliveries wait for a destination that the rules file does not have any more."""
     CEILING = "ceiling reached"
@@ -85,7 +85,7 @@ class Seen:
     flood: int = 0
     """How many chats came in within an hour, if far more than usual; else 0."""
     rules: str = ""
-    """What is wrong with the saved rules file; empty for nothing."""
+    """The problems of the saved rules file; empty for none."""
     storage: str = ""
     """Why hooks are refused; empty where they are not."""
     box: str = ""

@@ -31,7 +31,7 @@ class Look(Struct, frozen=True, kw_only=True):
     html: Markup | None = None
     """A look-alike, which is safe HTML."""
     trouble: str = ""
-    """What is wrong with the template; empty where nothing is."""
+    """The error in the template; empty without one."""
     why_not: str = ""
 
 

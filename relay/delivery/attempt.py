@@ -50,7 +50,7 @@ def identity_of(delivery: Delivery, visitor: str) -> Identity:
 
 
 LONGEST_ATTEMPT = timedelta(minutes=45)
-"""A mail server may take half an hour until it accepts a message, and 10 minutes for its last answer."""
+"""The time limit of an attempt: a mail server may take half an hour to accept a message, and 10 minutes for its last answer."""
 
 _STOOD_STILL = Outcome(
     Ending.LATER,
@@ -231,7 +231,7 @@ class Told:
 
     notification: Notification
     trouble: str
-    """What is wrong with the template, as `file:line: what`; empty where nothing is."""
+    """The error in the template, as `file:line: what`; empty without one."""
     outcome: Outcome
 
 

@@ -1,6 +1,6 @@
-"""Endpoints: the webhook, workspace token or mail server that destinations use.
+"""Endpoints: the webhook, workspace token or mail server that several destinations may share.
 
-What one says of itself holds for all of them. No I/O.
+A server's answer about itself, such as a rate limit, applies to all of them. No I/O.
 """
 
 from collections import deque

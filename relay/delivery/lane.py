@@ -72,7 +72,7 @@ class Lane:
     reserved: int = 0
     """Places for deliveries that are claimed as they are queued; see `reserve`."""
     paused: Pause | None = None
-    """The pause by a person; it ends by itself at its time. None where there is none."""
+    """The pause by a person, which ends at its time; None without one."""
     next_due: datetime | None = None
     """When the next delivery is due, as far as is known; None: none is queued."""
     is_claiming: bool = False

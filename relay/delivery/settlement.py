@@ -46,7 +46,7 @@ class Lanes(Protocol):
 
 
 class Settling:
-    """Stores the outcomes of attempts, trying until it works, as an outcome that is lost would be sent again."""
+    """Stores the outcomes of attempts, and retries until each is stored, as a lost one would mean sending again."""
 
     def __init__(
         self,

@@ -44,7 +44,7 @@ ERASED_MUTE = '{"when": "erased"}'
 """Content of the column `mutes.what` for a mute whose words were erased."""
 
 DIGEST_RULE = "digest"
-"""Stored as the rule's name of a delivery that is a digest."""
+"""The rule name that is stored for deliveries that are digests."""
 
 WAITS = (is_scheduled, in_digest)
 _this_pair = (

@@ -89,7 +89,7 @@ class KeptMute(Struct, frozen=True, kw_only=True):
     """When somebody ended it early; None where nobody did."""
     ended_by: str
     matched: int
-    """How many deliveries it has held back or left out."""
+    """How many deliveries the mute has held back or dropped."""
 
     def lasts(self, now: datetime) -> bool:
         """Whether the mute is in force, or will be."""

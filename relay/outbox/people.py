@@ -230,7 +230,7 @@ def remove_user(sql: Statements, cursor: Cursor, user: int) -> None:
 
 
 def rest_user_of_setting(sql: Statements, cursor: Cursor, now: datetime) -> None:
-    """Disable the user whom a setting had created that is gone; `set_user` enables the user again."""
+    """Disable the user of a setting that was removed; `set_user` enables the user again."""
     sql[_REST_SETTING].run(cursor, now=to_ms(now))
 
 

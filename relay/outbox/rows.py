@@ -113,13 +113,13 @@ class State(StrEnum):
     MOVED = "moved"
     """Replaced by deliveries to its destination's present recipients, or to another destination."""
     IN_DIGEST = "in digest"
-    """Its chat was put into a digest, which is a delivery of its own."""
+    """The delivery's chat was put into a digest, which is a delivery of its own."""
     LEFT_OUT = "left out"
     """Not sent on purpose: muted, outside hours, or once per visitor."""
 
 
 BLIP = timedelta(seconds=30)
-"""The longest wait of a retry schedule after one failure; a longer wait was asked for by the server."""
+"""The longest wait of a retry schedule after one failure; only a server asks for a longer one."""
 ITSELF = ""
 """The account of alerts and digests, which are about no single chat. A hook's account is never empty."""
 DIGEST = "digest:"
@@ -137,7 +137,7 @@ def is_alert(account: str, chat: str) -> bool:
 
 
 class StorageUnavailable(Exception):
-    """Raised where the database can't write just now (disk full, locked, I/O error). Nothing was stored; try again later."""
+    """Raised where the database can't write at present (disk full, locked, I/O error). Nothing was stored; try again later."""
 
 
 class StorageRefused(Exception):
@@ -244,7 +244,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
 
     @property
     def queued_at(self) -> datetime:
-        """Since when it may be sent. Its age counts from here, and an email has this date."""
+        """When the delivery may be sent, at the earliest. Its age counts from here, and an email has this date."""
         return self.released_at or self.created_at
 
     @property
@@ -266,7 +266,7 @@ class Places:
     """How many deliveries, by destination."""
     lease: timedelta
     rates: Mapping[str, Sequence[Rate]]
-    """The rates of these destinations, which the caller keeps by itself."""
+    """The rates of these destinations, which the caller keeps."""
     paces: Mapping[str, str] = field(default_factory=dict)
     """The name under which all relays keep a destination's rates together; the destination's own where it is missing here."""
 

@@ -56,7 +56,7 @@ def _fails(
 
 
 def _words(table: str, act: str, error: Exception) -> str:
-    """What is missing, in words; empty where the database does not work at all, whichever the table."""
+    """The missing rights or tables, in words; empty where the database does not work at all."""
     said, code = str(error), getattr(error, "sqlstate", None)
     if code == _MISSING_TABLE or (code is None and "no such table" in said):
         return f"the table {table} is missing"

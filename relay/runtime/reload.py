@@ -56,7 +56,7 @@ class Reload:
         self._background = Background()
         self._looked = asyncio.Condition()
         self.problems: tuple[str, ...] = ()
-        """What is wrong with the files as they are now; empty while they are in force."""
+        """The problems of the files as they are now; empty while they are in force."""
         self.seen = ready.rules.hash
         """SHA-256 of the rules file as it was last read, whether in force or refused."""
 

@@ -128,7 +128,7 @@ class Difference:
 
     rule: str
     missing: tuple[str, ...] = ()
-    """What was expected and did not happen, such as `Bad ratings -> managers`."""
+    """The missing matches or notifications, such as `Bad ratings -> managers`."""
     surplus: tuple[str, ...] = ()
     """What happened and was not expected."""
     reason: str = ""
@@ -285,7 +285,7 @@ def run_story(book: RuleBook, story: Story) -> tuple[Result, set[str]]:
 def _compare_sent(
     book: RuleBook, wanted: Iterable[ToBeSent], sent: list[Sent]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What is missing, and what is sent beyond what was wanted, each in words."""
+    """The missing notifications, and those beyond what was wanted, each in words."""
     missing = []
     for each in wanted:
         chats = each.digest_of or 1

@@ -22,7 +22,7 @@ class Preview:
 
     about: About
     deliveries: Sequence[Written] = ()
-    """Empty where nothing would be sent."""
+    """The deliveries that the rules would make; empty where nothing would be sent."""
     for_nobody: str = ""
     """The name of a matching or requested rule with `send_to: nobody`; empty without one."""
 

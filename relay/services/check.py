@@ -200,7 +200,7 @@ def look_over(source: bytes, path: Path, variables: Mapping[str, str], now: date
 
 
 def _digest(book: RuleBook, settings: Settings) -> list[str]:
-    """The template of digests, if a digest may be sent or somebody has changed the template."""
+    """The digest's template, for checking, if a digest may be sent or the user has changed it."""
     timings = [each.timing for each in book.destinations.values()]
     own = settings.templates is not None and (settings.templates / DIGEST).is_dir()
     return [DIGEST] if own or book.mutes or any(timing.collects for timing in timings) else []

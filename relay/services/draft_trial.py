@@ -46,7 +46,7 @@ class Rendered(Struct, frozen=True):
     destination: Destination
     notification: Notification
     trouble: str
-    """What is wrong with the template, as `file:line: what`; empty where nothing is."""
+    """The error in the template, as `file:line: what`; empty without one."""
 
 
 class ChatTrial(Struct, frozen=True):

@@ -30,7 +30,7 @@ class Explanation:
     """Every rule's verdict on a chat, with the result of each of its conditions."""
 
     chat: Chat
-    """The chat as the rules saw it: moved, if another time was asked for."""
+    """The chat as the rules saw it, moved to another time if one was given."""
     book: RuleBook
     verdicts: Sequence[Verdict]
     arrives: datetime

@@ -202,7 +202,7 @@ async def waiting_by_cause(sessions: Sessions) -> list[WaitingGroup]:
 
 @dataclass(frozen=True, slots=True)
 class UnknownName:
-    """A name that was asked for and does not exist."""
+    """A filter's name that does not exist."""
 
     kind: Literal["chat", "rule", "destination"]
     name: str

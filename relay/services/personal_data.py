@@ -68,7 +68,7 @@ class Whose:
 
     @classmethod
     def of_chat(cls, chat: Name, email: str = "") -> "Whose":
-        """Whoever wrote one chat, and all others of `email`; the chat alone where that is no address."""
+        """The visitor of a chat and of all other chats with the address `email`; the chat alone without a valid address."""
         try:
             return cls.named([email] if email else (), chat=chat)
         except ValueError:

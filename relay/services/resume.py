@@ -13,7 +13,7 @@ from relay.outbox.session import Session, Sessions
 from relay.services import Progress, in_thread
 
 LONGEST_PAUSE = timedelta(days=366)
-"""The longest pause that ends by itself."""
+"""The longest time that a pause with an end may last."""
 
 log = logging.getLogger(__name__)
 

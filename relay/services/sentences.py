@@ -53,7 +53,7 @@ class Sentence(Struct, frozen=True, kw_only=True):
     source: tuple[str, ...]
     """The English text; with its plural where it has one."""
     places: tuple[str, ...]
-    """Its placeholders, such as `{who}`."""
+    """The placeholders in the sentence, such as `{who}`."""
     files: tuple[str, ...]
     """The templates and modules that use it."""
     shipped: tuple[str, ...]
@@ -67,7 +67,7 @@ class Sentence(Struct, frozen=True, kw_only=True):
 
     @property
     def is_in_templates(self) -> bool:
-        """Whether a template uses it, not only the relay's own code."""
+        """Whether a template uses the sentence, not only the relay's code."""
         return not all(each.startswith("relay/") for each in self.files)
 
     @property
@@ -196,7 +196,7 @@ def sentence_called(wording: Wording, key: str) -> Sentence:
 
 
 def problems_with(wording: Wording, sentence: Sentence, said: Sequence[str]) -> list[str]:
-    """What is wrong with a translation of a sentence; all texts empty stand for the shipped translation."""
+    """The problems of a translation of a sentence; empty texts stand for the shipped translation."""
     if len(said) != len(sentence.shipped):
         return [f"there are {len(sentence.shipped)} forms"]
     if any(len(each) > LONGEST for each in said):
@@ -213,7 +213,7 @@ def problems_with(wording: Wording, sentence: Sentence, said: Sequence[str]) -> 
 
 
 def _in_words(what: str) -> str:
-    """A catalogue's mistake in words for a form that shows no catalogue."""
+    """A problem of a catalogue in words that do not mention a catalogue, for forms."""
     what = _FORM.sub(lambda found: f"form {int(found[1]) + 1}" if found[1] else "the text", what)
     return what.removesuffix("; is that meant?")
 

@@ -19,7 +19,7 @@ class TemplateFile(Struct, frozen=True, kw_only=True):
     """A file of a template, as shown in lists."""
 
     name: str
-    """Its path, such as `missed/subject.txt`."""
+    """The path of the file, such as `missed/subject.txt`."""
     inherited: str
     """The file that is used while the template has none of its own; empty where it has."""
     is_own: bool
@@ -60,7 +60,7 @@ class TemplateFiles:
         return await in_thread(lambda _: self._read(name))
 
     async def problems(self, name: str, text: str) -> list[str]:
-        """What is wrong with a text for a file, as `file:line: what`. A shared part is tried with all templates."""
+        """The problems of a text for a file, as `file:line: what`. A shared part is tried with all templates."""
         if len(text.encode()) > MAX_SIZE:
             return [f"{name}: larger than {MAX_SIZE:,} bytes"]
         folder = name.partition("/")[0]

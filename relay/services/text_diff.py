@@ -86,7 +86,7 @@ class DiffLine(Struct, frozen=True):
     sign: str
     """`+`, `-`, or a blank for a line of both texts; `@` where lines are left out."""
     before: int
-    """Its number in the first text, from 1; 0 where it is not in it. (`after`: in the second text.)"""
+    """The line's number in the first text, from 1; 0 where it is not in it. (`after`: in the second text.)"""
     after: int
     text: str
 

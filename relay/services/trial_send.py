@@ -91,9 +91,9 @@ class TrialResult:
     cure: tuple[str, ...]
     """How to fix the cause, and the command to run then; empty after a success."""
     trouble: str
-    """What is wrong with the template, as `file:line: what`; empty where nothing is."""
+    """The error in the template, as `file:line: what`; empty without one."""
     sent_instead: str
-    """What was sent because the template is broken; empty where it is not."""
+    """The notification that was sent because the template is broken; empty where it is not."""
 
     @property
     def is_good(self) -> bool:

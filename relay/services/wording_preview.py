@@ -41,7 +41,7 @@ class MediumPreview(Struct, frozen=True):
     transport: str
     notification: Notification
     trouble: str
-    """What is wrong with the template, as `file:line: what`; empty where nothing is."""
+    """The error in the template, as `file:line: what`; empty without one."""
     made_at: datetime
 
 
@@ -102,7 +102,7 @@ class WordingPreviews:
             await in_thread(lambda _: shutil.rmtree(folder, ignore_errors=True))
 
     async def problems(self, drafts: Mapping[str, str], templates: Iterable[str]) -> list[str]:
-        """What is wrong with templates that use these files, tried with made-up chats; each as `file:line: what`."""
+        """The problems of templates that use these files, tried with made-up chats; each as `file:line: what`."""
         async with self._with(drafts) as front:
             found = [
                 problem

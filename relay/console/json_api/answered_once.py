@@ -46,9 +46,9 @@ async def answered_once(
     *,
     is_kept: bool = True,
 ) -> Response[bytes]:
-    """The answer to a call with a key: of those with the same key only the first does anything. Raises Refusal.
+    """Answer a call with a key; of several calls with the same key, only the first does anything. Raises Refusal.
 
-    `is_kept`: false for an answer with a secret, which nobody gets twice.
+    `is_kept`: false for an answer with a secret, which is not stored.
     """
     name = (key.owner, key.key)
     if name in call.api.under_way:

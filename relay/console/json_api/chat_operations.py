@@ -83,7 +83,7 @@ class ChatList(Struct, kw_only=True):
     """A page of the list of chats, newest first."""
 
     chats: list[ListedChat]
-    """The newest first, at most `limit`."""
+    """The chats, newest first, at most `limit`."""
     next: str | None
     """The path of the next page; null on the last one."""
 
@@ -123,9 +123,9 @@ class WholeChat(Struct, kw_only=True):
     told: ToldChat | None
     """The chat as its newest hook described it; null where that can't be read any more."""
     hooks: list[ExplainedHook]
-    """In the order in which they came."""
+    """The hooks, oldest first, with the rules' verdicts."""
     deliveries: list[TriedDelivery]
-    """In the order in which they were made."""
+    """The deliveries, oldest first."""
 
 
 class WhichRules(StrEnum):
@@ -248,7 +248,7 @@ class ReplayedChat(Struct, kw_only=True):
     """The result of a replay of a chat."""
 
     hooks: list[ReplayedHook]
-    """In the order in which they came."""
+    """The hooks that were evaluated, oldest first."""
     unreadable: list[int]
     """The numbers of hooks that this relay can't read."""
 

@@ -28,7 +28,7 @@ class Delivery(Struct, kw_only=True):
     hook: int
     """The number of the hook that led to it."""
     rule: str
-    """The name of the rule that asked for it; empty for an alert."""
+    """The name of the rule that made it; empty for an alert."""
     template: str
     """The name of the template that renders it."""
     destination: str

@@ -48,7 +48,7 @@ class DeliveryList(Struct, kw_only=True):
     """A page of the list of deliveries, newest first."""
 
     deliveries: list[Delivery]
-    """The newest first, at most `limit`."""
+    """The deliveries, newest first, at most `limit`."""
     next: str | None
     """The path of the next page; null on the last one."""
 
@@ -70,7 +70,7 @@ class FailedDeliveries(Struct, kw_only=True):
     destination: str
     """The name of the destination."""
     state: State
-    """failed, maybe delivered or quarantined."""
+    """Their state: failed, maybe delivered or quarantined."""
     detail: str
     """The server's answer, or why the deliveries were given up."""
     count: int
@@ -89,7 +89,7 @@ class WaitingDeliveries(Struct, kw_only=True):
     destination: str
     """The name of the destination."""
     state: State
-    """queued or scheduled."""
+    """Their state: queued or scheduled."""
     why: str | None
     """Why they wait for their time; null where they are due."""
     count: int

@@ -82,7 +82,7 @@ class DestinationList(Struct, kw_only=True):
     """All destinations of the rules in force, and deliveries that wait for others."""
 
     destinations: list[Destination]
-    """In the order of the rules file."""
+    """The destinations, in the order of the rules file."""
     lost: list[LostDeliveries]
     """Deliveries that wait for destinations that are no longer in the rules."""
 

@@ -64,7 +64,7 @@ class RulesInForce(Struct, kw_only=True):
     hash: str
     """SHA-256 in hex of the text in force."""
     rules: int
-    """How many rules it has."""
+    """The number of rules."""
     problems_of_the_saved_file: tuple[str, ...]
     """Why the newest saved file can't be used; empty where it is in force."""
 
@@ -88,7 +88,7 @@ class RelayProcess(Struct, kw_only=True):
     host: str
     """The name of its computer; may be empty."""
     listens: str
-    """Its address and port; may be empty."""
+    """The address and port on which the relay listens; may be empty."""
     wrote_at: datetime
     """When it last wrote to the database, in UTC; it may have ended since."""
 
@@ -113,7 +113,7 @@ class HealthAnswer(Struct, kw_only=True):
     relays: list[RelayProcess]
     """All relays on the database, where it is on a server; else empty."""
     disk_free: int | None
-    """Bytes that are free beside the database file; null where a server keeps it."""
+    """Free bytes on the disk of the database file; null with a database server."""
 
 
 @health.operation(HttpMethod.GET, "/health", Role.VIEWER)

@@ -46,9 +46,9 @@ class Act(Struct, kw_only=True):
     address: str
     """The IP address that the request came from; may be empty."""
     act: str
-    """What was done, such as `send again`."""
+    """The kind of act, such as `send again`."""
     subject: str
-    """What it was done to: a number or a name; may be empty."""
+    """The number or name of what the act was done to; may be empty."""
     detail: str
     """Further details, such as a destination; may be empty."""
 
@@ -57,7 +57,7 @@ class ActList(Struct, kw_only=True):
     """A page of the log of acts, newest first."""
 
     acts: list[Act]
-    """The newest first, at most `limit`."""
+    """The acts, newest first, at most `limit`."""
     next: str | None
     """The path of the next page; null on the last one."""
 
@@ -70,11 +70,11 @@ class User(Struct, kw_only=True):
     name: str
     """A word or an email address."""
     role: Role
-    """What they may do: viewer, editor or admin."""
+    """viewer, editor or admin."""
     origin: str
     """Where the user was made: setting, command, console or api."""
     seen_at: datetime | None
-    """When they last asked for a page, in UTC; null where they never did."""
+    """When the user last requested a page, in UTC; null for never."""
     sessions: int
     """How many open sessions the user has."""
 
@@ -135,7 +135,7 @@ class NewUser(Struct, kw_only=True, forbid_unknown_fields=True):
 
     name: Annotated[Line, Meta(description="A word or an email address.")]
     role: Role
-    """What they may do: viewer, editor or admin."""
+    """viewer, editor or admin."""
 
 
 class UserLink(Struct, kw_only=True):
@@ -146,7 +146,7 @@ class UserLink(Struct, kw_only=True):
     name: str
     """A word or an email address."""
     role: Role
-    """What they may do: viewer, editor or admin."""
+    """viewer, editor or admin."""
     link: str
     """The whole URL, with its secret part."""
 

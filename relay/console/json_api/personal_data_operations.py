@@ -86,16 +86,16 @@ class ExportedChat(Struct, kw_only=True):
     chat: str
     """Smartsupp's id of the chat."""
     hooks: list[ExportedHook]
-    """In the order in which they came."""
+    """The hooks, oldest first."""
     deliveries: list[TriedDelivery]
-    """In the order in which they were made."""
+    """The deliveries, oldest first."""
 
 
 class Export(Struct, kw_only=True):
     """All stored data of a chat or of its visitor."""
 
     chats: list[ExportedChat]
-    """In the order in which they came."""
+    """The chats, oldest first."""
     unreadable_posts: list[UnreadableBody]
     """Posts that could not be read and hold the visitor's address; empty for a chat alone."""
     mutes: list[Mute]
@@ -103,7 +103,7 @@ class Export(Struct, kw_only=True):
 
 
 class Erasure(Struct, kw_only=True):
-    """What was erased for good, and what was not."""
+    """The result of an erasure: how much was erased, and what was skipped."""
 
     chats: int
     """How many chats were erased."""

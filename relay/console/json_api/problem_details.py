@@ -43,7 +43,7 @@ class FileProblem(Struct, frozen=True, kw_only=True):
     column: int | None
     """The column in characters, from 1; null for the whole line."""
     what: str
-    """What is wrong, in words."""
+    """The problem, in words."""
     hint: str
     """What is allowed there; may be empty."""
     fixes: tuple[TextFix, ...] = ()

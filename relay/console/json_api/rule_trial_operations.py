@@ -74,9 +74,9 @@ class CaseDifference(Struct, kw_only=True):
     rule: str
     """The name of the rule; empty for a story."""
     missing: tuple[str, ...]
-    """What was expected and did not happen: `Bad ratings -> managers`."""
+    """The missing matches or notifications, such as `Bad ratings -> managers`."""
     surplus: tuple[str, ...]
-    """What happened and was not expected."""
+    """The matches or notifications that were not expected."""
     reason: str
     """Why, in words."""
     findings: tuple[Finding, ...]

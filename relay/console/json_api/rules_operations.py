@@ -71,7 +71,7 @@ class RulesCheck(Struct, kw_only=True):
     settings: tuple[str, ...]
     """Errors in the environment variables."""
     changes: list[Change] | None
-    """What it would change in the file; null where one of the two texts can't be used."""
+    """The changes from the file's text; null where one of the two texts can't be used."""
 
 
 class PublishedRules(Struct, kw_only=True):
@@ -220,7 +220,7 @@ async def _published(call: Call, published: Published) -> PublishedRules:
 
 
 def rules_changed() -> Refusal:
-    """The file holds another text than the one that If-Match names."""
+    """The error for a file whose text is not the one that If-Match names."""
     words = "The file holds another text. Read it again, and put your change on top."
     return Refusal(412, words, kind="rules-changed")
 

@@ -52,7 +52,7 @@ class VersionList(Struct, kw_only=True):
     """A page of the list of versions, newest first."""
 
     versions: list[RulesVersion]
-    """The newest first, at most `limit`."""
+    """The versions, newest first, at most `limit`."""
     next: str | None
     """The path of the next page; null on the last one."""
 

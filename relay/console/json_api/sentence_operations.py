@@ -248,7 +248,7 @@ async def _one(call: Call, path: SentenceName) -> OneSentence:
 async def _changed(
     call: Call, path: SentenceName, current: str, said: Sequence[str]
 ) -> OneSentence:
-    """The sentence after the change; `current`: the hash of the catalogue just now. Raises Refusal."""
+    """The sentence after the change; `current`: the present hash of the catalogue. Raises Refusal."""
     words = "change wording" if any(said) else "reset wording"
     doing = act_of(call.visit, words, f"{path.language}/{path.key}", each_time=True)
     await saved(

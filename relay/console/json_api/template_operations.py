@@ -55,7 +55,7 @@ class TemplateList(Struct, kw_only=True):
 
     read_only: ReadOnlyWhy
     files: list[ListedTemplate]
-    """In the order of their templates."""
+    """The files, in the order of their templates."""
 
 
 class OneTemplate(Struct, kw_only=True):
@@ -162,7 +162,7 @@ async def _file(call: Call, path: TemplateName) -> TemplateText:
 async def _replaced(
     call: Call, path: TemplateName, current: str, data: bytes | None
 ) -> OneTemplate:
-    """The file after it was replaced by `data`, or removed; `current`: its hash just now. Raises Refusal."""
+    """The file after it was replaced by `data`, or removed; `current`: its present hash. Raises Refusal."""
     name, base = f"{path.name}/{path.file}", base_of(call, current)
     words = "reset template" if data is None else "change template"
     doing = act_of(call.visit, words, name, change_detail(base, data), each_time=True)

@@ -41,7 +41,7 @@ class TokenList(Struct, kw_only=True):
     """All API tokens that were not ended, newest first."""
 
     tokens: list[Token]
-    """The newest first."""
+    """The tokens, newest first."""
 
 
 class NewToken(Struct, kw_only=True, forbid_unknown_fields=True):

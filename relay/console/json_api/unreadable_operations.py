@@ -55,7 +55,7 @@ class UnreadablePosts(Struct, kw_only=True):
     """The newest posts that could not be read."""
 
     posts: list[UnreadablePost]
-    """The newest first, at most 50."""
+    """The posts, newest first, at most 50."""
 
 
 @unreadable.operation(HttpMethod.GET, "/unreadable-posts", Role.VIEWER)
@@ -75,7 +75,7 @@ async def get_unreadable_post(call: Call, path: Numbered) -> UnreadableBody:
     HttpMethod.POST, "/unreadable-posts/{number}/take-in", Role.ADMIN, status=202, once=True
 )
 async def take_in_post(call: Call, path: Numbered) -> TakenIn:
-    """Accept a post that can be read by now, as if it came just now, and evaluate the rules in force."""
+    """Accept a post that can be read by now, as if it had just come, and evaluate the rules in force."""
     post, in_force = await _post(call, path.number), call.running.parts.in_force
     replayed = partial(
         replay,

@@ -1,4 +1,4 @@
-"""What a mail program makes of an email's HTML: the preview text in its inbox, and the height of the page."""
+"""How a mail program shows an email's HTML: the preview text in its inbox, and the height of the page."""
 
 import math
 import re
