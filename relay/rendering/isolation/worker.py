@@ -91,7 +91,7 @@ class _Worker:
         limit_work(asked.limits.computing, asked.limits.waiting)
         try:
             return framed(self._answer(asked))
-        except Exception:  # noqa: BLE001 - the relay is told, whatever it was
+        except Exception:  # noqa: BLE001 - the relay gets any error as an answer
             return framed(Failed(traceback=traceback.format_exc(limit=-10)))
         finally:
             limit_work(0, 0)

@@ -167,7 +167,7 @@ class RenderPool:
                 return
             for asking in unanswered:
                 asking.answer.set_exception(ended)
-        except Exception as error:  # noqa: BLE001 - a bug: whoever asked is told, and nobody waits in vain
+        except Exception as error:  # noqa: BLE001 - a bug: each caller gets the error and does not wait for ever
             for asking in batch:
                 if not asking.answer.done():
                     asking.answer.set_exception(error)
