@@ -16,6 +16,7 @@ import yaml
 
 from relay.cli import main
 from relay.cli.field_list import filter_docs, sample_data
+from relay.console.json_api import api_document
 from relay.outbox.schema import metadata
 from relay.rendering.description import Plain
 from relay.rendering.made_up_chats import made_up_chats
@@ -565,3 +566,8 @@ def test_contracts_md_has_every_line_with_a_test_or_a_reason(heading: str, lines
     reasons = section("contracts.md", "What is not met, and why")
     for number, row in rows:
         assert "`test_" in row or f"**{heading} {number}: " in reasons, (heading, number)
+
+
+def test_the_committed_document_of_the_api_is_the_codes() -> None:
+    committed = json.loads((DOCS / "openapi.json").read_text("utf-8"))
+    assert committed == json.loads(api_document()), "run make reference"
