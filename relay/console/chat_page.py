@@ -32,7 +32,7 @@ class ToldLine(Struct, frozen=True):
 
     outcome: OutcomeWords
     recipient: str
-    """Empty where the destination has only itself as a recipient."""
+    """The recipient; empty where the destination has only itself as one."""
     at: datetime | None
     rule: str
     because: list[Finding]

@@ -70,7 +70,7 @@ class DigestLine(Struct, frozen=True):
     """Chats that wait for one digest."""
 
     recipient: str
-    """Empty where the destination has only itself as a recipient."""
+    """The recipient; empty where the destination has only itself as one."""
     to: str
     due: datetime
     due_ms: int
@@ -109,12 +109,12 @@ class DestinationCard(Struct, frozen=True):
 
     @property
     def of_day(self) -> int:
-        """How many deliveries were made in these hours."""
+        """How many deliveries were made in the last 24 hours."""
         return sum(hour.total for hour in self.hours)
 
     @property
     def failed_of_day(self) -> int:
-        """How many deliveries of these hours failed."""
+        """How many deliveries of the last 24 hours failed."""
         return sum(hour.failed for hour in self.hours)
 
 

@@ -55,7 +55,7 @@ class ShownLook(Struct, frozen=True):
 
     destination: str
     recipient: str
-    """Empty where the destination has only itself as a recipient."""
+    """The recipient; empty where the destination has only itself as one."""
     rule: str
     look: Look
     mail_at: str

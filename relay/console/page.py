@@ -96,7 +96,7 @@ class Hold(Struct, frozen=True):
 
     is_pause: bool
     rule: str
-    """Empty for any rule, or where a condition decides."""
+    """The name of the rule; empty for any rule, or where a condition decides."""
     destination: str
     by: str
     until: datetime | None

@@ -62,7 +62,7 @@ class Excerpt(Struct, frozen=True):
 
     line: int
     lines: tuple[tuple[int, str], ...]
-    """Line numbers and texts."""
+    """The shown lines of the file, each with its number."""
     mark: str
     """Blanks up to the problem's column; empty where it has none."""
 
@@ -81,7 +81,7 @@ class Editing(Struct, frozen=True, kw_only=True):
     others: list[Draft]
     diff: list[DiffLine]
     changes: list[Change] | None
-    """None where one of the two texts can't be used."""
+    """The changes of the text; None where one of the two texts can't be used."""
     message: str = ""
     is_checked: bool = False
     problems: tuple[Problem, ...] = ()

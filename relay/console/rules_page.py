@@ -62,7 +62,7 @@ class RuleCard(Struct, frozen=True):
 
     rule: Rule
     conditions: tuple[str, ...]
-    """In words; nested ones are indented by two blanks for each level."""
+    """The conditions in words; nested ones are indented by two spaces for each level."""
     count: RuleCount | None
 
 

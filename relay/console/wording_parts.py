@@ -56,7 +56,7 @@ class Refusal(Struct, frozen=True):
 
     words: str
     problems: Sequence[str] = ()
-    """In English."""
+    """The problems, in English."""
     status: int = 422
 
 

@@ -36,7 +36,7 @@ class _Glance(Struct, frozen=True):
     """The clock and what is due, read at the beginning of a look."""
 
     now: datetime
-    """By the database's clock."""
+    """The time by the database's clock."""
     is_behind: bool
     next_due: datetime | None
 

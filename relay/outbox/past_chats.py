@@ -68,9 +68,9 @@ class PastChat:
 
     about: ChatRow
     hooks: Sequence[StoredHook]
-    """At least one, oldest first."""
+    """The hooks, oldest first; at least one."""
     deliveries: Sequence[Record]
-    """In the order in which they were queued."""
+    """The deliveries, in the order in which they were queued."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +248,7 @@ class PastHook:
     account: str
     chat: str
     received_at: datetime
-    """In UTC, with its zone."""
+    """When the hook came in, in UTC, with its zone."""
     body: bytes
 
 

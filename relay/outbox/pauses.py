@@ -32,7 +32,7 @@ class Pause(Struct, frozen=True, kw_only=True):
 
     by: str
     until: datetime | None
-    """None: until somebody resumes it."""
+    """When the pause ends; None: when somebody resumes the destination."""
     because: str
     since: datetime | None = None
     """When the pause began; None where that was not stored."""

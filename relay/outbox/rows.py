@@ -275,7 +275,7 @@ class Accepted(Struct, frozen=True):
     """The result of storing a hook: which deliveries are queued, and which of them are claimed already."""
 
     new: bool
-    """False where a hook with the same bytes was stored before."""
+    """Whether the hook was stored now; false where one with the same bytes was stored before."""
     destinations: tuple[str, ...]
     """One entry for every delivery that is newly queued: its destination."""
     claimed: tuple[Delivery, ...] = ()

@@ -37,7 +37,7 @@ class Copied:
     queued: int
     """How many of the deliveries are still queued, scheduled or being sent."""
     size: int
-    """In bytes."""
+    """The size in bytes."""
 
 
 def copy_database(source: Path, to: Path, progress: Callable[[int], None]) -> Copied:

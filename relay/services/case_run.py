@@ -130,7 +130,7 @@ class Difference:
     missing: tuple[str, ...] = ()
     """The missing matches or notifications, such as `Bad ratings -> managers`."""
     surplus: tuple[str, ...] = ()
-    """What happened and was not expected."""
+    """The matches or notifications that were not expected."""
     reason: str = ""
     findings: tuple[Finding, ...] = ()
 

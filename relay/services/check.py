@@ -128,7 +128,7 @@ class _Form:
     whole: str
     node: Node
     texts: Mapping[str, Text]
-    """By their path within the form, such as `contact.email`."""
+    """The texts of the form, by their path within it, such as `contact.email`."""
 
 
 def _forms(book: RuleBook, source: bytes, path: str) -> Iterator[_Form]:

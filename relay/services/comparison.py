@@ -88,7 +88,7 @@ class Comparison:
     unreadable: int = 0
     """How many stored hooks can't be read as chats."""
     times: Times | None = None
-    """None where the new rules send everything at once."""
+    """How long notifications wait; None where the new rules send everything at once."""
 
 
 async def backtest(

@@ -33,7 +33,7 @@ class Fix(Struct, frozen=True):
     """A text that replaces another one on the line of a problem."""
 
     column: int
-    """From 1, in characters."""
+    """The column in characters, from 1."""
     length: int
     """How many characters are replaced."""
     text: str

@@ -30,12 +30,12 @@ class RulePair(Struct, frozen=True):
 
     rule: str
     in_force: Verdict | None
-    """None where the rules in force do not have the rule."""
+    """The verdict of the rule in force; None where the rules in force do not have the rule."""
     draft: Verdict | None
 
     @property
     def is_changed(self) -> bool:
-        """Whether the draft sends something else."""
+        """Whether the rule in the draft sends something else than the one in force."""
         return _sent(self.in_force) != _sent(self.draft)
 
 
@@ -55,7 +55,7 @@ class ChatTrial(Struct, frozen=True):
     hook: StoredHook
     """The chat's newest hook."""
     pairs: tuple[RulePair, ...]
-    """In the order of the draft, then rules that only those in force have."""
+    """The rules, in the order of the draft, then those that only the rules in force have."""
     shown: tuple[Rendered, ...]
     more: int
     """How many further deliveries would be made."""

@@ -148,7 +148,7 @@ class PastExplanation:
 
     hook: StoredHook
     record: Recorded | None
-    """None where the rules could not be checked."""
+    """The stored verdicts; None where the rules could not be checked."""
     waited: Sequence[Delivery] = ()
     """The hook's deliveries that were not sent at once."""
 
@@ -159,9 +159,9 @@ class ComparedVerdict:
 
     rule: str
     then: Verdict | None
-    """None where the rule did not exist, or its verdict was not stored."""
+    """The stored verdict; None where the rule did not exist, or its verdict was not stored."""
     today: Verdict | None
-    """None where the rule does not exist any more."""
+    """The verdict by today's rules; None where the rule does not exist any more."""
 
     @property
     def differs(self) -> bool:
@@ -176,7 +176,7 @@ class ComparedVerdicts:
     """The stored verdicts on a hook beside those by today's rules."""
 
     rules: Sequence[ComparedVerdict]
-    """In the order of today's rules, then rules that do not exist any more."""
+    """The rules, in the order of today's rules, then rules that do not exist any more."""
     left_out: int
     """How many rules did not match then without a stored verdict."""
     trouble: str

@@ -39,7 +39,7 @@ class LastDay:
     """The last 24 hours, oldest first; the last one ends now."""
 
     every: Sequence[HourOfDeliveries]
-    """For all destinations together."""
+    """The counts of all destinations together."""
     by_destination: dict[str, list[HourOfDeliveries]] = field(default_factory=dict)
     is_cut: bool = False
     """Whether there were more deliveries than are read, so that the first hours are incomplete."""

@@ -77,7 +77,7 @@ class Published(Struct, frozen=True, kw_only=True):
 
     hash: str
     is_new: bool
-    """False where the file had this text already."""
+    """Whether the text was written; false where the file had it already."""
     overwritten: str = ""
     """The hash of a text that somebody else saved at the last moment. It is stored as a version, but no longer in the file."""
 

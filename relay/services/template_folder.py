@@ -32,9 +32,9 @@ class FolderFile(Struct, frozen=True, kw_only=True):
     """A file of the folder, which may not exist yet."""
 
     path: Path | None
-    """None where there is no folder."""
+    """The path of the file; None where there is no folder."""
     source: bytes
-    """Empty where there is no file."""
+    """The content of the file; empty where there is none."""
     hash: str
     """SHA-256 of `source` in hex; empty where there is no file."""
     read_only: ReadOnly | None

@@ -233,7 +233,7 @@ class PostedHook:
     deliveries: int | None = None
     """How many deliveries were queued; None where the hook was refused."""
     is_ours: bool = True
-    """False where something else than a relay answered."""
+    """Whether a relay answered, not another program."""
     chat: str = ""
     """Account and id of the chat; empty where the hook was refused."""
 

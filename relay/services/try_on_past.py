@@ -33,7 +33,7 @@ class RuleNumbers(Struct, frozen=True, kw_only=True):
     dropped: int
     """How many chats only the rule in force sends."""
     redirected: int
-    """How many chats both send, but to different recipients."""
+    """How many chats the rule sends both by the rules in force and by the text, but to different recipients."""
     some_added: tuple[Name, ...]
     """Newest first, at most 20, like `some_dropped` and `some_redirected`."""
     some_dropped: tuple[Name, ...]
@@ -60,7 +60,7 @@ class Numbers(Struct, frozen=True, kw_only=True):
     unreadable: int
     """How many stored hooks hold no chat that can be read."""
     times: Times | None
-    """None until all hooks were read, and where everything is sent at once."""
+    """How long notifications wait; None until all hooks were read, and where everything is sent at once."""
     back_to: datetime | None
     """When the oldest hook that was read came in; None where there is none."""
 

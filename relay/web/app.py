@@ -45,11 +45,11 @@ class Deadlines:
     """Time limits for the parts of a request and for writing, in seconds."""
 
     headers: float = 10.0
-    """From the connection, or the previous answer, to the end of a request's headers."""
+    """The time limit from the connection, or the previous answer, to the end of a request's headers."""
     body: float = 10.0
-    """From there to the last byte of a hook's body. No known server has a time limit for that."""
+    """The time limit from there to the last byte of a hook's body. No known server has one for that."""
     write: float = LONGEST_WRITE
-    """From there until the hook is stored."""
+    """The time limit from there until the hook is stored."""
 
 
 USUAL = Deadlines()

@@ -26,7 +26,7 @@ class ListedChat(Struct, kw_only=True):
     visitor: str
     """The visitor's name; may be empty."""
     email: str
-    """As the visitor typed it: not necessarily an address; may be empty."""
+    """The email address as the visitor typed it, which may be no address; may be empty."""
     question: str
     """The first message of the visitor."""
     began: datetime | None

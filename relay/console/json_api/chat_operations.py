@@ -100,7 +100,7 @@ class ChatCounts(Struct, kw_only=True):
     """Counts of the chats whose first hook came in since a time."""
 
     since: datetime
-    """From when on they are counted: as the query has it, else in UTC."""
+    """The time from which chats are counted: as in the query, else in UTC."""
     chats: int
     """How many chats came in."""
     missed: int

@@ -80,7 +80,7 @@ class TriedDelivery(Struct, kw_only=True):
     """A delivery with its attempts."""
 
     delivery: Delivery
-    """The delivery."""
+    """The delivery, without its attempts."""
     attempts: list[Attempt]
     """The attempts, oldest first."""
 

@@ -56,7 +56,7 @@ class Destination(Struct, kw_only=True):
     since: datetime | None
     """When the problem began, in UTC; null without one."""
     paused: PausedBy | None
-    """By whom and why; null where it is not paused."""
+    """Who paused it and why; null where it is not paused."""
     waits: int
     """How many deliveries wait for it."""
     oldest: datetime | None
@@ -160,7 +160,7 @@ class TestResult(Struct, kw_only=True):
     """The result of a test of a destination."""
 
     recipient: str
-    """To whom it was sent: an email address; for other transports the name of the destination."""
+    """The recipient of the test: an email address; for other transports the name of the destination."""
     ending: Ending
     """How the attempt ended."""
     detail: str

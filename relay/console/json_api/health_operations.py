@@ -73,7 +73,7 @@ class Hour(Struct, kw_only=True):
     """The deliveries that were made in one hour, counted by their present state."""
 
     begins: datetime
-    """In UTC."""
+    """When the hour begins, in UTC."""
     done: int
     """How many reached their end well, or were left out."""
     waiting: int

@@ -24,7 +24,7 @@ class TextFix(Struct, frozen=True, kw_only=True):
     """A text to put in the place of another one, on the line of a problem. It was tried: the problem is gone then."""
 
     column: int
-    """In characters, from 1."""
+    """The column in characters, from 1."""
     length: int
     """How many characters it takes the place of."""
     text: str

@@ -80,7 +80,7 @@ class PublishedRules(Struct, kw_only=True):
     hash: str
     """SHA-256 in hex of the file, which is also the ETag."""
     is_new: bool
-    """False where the file had this text already."""
+    """Whether the file was changed; false where it had this text already."""
     is_in_force: bool
     """Whether the text is in force; if not, `/rules` has the problems."""
     overwritten: str | None
