@@ -8,7 +8,7 @@ from litestar.exceptions import ClientException, NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
-from relay.console.chat_list_page import chat_line
+from relay.console.chat_list_page import chat_lines
 from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
 from relay.console.rules_file_access import (
     IN_FORCE_WITHIN,
@@ -193,7 +193,7 @@ class RulePage:
             rule=rule,
             conditions=words_of(rule) if rule else (),
             text=await in_thread(lambda _: text_of_rule(source, name)) if rule else "",
-            chats=[chat_line(each, language) for each in found.chats],
+            chats=await chat_lines(found.chats, language),
             more=found.before is not None,
             near=await near_misses(sessions, name, most=FEW) if rule else [],
             hash=book.hash,

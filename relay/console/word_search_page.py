@@ -9,7 +9,7 @@ from typing import Any
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 
-from relay.console.chat_list_page import LONGEST_FILTER, by_day, chat_line
+from relay.console.chat_list_page import LONGEST_FILTER, by_day, chat_lines
 from relay.console.jobs import Job, Jobs, Work
 from relay.console.page import AnyRequest, FormRefused, Pages, form_route, redirect
 from relay.console.visit import visit_of
@@ -53,7 +53,7 @@ class WordPage:
         """The chats that still exist, grouped by day."""
         chats = await chats_with_words(self._running, found)
         zone = self._running.parts.in_force.rules.timezone
-        return by_day([chat_line(chat, language) for chat in chats], zone)
+        return by_day(await chat_lines(chats, language), zone)
 
 
 def word_search(running: Running, words: str) -> Work:
