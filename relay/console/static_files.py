@@ -64,8 +64,8 @@ class StaticFiles:
 
 
 def _in_theme(style: str, theme: str) -> str:
-    """A stylesheet as browsers that prefer this theme apply it."""
-    holds = "all" if theme == "dark" else "not all"
+    """A stylesheet as browsers that prefer this theme apply it; paper is white all the same."""
+    holds = "screen" if theme == "dark" else "not all"
     style = style.replace("(prefers-color-scheme: dark)", holds)
     return style.replace("color-scheme: light dark", f"color-scheme: {theme}")
 

@@ -18,7 +18,7 @@ from tests.console.browsing import (
     running_site,
     shows,
 )
-from tests.console.visiting import PASSWORD, acts
+from tests.console.visiting import PASSWORD, acts, signed_in
 
 pytestmark = in_browser
 
@@ -184,3 +184,33 @@ async def test_long_words_widen_no_page(site: Site) -> None:
             for path in ("/chats", f"/chats/{number}", "/deliveries"):
                 await page.goto(path)
                 assert await is_too_wide(page) == 0, (path, width)
+
+
+async def test_a_chat_and_a_version_of_the_rules_are_printed_whole(site: Site) -> None:
+    """Without what leads elsewhere, with what is folded, nothing cut off, and on white whatever look somebody has chosen."""
+    number = await post(site, 5701, missed=True, visitor={"name": "Printed"})
+    admin = await signed_in(site.relay)
+    await admin.submit("/me/choices", language="", zone="", theme="dark", keys="on")
+    async with site.tab(visitor=admin, viewport={"width": 480, "height": 800}) as page:
+        for path, folded in ((f"/chats/{number}", ".verdicts .findings"), ("/rules/versions", "")):
+            await page.goto(path)
+            if not folded:
+                await page.click(".entry a")
+                await expect(page.locator("h1")).to_contain_text("Version")
+            await page.emulate_media(media="print")
+            for left_out in ("header", ".tabs", ".acts", "main form"):
+                for each in await page.locator(left_out).all():
+                    await expect(each).to_be_hidden()
+            if folded:
+                seen = "(e) => e.checkVisibility({contentVisibilityAuto: true})"
+                assert await page.locator(folded).first.evaluate(seen)
+            assert await page.evaluate(CUT_OFF) == []
+            white = "rgb(255, 255, 255)"
+            await expect(page.locator(".card").first).to_have_css("background-color", white)
+            await page.emulate_media(media="screen")
+    await admin.submit("/me/choices", language="", zone="", theme="", keys="on")
+
+
+CUT_OFF = """[...document.querySelectorAll("main *:not(.hidden-words, iframe)")].filter((e) =>
+  getComputedStyle(e).overflowX !== "visible" && !e.closest(".hidden-words") && e.scrollWidth > e.clientWidth + 1)
+  .map((e) => e.outerHTML.slice(0, 90))"""
