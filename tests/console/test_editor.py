@@ -200,3 +200,18 @@ async def test_the_editor_follows_the_look_of_the_page(site: Site) -> None:
             grounds.add(await page.evaluate(ground))
     assert len(grounds) == 2
     assert not any(re.search(r", 0\)$", each) for each in grounds)
+
+
+async def test_a_preview_of_wording_follows_what_is_typed(site: Site) -> None:
+    """Scenario 16, for wording: a Czech sentence as it would arrive in a mail, in Slack and in Teams."""
+    async with site.tab("editor") as page:
+        await page.goto("/wordings?language=cs&q=bez%20odpov")
+        await page.click(".sentences a:has-text('Zmeškaný chat: {who}')")
+        shown = page.locator("#preview .preview")
+        await expect(shown).to_have_count(3)
+        await page.wait_for_function("window.htmx")
+        words = await page.input_value("#said-0")
+        await page.fill("#said-0", words.replace("Zmeškaný", "Propásnutý"))
+        for name in ("Mail", "Slack", "Teams"):
+            arrives = shown.filter(has=page.locator(f"h3:has-text('{name}')"))
+            await expect(arrives).to_contain_text("Propásnutý")

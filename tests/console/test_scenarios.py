@@ -57,6 +57,7 @@ SCENARIOS: dict[int, tuple[str, ...]] = {
     16: (
         "test_editor::test_a_preview_follows_what_is_typed",
         "test_draft_pages::test_a_template_that_never_ends_says_so_in_its_place",
+        "test_editor::test_a_preview_of_wording_follows_what_is_typed",
         "test_wording_pages::test_the_preview_shows_mail_slack_and_teams",
     ),
     17: ("test_acts_in_browser::test_a_mail_is_sent_again_by_two_clicks_once",),
