@@ -92,7 +92,7 @@ class StoredHook:
     trouble: str
     body: bytes
     verdicts: bytes
-    """The stored results of those rules; empty where they could not be checked."""
+    """The rules' verdicts as stored; empty where the rules could not be checked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

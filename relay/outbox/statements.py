@@ -30,7 +30,7 @@ class Query:
         self._made = made
 
     def of(self, insert: Insert) -> Construct:
-        """The construct for the dialect that `insert` belongs to."""
+        """The SQLAlchemy construct of this query. `insert`: the dialect's insert function, for queries that depend on it."""
         return self._made if isinstance(self._made, Construct) else self._made(insert)
 
 

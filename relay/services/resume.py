@@ -68,7 +68,7 @@ async def pause(sessions: Sessions, name: str, paused: Pause) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The results for the requested names, each list in their order."""
+    """The result of resuming destinations: their names, in the order of the request."""
 
     no_longer_paused: list[str]
     """Destinations whose pause was ended: what waits is sent, unless the destination is broken."""

@@ -21,7 +21,7 @@ CONTEXT = 3
 _ENDING = re.compile(rb"\r\n|\n|\r")
 
 Edit = tuple[int, int, int, int]
-"""Lines `[0:1]` of the one text are replaced by lines `[2:3]` of the other."""
+"""Four indices: the lines `[0:1]` of the first text are replaced by the lines `[2:3]` of the second."""
 
 
 def edits(before: Sequence[Hashable], after: Sequence[Hashable]) -> list[Edit]:

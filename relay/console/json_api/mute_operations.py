@@ -40,7 +40,7 @@ class Mute(Struct, kw_only=True):
     because: str
     """The reason that its maker gave."""
     by: str
-    """Who made it."""
+    """Who made the mute."""
     then: Literal["digest", "nothing"]
     """What happens at its end: one digest of what was held back, or nothing."""
     urgent_too: bool

@@ -14,7 +14,7 @@ _LETTER = 0.57
 _MORE = 1.04
 _PIXELS = re.compile(r"(-?\d+(?:\.\d+)?)px")
 _FILL = "\N{COMBINING GRAPHEME JOINER}"
-"""The first characters of the white space that keeps the rest of an email out of the inbox's preview text."""
+"""The first character of the white space that keeps the rest of an email out of the inbox's preview text."""
 
 
 def inbox_words(html: str, most: int = 110) -> str:
