@@ -72,6 +72,7 @@ _CAUSES = (
     N_("{service} answered {value}"),
     N_("no answer within {count} s"),
     N_("posted as {post} in {room}"),
+    N_("it was not checked, because “{rule}” stops"),
     N_("{destination} no longer leads to this recipient, and for this chat to nobody else"),
     N_("{destination} no longer leads to this recipient; its present recipient gets it instead"),
     N_("{destination} no longer leads to this recipient; its {count} recipients get it instead"),
@@ -97,7 +98,7 @@ _PLACES: Mapping[str, str] = {
     "count": r"[\d.]+",
 }
 """The regular expressions of placeholders; other placeholders match anything."""
-_SAID_TOO = {"subject", "sentence", "asked", "service"}
+_SAID_TOO = {"subject", "sentence", "asked", "service", "server"}
 """Placeholders whose values are translated, too."""
 _FIXED = (
     N_("always"),
@@ -130,6 +131,11 @@ _FIXED = (
     N_("the relay stood still until another might have taken it up; nothing was sent"),
     N_("the relay was stopped in the middle of the attempt before this one; it is not repeated"),
     N_("the relay itself failed; its log says how"),
+    N_("it is turned off"),
+    N_("it does not match"),
+    N_("it matches"),
+    N_("it matches, but sends to others than expected"),
+    N_("it matches, but sends to others, or at another time, than expected"),
     N_("asking the rules takes longer than it may for one chat"),
 )
 

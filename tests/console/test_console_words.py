@@ -158,6 +158,7 @@ def test_every_sentence_of_a_rule_can_be_said_in_every_language(field: Field) ->
             "mail.example.com answered the recipient with 550 5.1.1 user unknown",
             "mail.example.com odpověděl (příjemce): 550 5.1.1 user unknown",
         ),
+        ("The webhook did not answer in time", "Webhook včas neodpověděl"),
         ("250 2.0.0 Ok: queued", "250 2.0.0 Ok: queued"),
         ("", ""),
     ],
