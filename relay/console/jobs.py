@@ -278,6 +278,7 @@ class JobPage:
         is_partial = visit_of(request.scope).is_partial
         template = "job_part.html" if is_partial else "job.html"
         more: dict[str, Any] = {}
+        job = replace(job)  # as it is now: what it looks up must not belong to an older value
         if job.look_up:
             more |= await job.look_up(self._pages.language(request))
         return await self._pages.show(request, template, job=job, **more)
