@@ -209,7 +209,7 @@ async def test_a_preview_of_wording_follows_what_is_typed(site: Site) -> None:
         await page.click(".sentences a:has-text('Zmeškaný chat: {who}')")
         shown = page.locator("#preview .preview")
         await expect(shown).to_have_count(3)
-        await page.wait_for_function("window.htmx")
+        await page.wait_for_load_state()  # and its scripts listen
         words = await page.input_value("#said-0")
         await page.fill("#said-0", words.replace("Zmeškaný", "Propásnutý"))
         for name in ("Mail", "Slack", "Teams"):
