@@ -331,4 +331,6 @@ def _kind(value: object) -> str:
 def _no_such_name(name: object, here: Iterable[str] = ()) -> str:
     near = nearest_name(str(name), list(here))
     hint = _DID_YOU_MEAN.format(near) if near else ""
+    if near == name:  # as in `chat.visitor`
+        hint = f"; write {near!r} without anything before it"
     return f"there is nothing called {name!r} here{hint}"

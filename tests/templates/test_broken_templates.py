@@ -74,6 +74,10 @@ def test_a_broken_template_is_named_with_file_line_and_reason(
         ("{{ city }}", "nothing called 'city' here; did you mean 'visitor.city'?"),
         ("{{ chat.city }}", "nothing called 'city' here; did you mean 'visitor.city'?"),
         ("{{ visitor.Stars }}", "nothing called 'Stars' here; did you mean 'chat.rating'?"),
+        (
+            "{{ chat.visitor.name }}",
+            "called 'visitor' here; write 'visitor' without anything before",
+        ),
         ("{{ chat.agent }}", "nothing called 'agent' here; did you mean 'chat.agents'?"),
         ("{{ visitor.phone }}", "did you mean 'visitor.variables.phone'?"),
         ("{{ chat['start'] }}", "nothing called 'start' here; did you mean 'chat.began'?"),
