@@ -43,8 +43,8 @@ serve: $(VENV)/.run ## start the relay with your own settings
 test: $(VENV)/.dev ## run the tests that show in a few minutes whether it works here
 	$(PYTEST) -m "not long" --durations 10
 
-test-all: $(VENV)/.dev ## run all tests; the long ones take a quarter of an hour
-	$(PYTEST) --durations 10
+test-all: test     ## run all tests; the long ones take a quarter of an hour
+	$(PYTEST) -m long
 
 proof: $(VENV)/.dev ## the long form of the tests in docs/reliability.md: kills, crash points, I/O errors, random walks, a soak
 	$(PYTEST) --proof $(PROOF)
