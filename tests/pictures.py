@@ -20,8 +20,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from relay.alerts.alert import Alert
 from relay.alerts.alert_text import alert_notification
+from relay.alerts.stored_alert import Alert
 from relay.chat import Author, Chat, Message, Page, Variable, Visitor
 from relay.languages import LANGUAGES
 from relay.notification import Notification
@@ -31,7 +31,7 @@ from relay.rendering.built_in_wording import built_in_notification
 from relay.rendering.digest_wording import digest_notification
 from relay.rendering.made_up_chats import made_up_chats
 from relay.rendering.template_checks import made_up_digest, read_made_up
-from relay.timing.digest import Member
+from relay.timing.digest_contents import Member
 from relay.transports.slack.pack import pack as slack_post
 from relay.transports.slack.pack import pack_thread
 from relay.transports.teams.pack import pack as teams_post

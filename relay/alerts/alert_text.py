@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
-from relay.alerts.alert import Alert, alert_of
 from relay.alerts.detection import Kind
+from relay.alerts.stored_alert import Alert, alert_of
 from relay.delivery.retry import move_command
 from relay.languages import N_, SOURCE
 from relay.notification import Fact, Notification, Tone

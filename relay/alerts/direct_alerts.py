@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from relay.alerts.alert import alert_hook
 from relay.alerts.alert_plan import Ways
 from relay.alerts.detection import Kind
+from relay.alerts.stored_alert import alert_hook
 from relay.outbox import Delivery
 from relay.outbox.troubles import Trouble
 from relay.rules import RuleBook

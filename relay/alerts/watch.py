@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator,
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from relay.alerts.alert import RULE, alert_hook, alert_name, read_alert, trouble_of
 from relay.alerts.alert_plan import Step, Ways, failures_to_tell, is_untold, reached, steps
 from relay.alerts.alert_text import in_words
 from relay.alerts.detection import LATE, Kind, Seen, now_wrong
 from relay.alerts.direct_alerts import DirectAlerts
 from relay.alerts.reminders import reminders
+from relay.alerts.stored_alert import RULE, alert_hook, alert_name, read_alert, trouble_of
 from relay.clock import Background, Clock
 from relay.languages import N_
 from relay.outbox import Delivery, Outbox, StorageUnavailable

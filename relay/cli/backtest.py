@@ -22,8 +22,8 @@ from relay.cli.printing import (
 )
 from relay.outbox.session import CommandSessions
 from relay.rules.reading.values import BadValue, duration, duration_words
-from relay.services import comparison
-from relay.services.comparison import Change, Comparison, Name, Times
+from relay.services import backtesting
+from relay.services.backtesting import Change, Comparison, Name, Times
 from relay.settings.table import Settings, SettingsError, read_settings
 
 FEW = 5
@@ -56,7 +56,7 @@ def backtest(new: Path, since: str | None, old: Path | None, *, every: bool, as_
     began = _since(since)
     with progress_bar("Reading chats") as progress:
         found = answer_of(
-            comparison.backtest(CommandSessions(settings.database), before, after, began, progress)
+            backtesting.backtest(CommandSessions(settings.database), before, after, began, progress)
         )
     if as_json:
         print_json(_as_json(found))

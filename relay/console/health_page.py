@@ -12,8 +12,8 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from relay import __version__
-from relay.alerts.alert import alert_of
 from relay.alerts.alert_text import alert_notification
+from relay.alerts.stored_alert import alert_of
 from relay.alerts.watch import NO_ANSWER
 from relay.console.acts import act_of
 from relay.console.delivery_pages import LANE_STATES

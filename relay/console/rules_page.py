@@ -20,8 +20,8 @@ from relay.console.visit import visit_of
 from relay.languages import N_
 from relay.outbox.past_chats import WantedChats
 from relay.outbox.people import Role
-from relay.rules.book import Rule, RuleBook
 from relay.rules.differences import words_of
+from relay.rules.rule_book import Rule, RuleBook
 from relay.rules.splicing import NotSpliced, text_of_rule
 from relay.services import in_thread
 from relay.services.find_chats import list_chats

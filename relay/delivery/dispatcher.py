@@ -24,10 +24,9 @@ from relay.outbox import (
     Places,
     StorageUnavailable,
 )
+from relay.outbox.leases import LEASE
 from relay.outbox.rows import is_alert
 
-LEASE = timedelta(minutes=50)
-"""How long a claim is valid: longer than the longest attempt."""
 SLOWEST_LOOK = timedelta(seconds=60)
 """The longest time between two looks at the outbox, when nothing wakes the lane."""
 

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
-from relay.alerts.alert import read_alert
 from relay.alerts.alert_text import alert_notification
+from relay.alerts.stored_alert import read_alert
 from relay.destination import Destination
 from relay.notification import MutedUntil, Notification
 from relay.outbox import Delivery
@@ -28,7 +28,7 @@ from relay.rendering.story import local_time
 from relay.rendering.words import Words, words_in
 from relay.smartsupp import read_chat
 from relay.text import clean_line
-from relay.timing.digest import Digest, Mute
+from relay.timing.digest_contents import Digest, Mute
 from relay.timing.plan import MUTED
 from relay.transports.registry import TRANSPORTS
 

@@ -30,7 +30,7 @@ from relay.outbox.statements import (
     text,
 )
 from relay.outbox.writer import Cursor
-from relay.timing.digest import Digest, Member, Mute, arranged
+from relay.timing.digest_contents import Digest, Member, Mute, arranged
 from relay.timing.plan import AT_ONCE, MUTED
 
 SECOND = 1000

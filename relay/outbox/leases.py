@@ -31,6 +31,9 @@ from relay.outbox.statements import (
 from relay.outbox.writer import Cursor, Writer
 from relay.transports.outcome import Ending
 
+LEASE = timedelta(minutes=50)
+"""How long a claim is valid: longer than the longest attempt."""
+
 QUEUED_BY_DESTINATION = Query(
     sa.select(deliveries.c.destination, sa.func.count(), sa.func.min(queued_at))
     .where(is_queued)

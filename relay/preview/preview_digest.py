@@ -12,7 +12,7 @@ from relay.outbox.digests import DIGEST_RULE, name_of
 from relay.outbox.rows import ITSELF
 from relay.rules import RuleBook
 from relay.smartsupp import read_chat
-from relay.timing.digest import Digest, Member, arranged
+from relay.timing.digest_contents import Digest, Member, arranged
 from relay.timing.plan import SEND
 
 BETWEEN = timedelta(minutes=23)

@@ -35,7 +35,7 @@ from relay.rules import RuleBook
 from relay.settings.environment import SecretValue
 from relay.settings.smtp import smtp_url
 from relay.settings.table import Settings
-from relay.timing.digest import Digest
+from relay.timing.digest_contents import Digest
 from relay.transports.registry import TRANSPORTS, Access, open_transport
 
 LIST = "preview.json"

@@ -36,7 +36,7 @@ from relay.rendering.templates import Templates
 from relay.rendering.words import Words, stars, words_in
 from relay.smartsupp import read_chat
 from relay.text import clean_line, tidy, tidy_line
-from relay.timing.digest import Digest, Member
+from relay.timing.digest_contents import Digest, Member
 
 MAX_SUBJECT = 200
 MAX_SUMMARY = 500

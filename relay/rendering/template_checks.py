@@ -25,7 +25,7 @@ from relay.rendering.folders import DIGEST, DIGEST_FILES, FILES, MAX_SIZE, NAME,
 from relay.rendering.made_up_chats import made_up_chats
 from relay.rendering.reference import nearest_name
 from relay.rendering.templates import Templates
-from relay.timing.digest import Digest, Member, Mute, arranged
+from relay.timing.digest_contents import Digest, Member, Mute, arranged
 
 
 def check_digest(templates: Templates) -> list[str]:

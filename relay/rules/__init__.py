@@ -1,11 +1,11 @@
 """The rules, which decide who is notified of a chat. `read_rules` reads them, `RuleBook` evaluates them."""
 
 from relay.languages import LANGUAGES
-from relay.rules.book import Match, Rule, RuleBook, Standing, Verdict
 from relay.rules.conditions import Finding
 from relay.rules.judgement import Judgement, Recorded, judge, read_record
 from relay.rules.reading.problem import Place, Problem, RulesError, Severity, UnreadableRules
 from relay.rules.reading.rules_file import read_rules
+from relay.rules.rule_book import Match, Rule, RuleBook, Standing, Verdict
 
 __all__ = [
     "LANGUAGES",

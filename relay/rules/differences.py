@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from relay.chat import Chat
-from relay.rules.book import Rule, RuleBook
 from relay.rules.chat_view import ChatView
 from relay.rules.conditions import Finding, findings
 from relay.rules.reading.document import (
@@ -22,6 +21,7 @@ from relay.rules.reading.document import (
     texts_in,
 )
 from relay.rules.reading.problem import Place, Problem, Problems, TooManyProblems
+from relay.rules.rule_book import Rule, RuleBook
 
 FOR_ADMINS = ("destinations", "alerts_to", "recipient_domains")
 """The keys that decide where visitors' words may be sent; only an admin may change them."""

@@ -15,9 +15,9 @@ import msgspec
 from msgspec import Struct
 
 from relay.chat import Chat
-from relay.rules.book import Match, RuleBook, Standing, Verdict
 from relay.rules.chat_view import ChatView, OutOfTime, TimeLimit
 from relay.rules.conditions import Finding
+from relay.rules.rule_book import Match, RuleBook, Standing, Verdict
 
 MAX_RULES = 40
 """The most rules whose verdicts are all recorded.

@@ -10,7 +10,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from relay.alerts.alert import RuleAlerts
+from relay.alerts.stored_alert import RuleAlerts
 from relay.clock import Background, Clock
 from relay.crash_points import CrashPoint, reach
 from relay.delivery.attempt import identity_of
@@ -32,8 +32,8 @@ from relay.rules import RuleBook, RulesError
 from relay.rules.judgement import Judging
 from relay.rules.reading.mute_reader import with_condition
 from relay.runtime.startup import Ready
-from relay.timing.digest import Digest
-from relay.timing.digest import Mute as ToldMute
+from relay.timing.digest_contents import Digest
+from relay.timing.digest_contents import Mute as ToldMute
 from relay.timing.plan import Mute, Timing
 from relay.transports.outcome import LONGEST_WAIT, Ending, Outcome
 from relay.transports.registry import TRANSPORTS, Access, most_per_hour, open_transport, place_of

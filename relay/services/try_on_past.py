@@ -8,8 +8,8 @@ from msgspec import Struct
 from relay.outbox.session import CommandSessions
 from relay.runtime.startup import read_rule_book
 from relay.services import read_all
+from relay.services.backtesting import Comparing, Comparison, Name, Times, waits
 from relay.services.child_process import Telling
-from relay.services.comparison import Comparing, Comparison, Name, Times, waits
 from relay.settings.database import Database
 from relay.settings.table import Settings
 

@@ -20,7 +20,7 @@ from relay.outbox.scheduling import Done
 from relay.outbox.session import CommandSessions
 from relay.rules import Match
 from relay.smartsupp import read_chat
-from relay.timing.digest import Digest, Mute
+from relay.timing.digest_contents import Digest, Mute
 from relay.timing.plan import Plan, Timing
 from tests.builders import NOON, a_hook, later
 from tests.outbox.conftest import Ask, Place

@@ -12,7 +12,7 @@ from click.testing import Result
 
 from relay.outbox import NewHook, Outbox
 from relay.outbox.session import CommandSessions
-from relay.services import comparison
+from relay.services import backtesting
 from relay.smartsupp import read_chat
 from tests.builders import a_hook
 from tests.rules.books import a_book
@@ -180,7 +180,7 @@ async def test_a_page_can_compare_rules_with_the_chats_that_came_in_and_see_how_
     await _keep(tmp_path / "relay.db", [a_hook(1, missed=True), a_hook(2)], datetime.now(UTC))
     told: list[tuple[int, int]] = []
     before, after = a_book(_RULES), a_book(_RULES.replace("missed: true", "missed: false"))
-    found = await comparison.backtest(
+    found = await backtesting.backtest(
         CommandSessions(tmp_path / "relay.db"),
         before,
         after,
@@ -201,7 +201,7 @@ async def test_a_page_can_end_a_comparison_that_takes_too_long(tmp_path: Path) -
         running.cancel()
 
     running = asyncio.create_task(
-        comparison.backtest(CommandSessions(tmp_path / "relay.db"), book, book, progress=stop)
+        backtesting.backtest(CommandSessions(tmp_path / "relay.db"), book, book, progress=stop)
     )
     with pytest.raises(asyncio.CancelledError):
         await running

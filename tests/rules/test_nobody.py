@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from relay.rules import RulesError, judge, read_record
-from relay.services.comparison import Comparing
+from relay.services.backtesting import Comparing
 from tests.builders import NOON, a_chat, a_hook
 from tests.rules.books import a_book
 from tests.rules.commands import relay

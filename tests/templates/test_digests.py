@@ -19,7 +19,7 @@ from relay.rendering.digest_wording import built_in_digest, digest_notification
 from relay.rendering.made_up_chats import made_up_chats
 from relay.rendering.template_checks import check_digest
 from relay.rendering.templates import BrokenTemplate, Templates
-from relay.timing.digest import MOST_SHOWN, Digest, Member, Mute, arranged
+from relay.timing.digest_contents import MOST_SHOWN, Digest, Member, Mute, arranged
 from relay.transports.slack.pack import pack as slack_post
 from relay.transports.slack.pack import pack_thread
 from relay.transports.teams.card import MAX_BYTES

@@ -13,9 +13,9 @@ from aiosmtplib.response import SMTPResponse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.alerts.alert import Alert
 from relay.alerts.alert_text import alert_notification
 from relay.alerts.detection import Kind
+from relay.alerts.stored_alert import Alert
 from relay.transports.email import answers
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
 from relay.transports.http import PrivateAddressError, RedirectError, without_answer

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from relay.delivery.attempt import LONGEST_ATTEMPT
-from relay.delivery.dispatcher import LEASE
+from relay.outbox.leases import LEASE
 from relay.settings.smtp import SmtpTls
 from relay.transports.email import connection
 from relay.transports.email.pool import PoolLimits

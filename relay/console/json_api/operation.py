@@ -10,8 +10,8 @@ from litestar import HttpMethod, Request, Response, route
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
-from relay.console.json_api.answered_once import answered_once, key_of
 from relay.console.json_api.call import BASE, JSON, Api, Call, Nothing
+from relay.console.json_api.idempotency_key import answered_once, key_of
 from relay.console.json_api.problem_details import Refusal, refused_answer
 from relay.console.json_api.request_reading import body_of, converted, query_of
 from relay.console.visit import visit_of

@@ -13,8 +13,8 @@ from relay.console.rules_file_access import rules_file
 from relay.console.rules_page import COUNTED, FEW
 from relay.outbox.people import Role
 from relay.rules import Finding
-from relay.rules.book import Rule
 from relay.rules.differences import words_of
+from relay.rules.rule_book import Rule
 from relay.rules.splicing import text_of_rule
 from relay.services import in_thread
 from relay.services.rule_counts import RuleCount, near_misses, rule_counts

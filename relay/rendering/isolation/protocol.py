@@ -14,7 +14,7 @@ import msgspec
 from relay.destination import VISITOR
 from relay.notification import Notification
 from relay.rendering.folders import DIGEST
-from relay.timing.digest import Digest
+from relay.timing.digest_contents import Digest
 
 MAX_FRAME = 32 * 1024 * 1024
 """The most bytes of a frame. A hook has at most 1 MiB; the worst one, with 260,000 empty messages, gives 16 MiB."""

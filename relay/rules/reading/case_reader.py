@@ -6,10 +6,9 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from relay.chat import Chat
-from relay.rules.book import RuleBook
 from relay.rules.field_type import Field, Kind, Raw
 from relay.rules.reading import values
-from relay.rules.reading.destinations import NOBODY
+from relay.rules.reading.destination_reader import NOBODY
 from relay.rules.reading.document import Items, Node, Table, Text, Unreadable, read_document
 from relay.rules.reading.node_reader import (
     as_table,
@@ -23,7 +22,8 @@ from relay.rules.reading.node_reader import (
 )
 from relay.rules.reading.problem import Place, Problem, Problems, RulesError, TooManyProblems
 from relay.rules.reading.values import shown
-from relay.rules.reading.when import field_or_complaint
+from relay.rules.reading.when_reader import field_or_complaint
+from relay.rules.rule_book import RuleBook
 from relay.rules.schedules import AT_ONCE, PLAIN_DAY, coming, is_time, moment
 from relay.text import nearest
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from relay.rules.book import Rule, RuleBook, urgent_and_muted
 from relay.rules.conditions import Condition
 from relay.rules.reading import values
 from relay.rules.reading.document import Items, Node, Table, Text, Unreadable, read_document
@@ -20,9 +19,10 @@ from relay.rules.reading.node_reader import (
     parsed,
 )
 from relay.rules.reading.problem import Place, Problems, RulesError, TooManyProblems
-from relay.rules.reading.timing import read_then
+from relay.rules.reading.timing_reader import read_then
 from relay.rules.reading.values import BadValue, shown
-from relay.rules.reading.when import read_when
+from relay.rules.reading.when_reader import read_when
+from relay.rules.rule_book import Rule, RuleBook, urgent_and_muted
 from relay.timing.plan import Mute
 from relay.timing.schedule import Schedule, wall_moment
 

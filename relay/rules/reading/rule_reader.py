@@ -9,12 +9,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import combinations
 
-from relay.rules.book import Rule
 from relay.rules.chat_view import Words
 from relay.rules.conditions import All, Always, Compare, CompareEach, Condition, Empty
 from relay.rules.operators import EXACTLY
 from relay.rules.reading import values
-from relay.rules.reading.destinations import NOBODY
+from relay.rules.reading.destination_reader import NOBODY
 from relay.rules.reading.document import Items, Node, Text
 from relay.rules.reading.node_reader import (
     Reading,
@@ -27,9 +26,10 @@ from relay.rules.reading.node_reader import (
     one_or_many,
     parsed,
 )
-from relay.rules.reading.timing import read_once_per
+from relay.rules.reading.timing_reader import read_once_per
 from relay.rules.reading.values import did_you_mean, number_words, shown
-from relay.rules.reading.when import read_when
+from relay.rules.reading.when_reader import read_when
+from relay.rules.rule_book import Rule
 
 MAX_CONDITIONS = 50
 """The most conditions of a rule that are compared with each other: the work grows with their square."""

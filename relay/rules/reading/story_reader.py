@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from relay.chat import Chat
-from relay.rules.book import RuleBook
 from relay.rules.field_type import Field, Raw
 from relay.rules.reading import values
 from relay.rules.reading.case_reader import CaseFile, CaseReader, OpenChat
@@ -14,6 +13,7 @@ from relay.rules.reading.document import Items, Node, Table
 from relay.rules.reading.node_reader import as_table, as_text, check_keys, name_of, parsed
 from relay.rules.reading.problem import Place, Problems, RulesError
 from relay.rules.reading.values import BadValue, did_you_mean, shown
+from relay.rules.rule_book import RuleBook
 from relay.rules.schedules import PLAIN_DAY, coming
 
 MOST_CHATS = 1000

@@ -24,7 +24,7 @@ from relay.rules.reading.node_reader import (
 )
 from relay.rules.reading.options import Entries, Options, check_ways, example, read_options
 from relay.rules.reading.problem import Problems
-from relay.rules.reading.timing import TIMING_KEYS, read_timing
+from relay.rules.reading.timing_reader import TIMING_KEYS, read_timing
 from relay.rules.reading.values import did_you_mean, duration_words, listed, shown, there_are
 from relay.rules.recipients import Recipients
 

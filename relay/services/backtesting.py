@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from relay.chat import Chat
 from relay.outbox.past_chats import PastHook
 from relay.outbox.session import Sessions
-from relay.rules.book import Match, Rule, RuleBook
 from relay.rules.chat_view import ChatView
-from relay.rules.reading.destinations import NOBODY
+from relay.rules.reading.destination_reader import NOBODY
+from relay.rules.rule_book import Match, Rule, RuleBook
 from relay.services import Progress, in_thread, read_all, unwatched
 from relay.services.explanation import arrive
 from relay.smartsupp import UnreadableHook, read_chat
