@@ -40,7 +40,7 @@ async def test_a_new_token_is_taken_beside_the_previous_one_until_that_is_ended(
         new = token_of(changed)
         assert new != old
         assert "Give Smartsupp this URL. 1 previous token is accepted too" in changed.err
-        while await answer(running, new) == 404:
+        while await answer(running, new) not in {200, 202}:  # too many unknown tokens: 429
             pass
         assert [await answer(running, token) for token in (old, new)] == [200, 200]
         assert token_of(await run(tmp_path, "--end-previous")) == new

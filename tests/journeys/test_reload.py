@@ -1,6 +1,7 @@
 """The rules file is edited while the relay runs."""
 
 import asyncio
+import hashlib
 import resource
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -344,10 +345,10 @@ SENT = "SELECT count(*) FROM deliveries WHERE state = 'delivered'"
 
 
 async def saves(relay: RunningRelay, rules: str) -> None:
-    before = await rules_state(relay)
+    """Saves the file, and waits until all of it is in force: only then its text is kept."""
     (relay.folder / "rules.yaml").write_text(rules, encoding="utf-8")
-    while (await rules_state(relay))["hash"] == before["hash"]:
-        pass
+    hash_ = hashlib.sha256(rules.encode()).hexdigest()
+    await relay.until("SELECT hash FROM rules_versions ORDER BY id DESC LIMIT 1", (hash_,))
 
 
 @pytest.mark.parametrize(
