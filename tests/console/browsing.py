@@ -1,8 +1,8 @@
 """The console in Chromium: tabs of people who have signed in, and what goes wrong in them."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,8 +107,22 @@ async def open_tab(
     try:
         yield page
     finally:
-        await context.close()
+        await confirmed(context.close())
     assert not wrong, wrong
+
+
+async def confirmed(call: Awaitable[None]) -> None:
+    """Waits for a call that has no time limit of its own: Chromium does not confirm each key that leads to another page."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(10):
+            await call
+
+
+async def press(page: Page, *keys: str) -> None:
+    """Presses keys where they are listened to: a page that is seen may still wait for its script."""
+    for key in keys:
+        await page.wait_for_load_state()
+        await confirmed(page.keyboard.press(key))
 
 
 def is_here(relay: RunningRelay, url: str) -> bool:

@@ -7,7 +7,7 @@ from playwright.async_api import Page, expect
 
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
-from tests.console.browsing import RULES, Site, in_browser, is_too_wide
+from tests.console.browsing import RULES, Site, in_browser, is_too_wide, press
 
 pytestmark = in_browser
 BROKEN = RULES.replace("at_most", "at_mots")
@@ -24,7 +24,7 @@ async def opened(site: Site, page: Page, path: str = "/rules/edit") -> None:
 async def write(page: Page, text: str) -> None:
     """In place of the whole text, as if it was pasted."""
     await page.locator(".cm-content").focus()
-    await page.keyboard.press("Control+a")
+    await press(page, "Control+a")
     await page.keyboard.insert_text(text)
 
 
@@ -64,39 +64,39 @@ async def test_by_keyboard_rules_are_completed_published_and_left(site: Site) ->
     async with site.tab("editor") as page:
         await opened(site, page)
         await page.locator(".cm-content").focus()
-        await page.keyboard.press("Control+End")
+        await press(page, "Control+End")
         await page.keyboard.type("  - name: Long waits\n")
-        await page.keyboard.press("Control+Space")  # nothing is begun: all that may stand there
+        await press(page, "Control+Space")  # nothing is begun: all that may stand there
         await expect(page.locator(".cm-completionLabel").first).to_be_visible()
-        await page.keyboard.press("Escape")
+        await press(page, "Escape")
         await expect(page.locator(".cm-completionLabel")).to_have_count(0)
         for begun, chosen in (("wh", "when"), ("first_r", "first_response")):
             await page.keyboard.type(begun if chosen == "when" else "{" + begun)
             await expect(page.locator(".cm-completionLabel").first).to_have_text(chosen)
-            await page.keyboard.press("Enter")
+            await press(page, "Enter")
         await page.keyboard.type("{more_t")
         await expect(page.locator(".cm-completionLabel").first).to_have_text("more_than")
-        await page.keyboard.press("Enter")
+        await press(page, "Enter")
         await page.keyboard.type("2m")
-        await page.keyboard.press("End")
+        await press(page, "End")
         await page.keyboard.type("\nsend_to: de")
         await expect(page.locator(".cm-completionLabel").first).to_have_text("desk")
-        await page.keyboard.press("Enter")
+        await press(page, "Enter")
         await expect(page.locator("#problems-state")).to_have_text("No problems")
         added = (
             "  - name: Long waits\n    when: {first_response: {more_than: 2m}}\n    send_to: desk"
         )
         assert await page.input_value("#rules-text") == RULES + added
-        await page.keyboard.press("Tab")
+        await press(page, "Tab")
         await expect(page.locator(".cm-content")).to_be_focused()
-        await page.keyboard.press("Control+z")
-        await page.keyboard.press("Escape")
-        await page.keyboard.press("Tab")
+        await press(page, "Control+z")
+        await press(page, "Escape")
+        await press(page, "Tab")
         await expect(page.locator("button[value=check]")).to_be_focused()
         await page.locator("#message").focus()
-        await page.keyboard.press("Tab")
+        await press(page, "Tab")
         await expect(page.locator("button[value=publish]")).to_be_focused()
-        await page.keyboard.press("Enter")
+        await press(page, "Enter")
         await page.wait_for_url("**/rules?done=publish*")
         assert file_of(site) == RULES + added
         (site.relay.folder / "rules.yaml").write_text(RULES, "utf-8")
@@ -108,19 +108,19 @@ async def test_a_draft_is_kept_and_outlives_the_session(site: Site) -> None:
     async with site.tab("editor", may_say=("401 (Unauthorized)",)) as page:
         await opened(site, page)
         await write(page, RULES.replace("at_most: 2", "at_most: 1"))
-        await page.keyboard.press("Control+s")
+        await press(page, "Control+s")
         await expect(page.locator("#draft-state")).to_contain_text("Draft kept at")
         await page.reload()
         assert "at_most: 1" in await page.input_value("#rules-text")
         site.relay.change("DELETE FROM sessions")
         await page.locator(".cm-line", has_text="Missed chats").click()
-        await page.keyboard.press("End")
+        await press(page, "End")
         await page.keyboard.type(" of all")
         await page.wait_for_url("**/login?next=/rules/edit")
         site.relay.change("UPDATE users SET role = 'editor' WHERE name = 'admin'")
         await page.fill("#name", "admin")
         await page.fill("#password", "a password for tests")
-        await page.keyboard.press("Enter")
+        await press(page, "Enter")
         await expect(page.locator(".cm-activeLine")).to_have_text("  - name: Missed chats of all")
         await expect(page.locator("#problems-state")).to_have_text("No problems")
         assert await page.evaluate("sessionStorage.getItem('relay.unsaved')") is None

@@ -15,6 +15,7 @@ from tests.console.browsing import (
     is_too_wide,
     look_for_news,
     open_tab,
+    press,
     running_site,
     shows,
 )
@@ -27,7 +28,7 @@ async def sign_in(page: Page) -> None:
     await page.goto("/")
     await page.fill("#name", "admin")
     await page.fill("#password", PASSWORD)
-    await page.keyboard.press("Enter")
+    await press(page, "Enter")
 
 
 async def number_of(site: Site, chat: int) -> int:

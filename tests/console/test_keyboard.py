@@ -3,17 +3,10 @@
 from playwright.async_api import Page, expect
 
 from tests.builders import a_hook
-from tests.console.browsing import Site, in_browser
+from tests.console.browsing import Site, in_browser, press
 from tests.console.visiting import PASSWORD
 
 pytestmark = in_browser
-
-
-async def press(page: Page, *keys: str) -> None:
-    """Presses keys where they are listened to: a page that is seen may still wait for its script."""
-    for key in keys:
-        await page.wait_for_load_state()
-        await page.keyboard.press(key)
 
 
 async def focused(page: Page) -> str:
@@ -81,7 +74,7 @@ async def test_keys_are_left_alone_in_fields_and_where_they_are_turned_off(site:
         await page.click("button:has-text('Save')")
         await page.wait_for_url("**/me?chosen=1")
         await press(page, "g", "d", "?")
-        await page.keyboard.press("Tab")
+        await press(page, "Tab")
         assert page.url.endswith("/me?chosen=1")
         await page.check("input[name=keys]")
         await page.click("button:has-text('Save')")
