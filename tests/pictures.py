@@ -35,7 +35,7 @@ from relay.timing.digest_contents import Member
 from relay.transports.slack.pack import pack as slack_post
 from relay.transports.slack.pack import pack_thread
 from relay.transports.teams.pack import pack as teams_post
-from tests import seen_first
+from tests import inbox_pictures
 from tests.chromium import chromium, photograph
 from tests.console import pictures as console
 from tests.templates.reading import PRAGUE, SHIPPED, digest, told
@@ -251,10 +251,10 @@ def in_every_language() -> Iterator[Picture]:
 
 def lists() -> Iterator[Picture]:
     """Where everything is seen first, with its neighbours."""
-    yield Picture("inbox", partial(seen_first.inbox, eight), DESKTOP)
-    yield Picture("inbox", partial(seen_first.inbox, eight), PHONE, dark=True)
-    yield Picture("lock-screen", partial(seen_first.lock_screen, eight), PHONE)
-    yield Picture("activity", partial(seen_first.activity, eight), PHONE)
+    yield Picture("inbox", partial(inbox_pictures.inbox, eight), DESKTOP)
+    yield Picture("inbox", partial(inbox_pictures.inbox, eight), PHONE, dark=True)
+    yield Picture("lock-screen", partial(inbox_pictures.lock_screen, eight), PHONE)
+    yield Picture("activity", partial(inbox_pictures.activity, eight), PHONE)
 
 
 def eight() -> list[Notification]:

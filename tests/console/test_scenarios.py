@@ -12,12 +12,12 @@ from tests.console.browsing import in_browser
 
 SCENARIOS: dict[int, tuple[str, ...]] = {
     1: (
-        "test_in_browser::test_the_first_start",
+        "test_chats_in_browser::test_the_first_start",
         "test_sessions::test_without_a_password_there_is_no_console",
     ),
-    2: ("test_in_browser::test_today",),
-    3: ("test_in_browser::test_why_somebody_was_told",),
-    4: ("test_in_browser::test_why_nobody_was_told",),
+    2: ("test_chats_in_browser::test_today",),
+    3: ("test_chats_in_browser::test_why_somebody_was_told",),
+    4: ("test_chats_in_browser::test_why_nobody_was_told",),
     5: (
         "test_rules_in_browser::test_the_rules_of_that_day_are_shown_beside_those_in_force",
         "test_chat_acts::test_the_rules_are_asked_again_and_say_first_what_would_be_sent",
@@ -25,7 +25,7 @@ SCENARIOS: dict[int, tuple[str, ...]] = {
     6: (
         "test_browser_safety::test_hostile_words_do_nothing_in_a_browser",
         "test_browser_safety::test_turned_words_turn_nothing_around_them",
-        "test_in_browser::test_long_words_widen_no_page",
+        "test_chats_in_browser::test_long_words_widen_no_page",
         "test_hostile_words::test_no_words_become_markup_on_any_page",
     ),
     7: ("test_browser_safety::test_a_mail_in_a_frame_can_do_nothing",),
@@ -93,7 +93,7 @@ SCENARIOS: dict[int, tuple[str, ...]] = {
     ),
     27: ("test_every_page::test_longer_words_and_larger_letters_widen_no_page",),
     28: (
-        "test_in_browser::test_the_same_without_scripts",
+        "test_chats_in_browser::test_the_same_without_scripts",
         "test_draft_pages::test_without_scripts_a_try_is_a_page_and_the_draft_is_kept",
     ),
     29: (
