@@ -2,7 +2,8 @@
 
     .venv/bin/python -m benchmarks.console [--deliveries 1000000] [--rounds 4] [--seconds 10]
 
-Prints start, memory, the time of pages, and the hook's answers alone and while ten people turn pages and one tries rules on the past.
+Prints start, memory, the time of pages, and the hook's answers: alone, while ten people turn pages of another relay on
+this computer, while they turn pages of this one, and while one of them tries rules on the past, too.
 """
 
 import argparse
@@ -126,16 +127,18 @@ async def try_on_past(visitor: Visitor) -> float:
     return time.perf_counter() - began
 
 
-async def measure(relay: RelayProcess, rounds: int, seconds: float) -> None:
+async def measure(relay: RelayProcess, other: RelayProcess, rounds: int, seconds: float) -> None:
     """Turn by turn, so that whatever else the computer does falls on all of them alike."""
-    taken: dict[str, list[float]] = {"alone": [], "ten people read": [], "and one tries rules": []}
-    alone, read, tried = taken.values()
+    names = ("alone", "ten read elsewhere", "ten people read", "and one tries rules")
+    taken = {each: list[float]() for each in names}
+    alone, elsewhere, read, tried = taken.values()
     tries, many = list[float](), list[int]()
     with ProcessPoolExecutor(1) as apart:
-        async with aiohttp.ClientSession() as client:
+        async with aiohttp.ClientSession() as client, aiohttp.ClientSession() as another:
             visitor = await visitor_of(relay, client)
             await pages(visitor, relay.process.pid)
             people = [await visitor_of(relay, client) for _ in range(READERS)]
+            others = [await visitor_of(other, another) for _ in range(READERS)]
 
             async def post(into: list[float]) -> None:
                 running = asyncio.get_running_loop().run_in_executor
@@ -143,6 +146,8 @@ async def measure(relay: RelayProcess, rounds: int, seconds: float) -> None:
 
             for _ in range(rounds):
                 await post(alone)
+                async with readers(others):
+                    await post(elsewhere)
                 async with readers(people) as seen:
                     await post(read)
                     tries.append(await try_on_past(visitor))
@@ -164,19 +169,22 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10, help="of each part of a round")
     parser.add_argument("--database", type=Path, help="that an earlier run has filled")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryDirectory() as beside:
         folder = Path(scratch)
         if given.database:
             shutil.copy(given.database, folder / "relay.db")
         else:
             asyncio.run(fill(folder / "relay.db", given.deliveries))
         variables = settings(folder, RELAY_CONSOLE_PASSWORD=PASSWORD)
+        shutil.copy(folder / "relay.db", Path(beside, "relay.db"))
+        elsewhere = settings(Path(beside), RELAY_CONSOLE_PASSWORD=PASSWORD)
         began = time.perf_counter()
         with relay_process(variables) as relay:
             print(f"  start {time.perf_counter() - began:.2f} s")
             pids = [relay.process.pid, *descendants(relay.process.pid)]
             print(f"  memory, before anybody signs in: {sum(map(rss, pids)) / 2**20:.0f} MiB")
-            asyncio.run(measure(relay, given.rounds, given.seconds))
+            with relay_process(elsewhere) as other:
+                asyncio.run(measure(relay, other, given.rounds, given.seconds))
             pids = [relay.process.pid, *descendants(relay.process.pid)]
             print(f"  memory, after it all: {sum(map(rss, pids)) / 2**20:.0f} MiB")
 

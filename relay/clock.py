@@ -1,4 +1,4 @@
-"""The current time, deadlines for short operations, and background tasks."""
+"""The current time, deadlines for short operations, background tasks, and work that goes before other work."""
 
 import asyncio
 import contextlib
@@ -122,3 +122,37 @@ class Background:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+
+
+WAITS, COMPUTES = 0.005, 0.02
+"""Seconds that a thread gives way at most, and that it then computes before it gives way again."""
+BETWEEN_GLANCES = 0.0003
+
+
+class Precedence:
+    """Lets threads that compute give way while something more urgent is under way: `with precedence: ...` around it.
+
+    The threads of one process compute in turns, so each step of the urgent work would wait for them.
+    """
+
+    def __init__(self, waits: float = WAITS) -> None:
+        self._waits = waits
+        self._under_way = 0
+        self._computes_until = 0.0
+
+    def __enter__(self) -> None:
+        self._under_way += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._under_way -= 1
+
+    def give_way(self) -> None:
+        """Wait while urgent work is under way; at most `waits` seconds, then not for COMPUTES. Never call it in the event loop."""
+        if not self._under_way or (now := time.monotonic()) < self._computes_until:
+            return
+        until = now + self._waits
+        while self._under_way:
+            if time.monotonic() > until:
+                self._computes_until = until + COMPUTES
+                return
+            pause(BETWEEN_GLANCES)

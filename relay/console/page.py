@@ -130,10 +130,11 @@ class Pages:
         clock: Clock,
         status: Callable[[], Status],
         setting: Callable[[], Setting],
+        give_way: Callable[[], None],
         demo: Demo | None = None,
     ) -> None:
-        """`demo`: the demo to which the console belongs, if any."""
-        self._threads = ThreadPoolExecutor(THREADS, "console-page")
+        """`demo`: the demo to which the console belongs, if any. `give_way`: see `Precedence`."""
+        self._threads, self._give_way = ThreadPoolExecutor(THREADS, "console-page"), give_way
         self._clock, self._status, self._setting = clock, status, setting
         self._templates = Environment(
             loader=FileSystemLoader(FOLDER),
@@ -180,8 +181,8 @@ class Pages:
     ) -> Page:
         """A template of the folder `pages`, rendered for this request in a thread."""
         render = partial(self.show_at_once, request, template, status=status, headers=headers)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, partial(render, **values))
+        render = partial(render, between_pieces=self._give_way, **values)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, render)
 
     def show_at_once(
         self,
@@ -191,6 +192,7 @@ class Pages:
         *,
         status: int = 200,
         headers: Mapping[str, str] | None = None,
+        between_pieces: Callable[[], None] = lambda: None,
         **values: object,
     ) -> Page:
         """A template rendered for this request in the calling thread, for parts of a few lines."""
@@ -212,9 +214,12 @@ class Pages:
             "status": self._status(),
             **values,
         }
-        html = self._templates.get_template(template).render(names)
+        pieces = list[str]()
+        for piece in self._templates.get_template(template).generate(names):
+            pieces.append(piece)
+            between_pieces()
         return Response(
-            html.encode("utf-8", "replace"),
+            "".join(pieces).encode("utf-8", "replace"),
             status_code=status,
             media_type=_HTML,
             headers=dict(headers or {}),

@@ -75,6 +75,7 @@ async def open_console(running: Running, demo: Demo | None = None) -> AsyncItera
             clock=running.clock,
             status=lambda: _status(running),
             setting=lambda: _setting(running),
+            give_way=running.parts.outbox.sessions.precedence.give_way,
             demo=demo,
         )
         undo.callback(pages.close)

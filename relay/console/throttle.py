@@ -6,9 +6,12 @@ import math
 import sys
 from collections import OrderedDict
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, ExitStack
 from ipaddress import IPv4Address, ip_address, ip_network
 
 MOST_KNOWN = 4096
+ALONE = 0.1
+"""Seconds after which a request is taken to wait for something rather than to compute; most pages take a tenth of that."""
 SOONER = 0.0005
 """Seconds after which a computing thread yields to others. With Python's 5 ms, hooks wait that long for pages, several times."""
 _SUBSCRIBER = 64
@@ -63,12 +66,13 @@ class Throttle:
 class Turns:
     """Lets at most `most` blocks run at the same time; `waiting` more wait for their turn, for at most `seconds`.
 
-    Meanwhile the threads of the process switch more often, so that the one that answers hooks does not wait for the
-    others.
+    One begins when the one before it has ended, or has taken ALONE seconds: two that compute at the same time end no
+    sooner, and hooks wait for both. Meanwhile the threads of the process switch more often, so that the one that
+    answers hooks does not wait for the others.
     """
 
     def __init__(self, most: int, waiting: int, seconds: float) -> None:
-        self._free = asyncio.Semaphore(most)
+        self._free, self._begin = asyncio.Semaphore(most), asyncio.Semaphore(1)
         self._all = most + waiting
         self._seconds = seconds
         self._inside = 0
@@ -81,14 +85,18 @@ class Turns:
             raise TimeoutError
         self._inside += 1
         sys.setswitchinterval(SOONER)
-        try:
+        async with AsyncExitStack() as stack:
+            stack.callback(self._leave)
             async with asyncio.timeout(self._seconds):
-                await self._free.acquire()
-            try:
-                yield
-            finally:
-                self._free.release()
-        finally:
-            self._inside -= 1
-            if not self._inside:
-                sys.setswitchinterval(self._usual)
+                await stack.enter_async_context(self._free)
+                await self._begin.acquire()
+            begun = stack.enter_context(ExitStack())
+            begun.callback(self._begin.release)
+            # Closed twice, it releases once.
+            asyncio.get_running_loop().call_later(ALONE, begun.close)
+            yield
+
+    def _leave(self) -> None:
+        self._inside -= 1
+        if not self._inside:
+            sys.setswitchinterval(self._usual)

@@ -6,9 +6,11 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from relay.clock import Precedence
 from relay.outbox.rows import StorageUnavailable
 from relay.outbox.session import CommandSessions, OpenDatabase, Session, log_of, open_database
 from relay.outbox.writer import Store
@@ -35,6 +37,8 @@ class RelaySessions:
 
     def __init__(self, database: Database, store: Store) -> None:
         """`store`: the store with which the relay writes."""
+        self.precedence = Precedence()
+        """Reads give way to what has precedence, such as hooks."""
         self._database = database.resolve() if isinstance(database, Path) else database
         self._store = store
         self.longest_read = LONGEST_READ
@@ -72,7 +76,8 @@ class RelaySessions:
             try:
                 with ExitStack() as stack:
                     stack.enter_context(self._bounded(is_late))
-                    yield self._begin(stack, is_late)
+                    session = self._begin(stack, is_late)
+                    yield replace(session, before_each=self.precedence.give_way)
             except StorageUnavailable:
                 if is_late.is_set():
                     raise self._too_long() from None

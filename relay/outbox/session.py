@@ -37,6 +37,8 @@ class Session:
     """A DB-API cursor."""
     statements: Statements
     """The statements of the database's dialect; each is compiled once for its connection."""
+    before_each: Callable[[], None] = lambda: None
+    """Called before each statement of `ask`."""
 
     @property
     def dialect(self) -> Dialect:
@@ -50,6 +52,7 @@ class Session:
 
     def ask(self, question: Query | sa.sql.expression.ClauseElement, **parameters: Any) -> Any:  # noqa: ANN401
         """Run a statement built with SQLAlchemy, a Query without compiling it again; returns the cursor."""
+        self.before_each()
         if isinstance(question, Query):
             return self.statements[question].run(self.cursor, **parameters)
         return Statement(question, self.dialect).run(self.cursor, **parameters)

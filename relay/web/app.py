@@ -183,6 +183,7 @@ def _hook_route(parts: Parts, reader: BodyReader, deadlines: Deadlines) -> HookR
         reader=reader,
         write_deadline=deadlines.write,
         metrics=parts.metrics,
+        precedence=parts.outbox.sessions.precedence,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from relay.clock import Deadline
+from relay.clock import Deadline, Precedence
 from relay.crash_points import CrashPoint, reach
 from relay.intake import Taken
 from relay.metrics import Metrics
@@ -107,12 +107,13 @@ class HookRoute:
         reader: BodyReader,
         write_deadline: float,
         metrics: Metrics,
+        precedence: Precedence,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`tokens` returns the accepted tokens, newest first.
 
-        `take` stores a hook, within `write_deadline` seconds; `trouble` says why none can be stored at present, empty
-        if they can.
+        `take` stores a hook, within `write_deadline` seconds, while others give way by `precedence`; `trouble` says why
+        none can be stored at present, empty if they can.
         """
         self._accepted = tokens
         self._read: Sequence[str] = ()
@@ -124,6 +125,7 @@ class HookRoute:
         self._reader = reader
         self._write_deadline = Deadline(write_deadline)
         self._metrics = metrics
+        self._precedence = precedence
         self._monotonic = monotonic
         self._strangers = Callers(WRONG_TOKENS_AT_ONCE, WRONG_TOKENS_PER_SECOND)
 
@@ -164,7 +166,7 @@ class HookRoute:
 
     async def _kept(self, body: bytes) -> Answer:
         try:
-            with self._write_deadline.start():
+            with self._precedence, self._write_deadline.start():
                 return _accepted(await self._take(body))
         except UnreadableHook as problem:
             return refusal(400, f"{problem}; the post is kept as unreadable")

@@ -171,6 +171,16 @@ async def test_who_waits_has_a_turn_after_those_before() -> None:
     assert seen[2:] == ["again"]
 
 
+async def test_who_waits_begins_at_last_beside_one_that_takes_long() -> None:
+    turns = Turns(2, 0, DEADLINE)
+    async with turns.turn(), turns.turn():
+        with pytest.raises(TimeoutError):
+            async with turns.turn():
+                raise AssertionError
+    async with turns.turn():  # and both have made room
+        pass
+
+
 async def test_of_too_many_requests_at_once_some_are_told_to_wait(tmp_path: Path) -> None:
     """Who tries to sign in waits here for the database, which another program holds."""
     async with running_relay(tmp_path, RELAY_CONSOLE_PASSWORD=PASSWORD) as relay:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from relay.clock import Precedence
 from relay.intake import Taken
 from relay.metrics import Metrics
 from relay.web.asgi import BodyReader
@@ -57,6 +58,7 @@ def a_route(now: list[float], *tokens: str) -> HookRoute:
         reader=BodyReader(deadline=10),
         write_deadline=10,
         metrics=Metrics(),
+        precedence=Precedence(),
         monotonic=lambda: now[0],
     )
 
