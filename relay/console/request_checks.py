@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from relay.alerts.watch import NO_ANSWER
 from relay.console.hosts import Hosts
-from relay.console.json_api.call import API
+from relay.console.json_api.api_request import API
 from relay.console.json_api.problem_details import PROBLEM, problem
 from relay.console.sign_in import SignIn
 from relay.console.static_files import StaticFiles

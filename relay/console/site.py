@@ -29,7 +29,7 @@ from relay.console.health_page import HealthPage
 from relay.console.hosts import Hosts
 from relay.console.jobs import JobPage, Jobs
 from relay.console.json_api import api_routes
-from relay.console.json_api.call import API, LARGEST, Api
+from relay.console.json_api.api_request import API, LARGEST, Api
 from relay.console.json_api.problem_details import problem_answer
 from relay.console.mute_page import MutePage
 from relay.console.oidc import OidcProvider, oidc_of

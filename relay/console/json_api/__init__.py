@@ -9,7 +9,7 @@ GET /api/v1/chats -> RequestChecks (host, token) -> the route's role -> Operatio
 from litestar import HttpMethod, Response, route
 from litestar.handlers import HTTPRouteHandler
 
-from relay.console.json_api.call import BASE, JSON, Api
+from relay.console.json_api.api_request import BASE, JSON, Api
 from relay.console.json_api.chat_operations import chats
 from relay.console.json_api.delivery_operations import deliveries
 from relay.console.json_api.destination_operations import destinations

@@ -7,7 +7,15 @@ from typing import Annotated
 from litestar import HttpMethod
 from msgspec import Meta, Struct
 
-from relay.console.json_api.call import Call, Instant, Line, Numbered
+from relay.console.json_api.api_request import (
+    Call,
+    Instant,
+    Line,
+    Listing,
+    Numbered,
+    following,
+    position,
+)
 from relay.console.json_api.chat_json import (
     ExplainedHook,
     ListedChat,
@@ -18,7 +26,6 @@ from relay.console.json_api.chat_json import (
     of_that_day,
     told,
 )
-from relay.console.json_api.cursor import Listing, following, position
 from relay.console.json_api.delivery_json import TriedDelivery, tried
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there

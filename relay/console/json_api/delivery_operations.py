@@ -7,10 +7,23 @@ from litestar import HttpMethod
 from msgspec import Meta, Struct
 
 from relay.console.delivery_pages import MOST_FAILED, cure_lines
-from relay.console.json_api.call import Call, Instant, Line, Numbered
-from relay.console.json_api.cursor import Listing, following, position
-from relay.console.json_api.delivery_json import Delivery, TriedDelivery, attempt_of, delivery_of
-from relay.console.json_api.notification_json import ShownNotification, shown_notification
+from relay.console.json_api.api_request import (
+    Call,
+    Instant,
+    Line,
+    Listing,
+    Numbered,
+    following,
+    position,
+)
+from relay.console.json_api.delivery_json import (
+    Delivery,
+    ShownNotification,
+    TriedDelivery,
+    attempt_of,
+    delivery_of,
+    shown_notification,
+)
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there
 from relay.console.notification_look import CantBeShown, rendered

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from relay.console.acts import act_of, write_act
 from relay.console.delivery_pages import cure_lines
 from relay.console.destination_page import LONGEST_TEST
-from relay.console.json_api.call import Call, Instant, Line, Reason
+from relay.console.json_api.api_request import Call, Instant, Line, Reason
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there, wrong
 from relay.delivery.lane import Lane, LaneState

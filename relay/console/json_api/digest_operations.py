@@ -7,8 +7,7 @@ from typing import Annotated
 from litestar import HttpMethod
 from msgspec import Meta, Struct
 
-from relay.console.json_api.call import Call, Instant, Line
-from relay.console.json_api.cursor import IN_A_LIST
+from relay.console.json_api.api_request import IN_A_LIST, Call, Instant, Line
 from relay.console.json_api.operation import Operations
 from relay.outbox.people import Role
 from relay.outbox.rows import State

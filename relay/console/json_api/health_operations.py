@@ -11,7 +11,7 @@ from msgspec import Struct
 from relay import __version__
 from relay.console.acts import act_of, write_act
 from relay.console.health_page import disk_free, hook_url, past_day, relays_beside
-from relay.console.json_api.call import Call
+from relay.console.json_api.api_request import Call
 from relay.console.json_api.operation import Operations
 from relay.outbox.people import Role
 

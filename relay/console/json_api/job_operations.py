@@ -13,7 +13,7 @@ from relay.console.acts import act_of, write_act
 from relay.console.draft_pages import PERIODS, past_trial, text_in_force
 from relay.console.jobs import Job, TooManyJobs, Work
 from relay.console.jobs import State as JobState
-from relay.console.json_api.call import BASE, Call, Reason
+from relay.console.json_api.api_request import BASE, Call, Reason
 from relay.console.json_api.chat_json import ListedChat, listed
 from relay.console.json_api.mute_operations import MuteScope, asked_for
 from relay.console.json_api.operation import Operations

@@ -7,7 +7,7 @@ from litestar import HttpMethod
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from relay.console.json_api.call import Call, Instant, Line, Numbered, Reason
+from relay.console.json_api.api_request import Call, Instant, Line, Numbered, Reason
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there, wrong
 from relay.outbox.mutes import KeptMute

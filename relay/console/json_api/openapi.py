@@ -13,9 +13,8 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from relay.console.json_api.call import BASE, JSON
-from relay.console.json_api.idempotency_key import LONGEST_KEY
-from relay.console.json_api.operation import Operation, Operations
+from relay.console.json_api.api_request import BASE, JSON
+from relay.console.json_api.operation import LONGEST_KEY, Operation, Operations
 from relay.console.json_api.problem_details import PROBLEM, Problem
 from relay.console.visit import COOKIE
 from relay.outbox.people import Role

@@ -8,8 +8,15 @@ from litestar import HttpMethod
 from msgspec import Meta, Struct
 
 from relay.console.acts import AlreadyDone
-from relay.console.json_api.call import LARGEST, Call, Line, Numbered
-from relay.console.json_api.cursor import Listing, following, position
+from relay.console.json_api.api_request import (
+    LARGEST,
+    Call,
+    Line,
+    Listing,
+    Numbered,
+    following,
+    position,
+)
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there, wrong
 from relay.outbox.log_of_acts import list_acts

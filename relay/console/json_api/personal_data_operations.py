@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from relay.console.acts import act_of, write_act
 from relay.console.chat_acts import EVERYTHING
-from relay.console.json_api.call import Call, Line, Numbered
+from relay.console.json_api.api_request import Call, Line, Numbered
 from relay.console.json_api.chat_operations import history_of
 from relay.console.json_api.delivery_json import TriedDelivery, tried
 from relay.console.json_api.mute_operations import Mute, mute_of

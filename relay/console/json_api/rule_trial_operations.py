@@ -6,9 +6,9 @@ from litestar import HttpMethod
 from msgspec import Meta, Struct
 
 from relay.console.draft_pages import text_in_force
-from relay.console.json_api.call import Call, Line
+from relay.console.json_api.api_request import Call, Line
 from relay.console.json_api.chat_json import RuleVerdict, verdict_of
-from relay.console.json_api.notification_json import ShownNotification, shown_notification
+from relay.console.json_api.delivery_json import ShownNotification, shown_notification
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, wrong
 from relay.console.json_api.rules_operations import RulesRequest, file_problems, usable_rules

@@ -5,7 +5,7 @@ from datetime import datetime
 from litestar import HttpMethod
 from msgspec import Struct
 
-from relay.console.json_api.call import Call
+from relay.console.json_api.api_request import Call
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import not_there
 from relay.console.json_api.rules_operations import readable_text

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from litestar import HttpMethod
 from msgspec import Meta, Struct
 
-from relay.console.json_api.call import Call, Line
+from relay.console.json_api.api_request import Call, Line
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import FileProblem, Refusal, TextFix, wrong
 from relay.console.rules_file_access import IN_FORCE_WITHIN, author_of, readable, rules_file

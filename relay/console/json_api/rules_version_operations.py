@@ -6,8 +6,7 @@ from typing import Annotated
 from litestar import HttpMethod
 from msgspec import Meta, Struct
 
-from relay.console.json_api.call import Call
-from relay.console.json_api.cursor import Listing, following, position
+from relay.console.json_api.api_request import Call, Listing, following, position
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there
 from relay.console.json_api.rules_operations import RulesRequest, readable_text

@@ -8,8 +8,8 @@ from litestar import HttpMethod
 from msgspec import Meta, Struct
 
 from relay.console.acts import act_of
-from relay.console.json_api.call import Call, Line
-from relay.console.json_api.notification_json import ShownNotification, shown_notification
+from relay.console.json_api.api_request import Call, Line
+from relay.console.json_api.delivery_json import ShownNotification, shown_notification
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there, wrong
 from relay.console.wording_parts import template_folder

@@ -6,7 +6,7 @@ from litestar import HttpMethod
 from msgspec import Meta, Struct
 
 from relay.console.acts import act_of
-from relay.console.json_api.call import Call, Line
+from relay.console.json_api.api_request import Call, Line
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import not_there, wrong
 from relay.console.json_api.sentence_operations import (

@@ -6,7 +6,7 @@ from typing import Annotated
 from litestar import HttpMethod
 from msgspec import Meta, Struct
 
-from relay.console.json_api.call import Call, Numbered
+from relay.console.json_api.api_request import Call, Numbered
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.people_operations import changed_by
 from relay.console.json_api.problem_details import wrong

@@ -7,7 +7,7 @@ from litestar import HttpMethod
 from msgspec import Struct
 
 from relay.console.delivery_pages import MOST_UNREADABLE
-from relay.console.json_api.call import Call, Numbered
+from relay.console.json_api.api_request import Call, Numbered
 from relay.console.json_api.chat_operations import QueuedAnew, queued_of
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there
