@@ -8,6 +8,7 @@ from litestar.exceptions import ClientException, NotFoundException
 from litestar.handlers import HTTPRouteHandler
 
 from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key, write_act
+from relay.console.file_access import rules_file
 from relay.console.page import (
     AnyRequest,
     Number,
@@ -17,7 +18,6 @@ from relay.console.page import (
     page_route,
     redirect,
 )
-from relay.console.rules_file_access import rules_file
 from relay.console.sign_in import SignIn, SignInRefused
 from relay.console.spreadsheet import csv_file
 from relay.console.visit import visit_of

@@ -6,14 +6,14 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 from msgspec.structs import replace
 
-from relay.console.jobs import Jobs
-from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
-from relay.console.rules_file_access import (
+from relay.console.file_access import (
     IN_FORCE_WITHIN,
-    READ_ONLY,
+    WHY_RULES_ARE_READ_ONLY,
     rules_file,
     who_edits,
 )
+from relay.console.jobs import Jobs
+from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
 from relay.console.visit import visit_of
 from relay.languages import N_
 from relay.outbox.people import Role
@@ -288,7 +288,7 @@ class RulesEditPage:
             nav="rules",
             editing=editing,
             newest=next(iter(newest), None),
-            why_not=say(READ_ONLY[why], path=path) if why else "",
+            why_not=say(WHY_RULES_ARE_READ_ONLY[why], path=path) if why else "",
             refused=say(REFUSED[editing.refused]) if editing.refused else "",
             path=path,
             problems=editing.problems[:MOST_PROBLEMS],

@@ -9,13 +9,13 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from relay.console.chat_list_page import chat_lines
-from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
-from relay.console.rules_file_access import (
+from relay.console.file_access import (
     IN_FORCE_WITHIN,
-    READ_ONLY,
+    WHY_RULES_ARE_READ_ONLY,
     rules_file,
     who_edits,
 )
+from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
 from relay.console.visit import visit_of
 from relay.languages import N_
 from relay.outbox.past_chats import WantedChats
@@ -114,7 +114,9 @@ class RulesPage:
             problems=parts.reload.problems,
             previous=previous[0] if previous else None,
             drafts=await history.drafts(),
-            why_not=say(READ_ONLY[file.read_only], path=path) if file.read_only else "",
+            why_not=say(WHY_RULES_ARE_READ_ONLY[file.read_only], path=path)
+            if file.read_only
+            else "",
             done=query.get("done", ""),
             beside=beside[0] if beside else None,
             not_done=say(NOT_DONE[query["not"]]) if query.get("not", "") in NOT_DONE else "",

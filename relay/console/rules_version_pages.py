@@ -5,8 +5,8 @@ from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
+from relay.console.file_access import readable, rules_file, who_edits
 from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
-from relay.console.rules_file_access import readable, rules_file, who_edits
 from relay.outbox.people import Role
 from relay.outbox.rules_versions import NEWEST, Version
 from relay.services import in_thread

@@ -46,11 +46,11 @@ from relay.console.set_aside_page import SetAsidePage
 from relay.console.sign_in import SignIn
 from relay.console.sign_in_page import SignInPages, to_sign_in
 from relay.console.static_files import StaticFiles
-from relay.console.template_pages import wording_routes
 from relay.console.throttle import Throttle
 from relay.console.token_pages import TokenPages
 from relay.console.visit import visit_of
 from relay.console.word_search_page import WordPage
+from relay.console.wording_pages import wording_routes
 from relay.demo.run import Demo
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.people import Role

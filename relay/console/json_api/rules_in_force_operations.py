@@ -5,11 +5,11 @@ from datetime import datetime
 from litestar import HttpMethod
 from msgspec import Struct
 
+from relay.console.file_access import rules_file
 from relay.console.json_api.api_request import Call
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import not_there
 from relay.console.json_api.rules_operations import readable_text
-from relay.console.rules_file_access import rules_file
 from relay.console.rules_page import COUNTED, FEW
 from relay.outbox.people import Role
 from relay.rules import Finding

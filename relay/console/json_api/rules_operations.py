@@ -6,10 +6,10 @@ from typing import Annotated, Any
 from litestar import HttpMethod
 from msgspec import Meta, Struct
 
+from relay.console.file_access import IN_FORCE_WITHIN, author_of, readable, rules_file
 from relay.console.json_api.api_request import Call, Line
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import FileProblem, Refusal, TextFix, wrong
-from relay.console.rules_file_access import IN_FORCE_WITHIN, author_of, readable, rules_file
 from relay.languages import LANGUAGES
 from relay.outbox.people import Role
 from relay.rules import Problem, RuleBook, RulesError

@@ -6,11 +6,11 @@ from typing import Annotated
 from litestar import HttpMethod
 from msgspec import Meta, Struct
 
+from relay.console.file_access import rules_file
 from relay.console.json_api.api_request import Call, Listing, following, position
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there
 from relay.console.json_api.rules_operations import RulesRequest, readable_text
-from relay.console.rules_file_access import rules_file
 from relay.outbox.people import Role
 from relay.outbox.rules_versions import NEWEST, Version
 from relay.rules.differences import Change

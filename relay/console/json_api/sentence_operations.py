@@ -7,12 +7,12 @@ from typing import Annotated
 from litestar import HttpMethod
 from msgspec import Meta, Struct
 
-from relay.console.acts import act_of
+from relay.console.file_access import template_folder
 from relay.console.json_api.api_request import Call, Line
 from relay.console.json_api.delivery_json import ShownNotification, shown_notification
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there, wrong
-from relay.console.wording_parts import template_folder
+from relay.console.wording_pages import act_on_sentence
 from relay.languages import OWN
 from relay.languages.writing import NotChanged
 from relay.outbox.people import Role
@@ -249,8 +249,7 @@ async def _changed(
     call: Call, path: SentenceName, current: str, said: Sequence[str]
 ) -> OneSentence:
     """The sentence after the change; `current`: the present hash of the catalogue. Raises Refusal."""
-    words = "change wording" if any(said) else "reset wording"
-    doing = act_of(call.visit, words, f"{path.language}/{path.key}", each_time=True)
+    doing = act_on_sentence(call.visit, path.language, path.key, said)
     await saved(
         "said",
         sentences_of(call).change(path.language, path.key, said, base_of(call, current), doing),

@@ -5,7 +5,7 @@ from typing import Annotated
 from litestar import HttpMethod
 from msgspec import Meta, Struct
 
-from relay.console.acts import act_of
+from relay.console.file_access import template_folder
 from relay.console.json_api.api_request import Call, Line
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import not_there, wrong
@@ -20,8 +20,7 @@ from relay.console.json_api.sentence_operations import (
     saved,
     sentences_of,
 )
-from relay.console.template_pages import change_detail, text_in
-from relay.console.wording_parts import template_folder
+from relay.console.wording_pages import act_on_template, text_in
 from relay.outbox.people import Role
 from relay.rendering.folders import MAX_SIZE
 from relay.services import in_thread
@@ -164,8 +163,7 @@ async def _replaced(
 ) -> OneTemplate:
     """The file after it was replaced by `data`, or removed; `current`: its present hash. Raises Refusal."""
     name, base = f"{path.name}/{path.file}", base_of(call, current)
-    words = "reset template" if data is None else "change template"
-    doing = act_of(call.visit, words, name, change_detail(base, data), each_time=True)
+    doing = act_on_template(call.visit, name, base, data)
     await saved("text", _templates(call).change(name, data, base, doing))
     return _template(await _file(call, path))
 

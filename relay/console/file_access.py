@@ -1,24 +1,81 @@
-"""Common parts of the pages of sentences and of template files: the preview, and why nothing can be changed."""
+"""The files that the console edits, the rules file and the templates' folder: their editors, and why one can't be changed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
 
-from relay.console.draft_pages import PreviewMails, ShownLook
-from relay.console.notification_look import packed_look
 from relay.console.page import AnyRequest, Pages
-from relay.console.visit import visit_of
+from relay.console.visit import Visit, visit_of
 from relay.languages import N_
-from relay.services.draft_trial import NoSuchChat
+from relay.redaction import redact, redact_line
 from relay.services.edit_file import ReadOnly
-from relay.services.publish_rules import Changed, FileIsReadOnly, NotPublished, NotUsable
+from relay.services.publish_rules import (
+    Author,
+    Changed,
+    FileIsReadOnly,
+    NotPublished,
+    NotUsable,
+    RulesFile,
+)
 from relay.services.template_folder import TemplateFolder
-from relay.services.wording_preview import SAMPLES, WordingPreviews, chosen_chats
-from relay.smartsupp import UnreadableHook
+from relay.services.text_diff import shown
 from relay.web.app import Running
 
-WHY_READ_ONLY = {
+IN_FORCE_WITHIN = 15.0
+"""Seconds that a page waits for a published text to be in force."""
+WHY_RULES_ARE_READ_ONLY = {
+    ReadOnly.SETTING: N_("RELAY_CONSOLE_EDIT is set to no."),
+    ReadOnly.SEVERAL: N_(
+        "The database is on a server, and relays that share it may each have a rules file of their own. If this is the only relay, or all read one file, set RELAY_CONSOLE_EDIT=yes and restart it."
+    ),
+    ReadOnly.MISSING: N_("The file is not there."),
+    ReadOnly.UNREADABLE: N_("The relay's user may not read the file."),
+    ReadOnly.TOO_LARGE: N_("The file is larger than a rules file may be."),
+    ReadOnly.NOT_WRITABLE: N_(
+        "The relay's user may not write the file. To allow it, make that user its owner: chown relay {path}"
+    ),
+    ReadOnly.READ_ONLY_DISK: N_("The file is on a disk that is mounted read-only."),
+    ReadOnly.CONFIG_MAP: N_(
+        "The file is in a volume that Kubernetes replaces as a whole: change the ConfigMap."
+    ),
+}
+
+
+def rules_file(running: Running) -> RulesFile:
+    """The rules file of a running relay."""
+    return RulesFile(
+        running.parts.outbox.sessions,
+        running.ready.settings,
+        running.variables,
+        in_force=lambda: running.parts.in_force.rules,
+        clock=running.clock,
+    )
+
+
+def readable(source: bytes, *, is_refused: bool) -> str:
+    """A text of the file without secrets. With `is_refused` more is left out, as secrets may be why it was refused."""
+    return "\n".join(map(redact_line if is_refused else redact, shown(source).split("\n")))
+
+
+def who_edits(request: AnyRequest) -> Author:
+    """The author of a request's changes to the rules file."""
+    return author_of(visit_of(request.scope))
+
+
+def author_of(visit: Visit) -> Author:
+    """The author of a user's or program's changes to the rules file. A program has no draft: its `user` is 0."""
+    user = visit.session.user if visit.session else None
+    return Author(
+        name=visit.name,
+        role=visit.role,
+        user=user.id if user else 0,
+        address=visit.address,
+        via=visit.via,
+    )
+
+
+WHY_FOLDER_IS_READ_ONLY = {
     ReadOnly.SETTING: N_("RELAY_CONSOLE_EDIT is set to no."),
     ReadOnly.NO_FOLDER: N_(
         "The relay knows no folder for words of your own. Make one that its user may write, put this line into relay.env, and restart it:"
@@ -68,7 +125,11 @@ def why_not(
     lines = [LINES[why]] if why in LINES else []
     if why is ReadOnly.NO_FOLDER and files.is_shared:
         lines.append(LINES[ReadOnly.SEVERAL])
-    words = say(WHY_READ_ONLY[why], path=path or files.settings.templates or "") if why else ""
+    words = (
+        say(WHY_FOLDER_IS_READ_ONLY[why], path=path or files.settings.templates or "")
+        if why
+        else ""
+    )
     return {"why_not": words, "lines": lines}
 
 
@@ -85,57 +146,3 @@ def refusal_of(error: NotPublished) -> Refusal:
         case NotUsable():
             return Refusal(N_("Not saved: this can't be used."), error.problems)
     return Refusal(N_("Not saved: the disk did not take it."), [str(error)], 503)
-
-
-class PreviewParts:
-    """Shows a chat with edited texts, as email, Slack and Teams would show it."""
-
-    def __init__(self, running: Running, mails: PreviewMails, previews: WordingPreviews) -> None:
-        self._running, self._mails, self.previews = running, mails, previews
-
-    async def show(
-        self,
-        request: AnyRequest,
-        drafts: Mapping[str, str],
-        *,
-        template: str,
-        language: str,
-        words: str = "",
-    ) -> dict[str, Any]:
-        """Values for `wording_preview.html`. `drafts`: files that are used before the saved ones.
-
-        If no chat was chosen yet, shows the first sample chat whose notification contains `words`.
-        """
-        visit = visit_of(request.scope)
-        chat, sample = visit.form.get("chat", ""), visit.form.get("sample", "")
-        asked: dict[str, Any] = {"samples": SAMPLES, "sample": sample, "chat": chat, "shown": []}
-        try:
-            sessions, clock = self._running.parts.outbox.sessions, self._running.clock
-            hook, bodies, now = await chosen_chats(sessions, chat, sample, clock())
-            found = await self.previews.show(
-                drafts,
-                bodies,
-                now,
-                template=template,
-                language=language,
-                zone=self._running.parts.in_force.rules.timezone,
-                words=words,
-            )
-        except (NoSuchChat, UnreadableHook):
-            return {**asked, "no_chat": True}
-        shown = []
-        for one in found.media:
-            look = packed_look(one.notification, one.transport, one.made_at, one.trouble)
-            mail_at = ""
-            if look.kind == "mail":
-                mail_at = self._mails.keep(visit, hook, one.notification.html)
-            shown.append(ShownLook(one.transport, "", "", look, mail_at))
-        sample = sample or SAMPLES[found.chosen]
-        is_one = len(bodies) == 1
-        return {
-            **asked,
-            "sample": sample,
-            "shown": shown,
-            "is_said": found.says_it,
-            "is_one": is_one,
-        }

@@ -1,0 +1,337 @@
+"""The pages of wording: the relay's sentences by language, and the files of templates; each is changed beside the shipped one, and previewed."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from litestar.exceptions import ClientException, NotFoundException
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+
+from relay.console.acts import act_of
+from relay.console.draft_pages import PreviewMails, ShownLook
+from relay.console.file_access import Refusal, refusal_of, template_folder, why_not
+from relay.console.notification_look import packed_look
+from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
+from relay.console.visit import Visit, visit_of
+from relay.languages import OWN
+from relay.languages.writing import NotChanged
+from relay.outbox.log_of_acts import Act
+from relay.outbox.people import Role
+from relay.rendering.folders import MAX_SIZE
+from relay.services import in_thread
+from relay.services.draft_trial import NoSuchChat
+from relay.services.publish_rules import Changed, NotPublished
+from relay.services.rules_history import SHORT, hash_of
+from relay.services.sentences import (
+    Sentence,
+    Sentences,
+    UnknownLanguage,
+    UnknownSentence,
+    Wording,
+    in_one_line,
+    one_text,
+    problems_with,
+    sentence_called,
+    sentences_with,
+)
+from relay.services.template_files import NoSuchFile, TemplateFiles, TemplateText
+from relay.services.text_diff import as_written, shown
+from relay.services.wording_preview import SAMPLES, WordingPreviews, chosen_chats, template_for
+from relay.smartsupp import UnreadableHook
+from relay.web.app import Running
+
+LONGEST_SEARCH = 200
+Word = FromPath[str]
+
+
+class PreviewParts:
+    """Shows a chat with edited texts, as email, Slack and Teams would show it."""
+
+    def __init__(self, running: Running, mails: PreviewMails, previews: WordingPreviews) -> None:
+        self._running, self._mails, self.previews = running, mails, previews
+
+    async def show(
+        self,
+        request: AnyRequest,
+        drafts: Mapping[str, str],
+        *,
+        template: str,
+        language: str,
+        words: str = "",
+    ) -> dict[str, Any]:
+        """Values for `wording_preview.html`. `drafts`: files that are used before the saved ones.
+
+        If no chat was chosen yet, shows the first sample chat whose notification contains `words`.
+        """
+        visit = visit_of(request.scope)
+        chat, sample = visit.form.get("chat", ""), visit.form.get("sample", "")
+        asked: dict[str, Any] = {"samples": SAMPLES, "sample": sample, "chat": chat, "shown": []}
+        try:
+            sessions, clock = self._running.parts.outbox.sessions, self._running.clock
+            hook, bodies, now = await chosen_chats(sessions, chat, sample, clock())
+            found = await self.previews.show(
+                drafts,
+                bodies,
+                now,
+                template=template,
+                language=language,
+                zone=self._running.parts.in_force.rules.timezone,
+                words=words,
+            )
+        except (NoSuchChat, UnreadableHook):
+            return {**asked, "no_chat": True}
+        shown = []
+        for one in found.media:
+            look = packed_look(one.notification, one.transport, one.made_at, one.trouble)
+            mail_at = ""
+            if look.kind == "mail":
+                mail_at = self._mails.keep(visit, hook, one.notification.html)
+            shown.append(ShownLook(one.transport, "", "", look, mail_at))
+        sample = sample or SAMPLES[found.chosen]
+        is_one = len(bodies) == 1
+        return {
+            **asked,
+            "sample": sample,
+            "shown": shown,
+            "is_said": found.says_it,
+            "is_one": is_one,
+        }
+
+
+class SentencePages:
+    """`/wordings`, and the page of each sentence."""
+
+    def __init__(self, running: Running, pages: Pages, parts: PreviewParts) -> None:
+        self._running, self._pages, self._parts = running, pages, parts
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        return [
+            page_route("/wordings", Role.EDITOR, self._list),
+            page_route("/wordings/{language:str}/{key:str}", Role.EDITOR, self._sentence),
+            form_route("/wordings/{language:str}/{key:str}", Role.EDITOR, self._change_named),
+        ]
+
+    async def _sentence(self, request: AnyRequest, language: Word, key: Word) -> Page:
+        wording, one = await self._found(language, key)
+        return await self._show(request, wording, one, one.own or one.shipped)
+
+    async def _change_named(self, request: AnyRequest, language: Word, key: Word) -> Page:
+        return await self._change(request, *await self._found(language, key))
+
+    @property
+    def _sentences(self) -> Sentences:
+        return Sentences(template_folder(self._running))
+
+    async def _found(self, language: str, key: str) -> tuple[Wording, Sentence]:
+        try:
+            wording = await self._sentences.read(language)
+            return wording, sentence_called(wording, key)
+        except (UnknownLanguage, UnknownSentence):
+            raise NotFoundException from None
+
+    async def _list(self, request: AnyRequest) -> Page:
+        query = request.query_params
+        tag = query.get("language") or self._running.parts.in_force.rules.language
+        words, only_own = query.get("q", "")[:LONGEST_SEARCH], query.get("own") == "yes"
+        try:
+            wording = await self._sentences.read(tag)
+        except UnknownLanguage:
+            raise ClientException from None
+        found = sentences_with(wording, words, only_own=only_own)
+        file = wording.file
+        return await self._pages.show(
+            request,
+            "sentences.html",
+            nav="rules",
+            wording=wording,
+            languages=await in_thread(lambda _: self._sentences.languages()),
+            found=found,
+            own=sum(bool(each.own) for each in wording.sentences),
+            q=words,
+            only_own=only_own,
+            **why_not(self._sentences.files, file.read_only, file.path, self._pages, request),
+        )
+
+    async def _change(self, request: AnyRequest, wording: Wording, one: Sentence) -> Page:
+        form = visit_of(request.scope).form
+        act, names = form.get("act", ""), [f"said-{number}" for number in range(len(one.shipped))]
+        if act != "reset" and not form.keys() >= set(names):
+            raise ClientException
+        said = tuple(in_one_line(form.get(name, "")) for name in names)
+        if act == "preview":
+            return await self._show(request, wording, one, said, is_preview=True)
+        if act not in {"save", "reset"}:
+            raise ClientException
+        changed = ("",) * len(said) if act == "reset" or said == one.shipped else said
+        doing = act_on_sentence(visit_of(request.scope), wording.tag, one.key, changed)
+        try:
+            await self._sentences.change(wording.tag, one.key, changed, form.get("base", ""), doing)
+        except NotPublished as error:
+            return await self._show(request, wording, one, said, refusal=refusal_of(error))
+        return redirect(f"/wordings/{wording.tag}/{one.key}?done={act}")
+
+    async def _show(
+        self,
+        request: AnyRequest,
+        wording: Wording,
+        one: Sentence,
+        said: Sequence[str],
+        *,
+        is_preview: bool = False,
+        refusal: Refusal | None = None,
+    ) -> Page:
+        visit = visit_of(request.scope)
+        problems = await in_thread(lambda _: problems_with(wording, one, said))
+        file = wording.file
+        shown: dict[str, Any] = {
+            "wording": wording,
+            "sentence": one,
+            "said": said,
+            "problems": problems,
+            "refusal": refusal,
+            "done": request.query_params.get("done", ""),
+            **why_not(self._sentences.files, file.read_only, file.path, self._pages, request),
+        }
+        words = said if any(said) and not problems else one.words
+        drafts = {}
+        with contextlib.suppress(NotChanged):  # what the user's own templates say may be odd
+            drafts = {f"{OWN}/{wording.tag}.po": one_text(wording, one, words)}
+        preview = await self._parts.show(
+            request, drafts, template="", language=wording.tag, words=words[0]
+        )
+        template = "wording_preview.html" if is_preview and visit.is_partial else "sentence.html"
+        status = refusal.status if refusal else 200
+        return await self._pages.show(
+            request, template, nav="rules", status=status, **shown, **preview
+        )
+
+
+class TemplatePages:
+    """`/templates`, and the page of each file."""
+
+    def __init__(
+        self,
+        running: Running,
+        pages: Pages,
+        parts: PreviewParts,
+    ) -> None:
+        self._running, self._pages, self._parts = running, pages, parts
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        return [
+            page_route("/templates", Role.ADMIN, self._list),
+            page_route("/templates/{name:str}/{file:str}", Role.ADMIN, self._template),
+            form_route("/templates/{name:str}/{file:str}", Role.ADMIN, self._change_named),
+        ]
+
+    async def _list(self, request: AnyRequest) -> Page:
+        files = self._templates.files
+        return await self._pages.show(
+            request,
+            "templates.html",
+            nav="rules",
+            files=await self._templates.every(),
+            **why_not(files, files.why_not(), None, self._pages, request),
+        )
+
+    async def _template(self, request: AnyRequest, name: Word, file: Word) -> Page:
+        found = await self._found(f"{name}/{file}")
+        return await self._show(request, found, text_in(found))
+
+    async def _change_named(self, request: AnyRequest, name: Word, file: Word) -> Page:
+        return await self._change(request, await self._found(f"{name}/{file}"))
+
+    @property
+    def _templates(self) -> TemplateFiles:
+        return TemplateFiles(template_folder(self._running), self._parts.previews)
+
+    async def _found(self, name: str) -> TemplateText:
+        try:
+            return await self._templates.read(name)
+        except NoSuchFile:
+            raise NotFoundException from None
+
+    async def _change(self, request: AnyRequest, found: TemplateText) -> Page:
+        form, name = visit_of(request.scope).form, found.about.name
+        act, text = form.get("act", ""), form.get("text", "").replace("\r\n", "\n")
+        if act == "preview":
+            return await self._show(request, found, text, is_preview=True)
+        if act not in {"save", "reset"} or (act == "save" and "text" not in form):
+            raise ClientException
+        data = None if act == "reset" else as_written(text, found.own.source or found.shipped)
+        base = form.get("base", "")
+        doing = act_on_template(visit_of(request.scope), name, base, data)
+        try:
+            await self._templates.change(name, data, base, doing)
+        except NotPublished as error:
+            if isinstance(error, Changed):
+                found = await self._found(name)
+            return await self._show(request, found, text, refusal=refusal_of(error))
+        return redirect(f"/templates/{name}?done={act}")
+
+    async def _show(
+        self,
+        request: AnyRequest,
+        found: TemplateText,
+        text: str,
+        *,
+        is_preview: bool = False,
+        refusal: Refusal | None = None,
+    ) -> Page:
+        visit, name, own = visit_of(request.scope), found.about.name, found.own
+        is_too_long = len(text.encode("utf-8", "replace")) > MAX_SIZE
+        problems = list(refusal.problems) if refusal else []
+        if is_too_long and not refusal:
+            problems = await self._templates.problems(name, text)
+        language = visit.form.get("language") or self._running.parts.in_force.rules.language
+        drafts = {} if is_too_long else {name: text}
+        preview = await self._parts.show(
+            request, drafts, template=template_for(name), language=language
+        )
+        template = "wording_preview.html" if is_preview and visit.is_partial else "template.html"
+        return await self._pages.show(
+            request,
+            template,
+            nav="rules",
+            status=refusal.status if refusal else 200,
+            about=found.about,
+            own=own,
+            text=text,
+            shipped=shown(found.shipped),
+            problems=problems,
+            refusal=refusal,
+            done=request.query_params.get("done", ""),
+            **why_not(self._templates.files, own.read_only, own.path, self._pages, request),
+            **preview,
+        )
+
+
+def act_on_sentence(visit: Visit, tag: str, key: str, said: Sequence[str]) -> Act:
+    """The log entry for a sentence that gets these texts; with empty ones it is reset."""
+    words = "change wording" if any(said) else "reset wording"
+    return act_of(visit, words, f"{tag}/{key}", each_time=True)
+
+
+def act_on_template(visit: Visit, name: str, base: str, data: bytes | None) -> Act:
+    """The log entry for a template's file that gets this text, with the beginnings of its hashes before and after; None: it is reset."""
+    if data is None:
+        return act_of(visit, "reset template", name, each_time=True)
+    detail = f"{base[:SHORT]} -> {hash_of(data)[:SHORT]}"
+    return act_of(visit, "change template", name, detail, each_time=True)
+
+
+def text_in(found: TemplateText) -> str:
+    """The user's own text, or else the shipped one."""
+    return shown(found.own.source if found.own.hash else found.shipped)
+
+
+def wording_routes(
+    running: Running, pages: Pages, mails: PreviewMails, previews: WordingPreviews
+) -> list[HTTPRouteHandler]:
+    """All pages of sentences and of template files."""
+    parts = PreviewParts(running, mails, previews)
+    return [
+        *SentencePages(running, pages, parts).routes(),
+        *TemplatePages(running, pages, parts).routes(),
+    ]
