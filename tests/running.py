@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import io
 import os
+import re
 import resource
 import signal
 import sqlite3
@@ -112,7 +113,10 @@ class RunningRelay:
             with contextlib.closing(sqlite3.connect(self.folder / "relay.db")) as file, file:
                 file.execute(statement, values)
         else:
+            rows_of = re.match(r"(?:UPDATE|INSERT INTO|DELETE FROM) (\w+)", statement)
             with psycopg.connect(self.database) as beside:
+                if rows_of:  # else row by row, which may be a deadlock with what the relay changes
+                    beside.execute(f"LOCK TABLE {rows_of[1]} IN EXCLUSIVE MODE".encode())
                 beside.execute(statement.replace("?", "%s").encode(), values)
 
     async def ready(self) -> Any:
