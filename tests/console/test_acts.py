@@ -84,8 +84,10 @@ rules:
 
 @pytest.mark.usefixtures("each_store")
 async def test_a_test_is_sent_once_and_its_page_has_the_words_of_the_command(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # However long the tests take, none of them is forgiven meanwhile.
+    monkeypatch.setattr("relay.console.site.BETWEEN_TESTS", 3600.0)
     async with (
         SmtpServer() as mail,
         running_relay(
