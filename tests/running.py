@@ -32,6 +32,9 @@ DEADLINE = 20.0
 OFTEN = timedelta(milliseconds=20)
 """Between two looks of a relay that need not spare the processor."""
 PATIENT = Deadlines(headers=DEADLINE, body=DEADLINE)
+WAITING = """
+    SELECT state, count(*) FROM deliveries WHERE state IN ('queued', 'sending') GROUP BY state
+"""
 
 RULES = """\
 destinations:
@@ -81,6 +84,7 @@ class RunningRelay:
     client: aiohttp.ClientSession
     database: str
     """Its URL."""
+    clock: Clock = utc_now
 
     @property
     def hook_url(self) -> str:
@@ -122,6 +126,19 @@ class RunningRelay:
     async def ready(self) -> Any:
         """What `/readyz` says."""
         return (await self.ask("GET", "/readyz")).json
+
+    async def until_still(self, *, queued: int = 0) -> None:
+        """Waits until nothing is being sent, and so many deliveries wait for something else than their turn."""
+        await self.until(WAITING, *[("queued", queued)][: bool(queued)])
+
+    async def forward(self, *, queued: int = 0, **duration: float) -> None:
+        """Moves its clock as `MovableClock.forward` does, once `until_still`.
+
+        An attempt that had just begun would lose its lease, and a delivery that is to be sent at once would be late.
+        """
+        assert isinstance(self.clock, MovableClock)
+        await self.until_still(queued=queued)
+        self.clock.forward(**duration)
 
     async def until(self, question: str, *expected: tuple[Any, ...]) -> None:
         """Waits until the database answers so. It is asked between requests: the relay works meanwhile."""
@@ -191,7 +208,7 @@ async def running_relay(
         relay.result()
     async with aiohttp.ClientSession() as client:
         try:
-            yield RunningRelay(started.result(), folder, client, variables["RELAY_DATABASE"])
+            yield RunningRelay(started.result(), folder, client, variables["RELAY_DATABASE"], clock)
         finally:
             stopping.set()
             await asyncio.wait_for(relay, DEADLINE)

@@ -30,7 +30,7 @@ class Proxy:
         """How many answers, or questions, were lost."""
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -65,6 +65,16 @@ class Proxy:
             data = changed
         return data
 
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            await self._connected(reader, writer)
+        finally:
+            writer.close()
+            self._tasks.discard(task)
+
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._idle.wait()
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._far_port)
@@ -73,14 +83,14 @@ class Proxy:
             asyncio.create_task(self._questions(reader, far_writer, losing)),
             asyncio.create_task(self._answers(far_reader, writer, losing)),
         ]
-        self._tasks.update(ways)
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        await self._idle.wait()
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
-        for end in (writer, far_writer):
-            end.close()
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            await self._idle.wait()
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            far_writer.close()
 
     async def _questions(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, losing: asyncio.Event
@@ -129,7 +139,6 @@ class Tunnel(Proxy):
             writer.write(f"HTTP/1.1 {self._answer}\r\n\r\n".encode())
         if self._answer.startswith("200"):
             await super()._connected(reader, writer)
-        writer.close()
 
 
 def free_port() -> int:

@@ -168,15 +168,14 @@ async def test_a_program_gets_all_of_one_as_json(variables: dict[str, str]) -> N
 
 
 async def test_one_that_may_have_arrived_twice_says_so(tmp_path: Path) -> None:
-    clock = MovableClock()
     async with FarEnds() as ends:
         ends.web.steps.append(DROP)
         async with running_relay(
-            tmp_path, clock=clock, rules=ROOM_ONLY, **ends.settings
+            tmp_path, clock=MovableClock(), rules=ROOM_ONLY, **ends.settings
         ) as running:
             await running.post(a_hook(1, missed=True))
             await running.until("SELECT state, unsure FROM deliveries", ("queued", 1))
-            clock.forward(minutes=2)
+            await running.forward(queued=1, minutes=2)
             await running.post(a_hook(2, missed=True))
             await running.until(STATES, *[("room", "delivered")] * 2)
             said = await command(settings(tmp_path), "deliveries", 1, 2)

@@ -52,8 +52,13 @@ async def until_ready(relay: RunningRelay, key: str, **expected: Any) -> Any:
     """Asks /readyz until it says so under `key`; the test's time-out is the deadline."""
     while True:
         state = (await relay.ready())[key]
-        if all(state[name] == value for name, value in expected.items()):
+        if state is not None and all(state[name] == value for name, value in expected.items()):
             return state
+
+
+async def until_watched(relay: RunningRelay) -> None:
+    """Nothing that was wrong before the first look is told."""
+    await relay.until("SELECT count(*) FROM marks WHERE name = 'watched since'", (1,))
 
 
 async def until_known(relay: RunningRelay, *kinds: str) -> list[dict[str, Any]]:
@@ -96,13 +101,13 @@ async def test_a_broken_destination_is_told_of_once_elsewhere_and_once_when_it_w
         async with a_relay(tmp_path, ends, clock) as relay:  # a restart looks at once, and in vain
             while relay.rows("SELECT closed_until FROM gates") == [(closed_until,)]:
                 await relay.ready()
-            clock.forward(hours=1)
+            await relay.forward(queued=2, hours=1)
             await relay.post(a_hook(3, missed=True))  # wakes the room, which works now
             await relay.until("SELECT count(*) FROM gates", (0,))
             await until_known(relay, "destination broken")
             while not relay.rows("SELECT 1 FROM troubles WHERE gone_at IS NOT NULL"):
                 await relay.ready()
-            clock.forward(minutes=2)
+            await relay.forward(minutes=2)
             await until_known(relay)
             await relay.until(
                 ALERTS,
@@ -145,22 +150,21 @@ async def test_an_alert_looks_like_all_other_mails_and_no_template_of_ones_own_h
 async def test_where_the_only_way_is_the_broken_one_the_relay_says_that_nobody_could_be_told(
     tmp_path: Path,
 ) -> None:
-    clock = MovableClock()
     rules = RULES.replace("[desk, room]", "room")
     async with FarEnds() as ends:
         ends.at(ROOM, REVOKED)
-        async with a_relay(tmp_path, ends, clock, rules) as relay:
+        async with a_relay(tmp_path, ends, MovableClock(), rules) as relay:
             await relay.post(a_hook(1, missed=True))
             (trouble,) = await until_known(relay, "destination broken")
             assert trouble["told"] == []
             assert (await relay.ready())["alerts"]["nobody_could_be_told"] == [trouble]
             assert relay.rows(ALERTS) == []
-            clock.forward(minutes=6)
+            await relay.forward(queued=1, minutes=6)
             await relay.post(a_hook(2, missed=True))
             while not relay.rows("SELECT 1 FROM troubles WHERE gone_at IS NOT NULL"):
                 await relay.ready()
-            assert (await relay.ready())["alerts"]["nobody_could_be_told"] == []
-            clock.forward(minutes=2)
+            await until_untold(relay)
+            await relay.forward(minutes=2)
             await relay.until(ALERTS, ("alert resolved", "room", "delivered"))
         assert how_often(ends, "room zase funguje") == 1
 
@@ -178,17 +182,16 @@ NOBODY = "550 5.1.1 nobody of that name"
 async def test_an_alert_that_can_not_be_sent_raises_no_other_and_counts_as_not_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clock = MovableClock()
     async with FarEnds() as ends:
-        ends.at(ROOM, REVOKED)
+        ends.at(ROOM, *[REVOKED] * 99)
         ends.mail.at("rcpt", NOBODY)
-        async with a_relay(tmp_path, ends, clock) as relay:
+        async with a_relay(tmp_path, ends, MovableClock()) as relay:
             await relay.post(a_hook(1, missed=True))
             await relay.until(ALERTS, ("alert", "desk", "failed"))
             await until_untold(relay, "destination broken")
             (trouble,) = (await relay.ready())["alerts"]["open"]
             assert (trouble["what"], trouble["told"]) == ("destination broken", [])
-            clock.forward(hours=3)
+            await relay.forward(queued=1, hours=3)
             await until_untold(relay, "destination broken")
             await relay.until(ALERTS, ("alert", "desk", "failed"))
     (said,) = [line for line in capsys.readouterr().err.splitlines() if "can be alerted" in line]
@@ -199,12 +202,11 @@ async def test_an_alert_that_can_not_be_sent_raises_no_other_and_counts_as_not_t
 async def test_an_alert_that_was_refused_goes_to_the_address_once_that_is_corrected(
     tmp_path: Path,
 ) -> None:
-    clock = MovableClock()
     rules = RULES.replace("[desk, room]", "desk")
     async with FarEnds() as ends:
         ends.at(ROOM, REVOKED)
         ends.mail.at("rcpt", NOBODY)
-        async with a_relay(tmp_path, ends, clock, rules) as relay:
+        async with a_relay(tmp_path, ends, MovableClock(), rules) as relay:
             await relay.post(a_hook(1, missed=True))
             await until_untold(relay, "destination broken")
             corrected = rules.replace("desk@example.com", "help@example.com")
@@ -220,16 +222,15 @@ async def test_an_alert_that_was_refused_goes_to_the_address_once_that_is_correc
 async def test_the_fallback_of_alerts_to_is_told_where_that_one_refuses_the_alert(
     tmp_path: Path,
 ) -> None:
-    clock = MovableClock()
     rules = RULES.replace("[desk, room]", "desk").replace(
         "{to: desk@example.com}", "{to: desk@example.com}, fallback: room"
     )
     silent = rules + "silence: {longer_than: 4h}\n"
     async with FarEnds() as ends:
         ends.mail.at("rcpt", NOBODY)
-        async with a_relay(tmp_path, ends, clock, silent) as relay:
+        async with a_relay(tmp_path, ends, MovableClock(), silent) as relay:
             await until_ready(relay, "silence", too_long=False)
-            clock.forward(hours=5)
+            await relay.forward(hours=5)
             await ends.posted(ROOM, 1)
             await relay.until(ALERTS, ("alert", "desk", "failed"), ("alert", "room", "delivered"))
             while [one["told"] for one in await until_known(relay, "silence")] != [["room"]]:
@@ -238,11 +239,10 @@ async def test_the_fallback_of_alerts_to_is_told_where_that_one_refuses_the_aler
 
 
 async def test_the_fallback_of_alerts_to_is_told_that_alerts_to_is_broken(tmp_path: Path) -> None:
-    clock = MovableClock()
     rules = RULES.replace("[desk, room]", "room").replace("language: cs", "fallback: desk")
     async with FarEnds() as ends:
         ends.at(ROOM, REVOKED)
-        async with a_relay(tmp_path, ends, clock, rules) as relay:
+        async with a_relay(tmp_path, ends, MovableClock(), rules) as relay:
             await relay.post(a_hook(1, missed=True))
             (mail,) = await ends.mail.received(1)
             assert mail.message["Subject"] == "Nothing gets through to room"
@@ -252,69 +252,66 @@ async def test_the_fallback_of_alerts_to_is_told_that_alerts_to_is_broken(tmp_pa
 async def test_failures_that_nobody_could_be_told_of_are_listed_until_somebody_is(
     tmp_path: Path,
 ) -> None:
-    clock = MovableClock()
     async with FarEnds() as ends:
         ends.at(ROOM, REFUSED)
         ends.mail.at("rcpt", NOBODY)
-        async with a_relay(tmp_path, ends, clock) as relay:
-            await until_ready(relay, "alerts", open=[])
+        async with a_relay(tmp_path, ends, MovableClock()) as relay:
+            await until_watched(relay)
             await relay.post(a_hook(1, missed=True))
             await relay.until("SELECT count(*) FROM deliveries WHERE state = 'failed'", (1,))
-            clock.forward(minutes=2)
+            await relay.forward(minutes=2)
             await until_untold(relay, "deliveries failed")
+            await relay.forward(minutes=2)
             relay.change(
                 "UPDATE deliveries SET state = ?, settled_at = NULL WHERE destination = ?",
                 *("queued", "desk"),
             )
-            clock.forward(minutes=2)
             await relay.post(a_hook(2))
             await ends.mail.received(1)
             await until_untold(relay)
 
 
 async def test_a_server_that_is_away_is_told_of_after_a_quarter_of_an_hour(tmp_path: Path) -> None:
-    clock = MovableClock()
     rules = RULES.replace("send_to: room", "send_to: desk")
     async with FarEnds() as ends:
         ends.mail.at("data", "451 4.3.0 come back later", times=None)
-        async with a_relay(tmp_path, ends, clock, rules) as relay:
+        async with a_relay(tmp_path, ends, MovableClock(), rules) as relay:
             await relay.post(a_hook(1, missed=True))
             await relay.until("SELECT count(*) FROM attempts WHERE ending = 'later'", (1,))
-            clock.forward(minutes=14)
+            await relay.forward(queued=1, minutes=14)
             await relay.until("SELECT count(*) FROM attempts WHERE ending = 'later'", (2,))
             assert (await relay.ready())["alerts"]["open"] == []
-            clock.forward(minutes=3)
+            await relay.forward(queued=1, minutes=3)
             (post,) = await ends.posted(ROOM, 1)
             assert "Oznámení pro desk se zpožďují" in post
             assert "451 4.3.0 come back later" in post
+            await relay.forward(queued=1, minutes=10)
             ends.mail.as_usual()
-            clock.forward(minutes=10)
             await relay.post(a_hook(2, missed=True))
             await ends.mail.received(2)
             while not relay.rows("SELECT 1 FROM troubles WHERE gone_at IS NOT NULL"):
                 await relay.ready()
-            clock.forward(minutes=2)
+            await relay.forward(minutes=2)
             assert "Oznámení pro desk se zase odesílají" in (await ends.posted(ROOM, 2))[1]
 
 
 async def test_failures_are_told_of_together_and_not_more_often_than_once_an_hour(
     tmp_path: Path,
 ) -> None:
-    clock = MovableClock()
     async with FarEnds() as ends:
         ends.at(ROOM, *[REFUSED] * 4)
-        async with a_relay(tmp_path, ends, clock) as relay:
-            await until_ready(relay, "alerts", open=[])
+        async with a_relay(tmp_path, ends, MovableClock()) as relay:
+            await until_watched(relay)
             for chat in (1, 2, 3):
                 await relay.post(a_hook(chat, missed=True))
             await relay.until("SELECT count(*) FROM deliveries WHERE state = 'failed'", (3,))
-            clock.forward(minutes=2)
+            await relay.forward(minutes=2)
             await ends.mail.received(1)
             await relay.post(a_hook(4, missed=True))
             await relay.until("SELECT count(*) FROM deliveries WHERE state = 'failed'", (4,))
-            clock.forward(minutes=50)
+            await relay.forward(minutes=50)
             await relay.until(ALERTS, ("alert", "desk", "delivered"))
-            clock.forward(minutes=20)
+            await relay.forward(minutes=20)
             await ends.mail.received(2)
         assert subjects(ends) == [
             "3 notifications did not reach room",
@@ -326,14 +323,13 @@ async def test_failures_are_told_of_together_and_not_more_often_than_once_an_hou
 async def test_what_went_to_the_fallback_needs_no_alert_and_says_whose_place_it_takes(
     tmp_path: Path,
 ) -> None:
-    clock = MovableClock()
     rules = RULES.replace("language: cs", "fallback: desk")
     async with FarEnds() as ends:
         ends.at(ROOM, REFUSED)
-        async with a_relay(tmp_path, ends, clock, rules) as relay:
+        async with a_relay(tmp_path, ends, MovableClock(), rules) as relay:
             await relay.post(a_hook(1, missed=True))
             await ends.mail.received(1)
-            clock.forward(hours=2)
+            await relay.forward(hours=2)
             await until_ready(relay, "alerts", open=[])
             assert relay.rows(ALERTS) == []
         assert subjects(ends) == ["Missed chat: Marta Nowak (instead of room)"]
@@ -343,14 +339,13 @@ async def test_what_went_to_the_fallback_needs_no_alert_and_says_whose_place_it_
 async def test_a_rules_file_that_stays_broken_is_told_of_and_its_mending_too(
     tmp_path: Path,
 ) -> None:
-    clock = MovableClock()
     rules = RULES.replace("[desk, room]", "desk")
-    async with FarEnds() as ends, a_relay(tmp_path, ends, clock, rules) as relay:
+    async with FarEnds() as ends, a_relay(tmp_path, ends, MovableClock(), rules) as relay:
         path = tmp_path / "rules.yaml"
         path.write_text(rules.replace("missed: true", "mised: true"), encoding="utf-8")
         await until_known(relay, "rules file")
         assert relay.rows(ALERTS) == []
-        clock.forward(minutes=1)
+        await relay.forward(minutes=1)
         await ends.mail.received(1)
         path.write_text(rules, encoding="utf-8")
         await ends.mail.received(2)
@@ -368,11 +363,11 @@ async def test_a_silence_is_told_of_once_and_ends_with_the_next_chat(tmp_path: P
         async with a_relay(tmp_path, ends, clock, rules) as relay:
             await relay.post(a_hook(1))
             await until_ready(relay, "silence", too_long=False)
-            clock.forward(hours=5)
+            await relay.forward(hours=5)
             await ends.mail.received(1)
             await until_ready(relay, "silence", too_long=True, within=["always"])
         async with a_relay(tmp_path, ends, clock, rules) as relay:
-            clock.forward(hours=5)
+            await relay.forward(hours=5)
             await until_known(relay, "silence")
             await relay.post(a_hook(2))
             await ends.mail.received(2)
@@ -397,7 +392,7 @@ async def test_a_relay_that_never_heard_a_chat_is_silent_since_it_was_first_star
         clock.forward(hours=3)
         async with a_relay(tmp_path, ends, clock, rules) as relay:
             await until_ready(relay, "silence", too_long=False)
-            clock.forward(minutes=61)
+            await relay.forward(minutes=61)
             await ends.mail.received(1)
 
 
@@ -428,19 +423,18 @@ async def test_a_rule_that_reaches_nobody_is_told_of_once_a_day(tmp_path: Path) 
 async def test_what_waits_for_a_destination_that_was_renamed_is_told_with_what_to_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clock = MovableClock()
     rules = RULES.replace("[desk, room]", "desk")
     renamed = rules.replace("room", "team")
     busy = HttpAnswer(status=429, body="", headers={"Retry-After": "3000"})
     async with FarEnds() as ends:
         ends.at(ROOM, busy)
-        async with a_relay(tmp_path, ends, clock, rules) as relay:
+        async with a_relay(tmp_path, ends, MovableClock(), rules) as relay:
             await relay.post(a_hook(1, missed=True))
             await relay.until("SELECT count(*) FROM gates", (1,))
             (tmp_path / "rules.yaml").write_text(renamed, encoding="utf-8")
             (trouble,) = await until_known(relay, "destination removed")
             assert (trouble["subject"], trouble["told"]) == ("room", [])
-            clock.forward(minutes=1)
+            await relay.forward(queued=1, minutes=1)
             await ends.mail.received(1)
             assert "room: 1 delivery waits for it" in capsys.readouterr().err
             mail = ends.mail.mails[0]
@@ -450,12 +444,12 @@ async def test_what_waits_for_a_destination_that_was_renamed_is_told_with_what_t
             (tmp_path / "rules.yaml").write_text(rules, encoding="utf-8")
             while not relay.rows("SELECT 1 FROM troubles WHERE gone_at IS NOT NULL"):
                 await relay.ready()
-            clock.forward(minutes=2)
+            await relay.forward(queued=1, minutes=2)
             await until_known(relay)
             await ends.mail.received(2)
             assert subjects(ends)[1] == "No notification waits for room any more"
             (tmp_path / "rules.yaml").write_text(renamed, encoding="utf-8")
             await until_known(relay, "destination removed")
-            clock.forward(minutes=20)
+            await relay.forward(queued=1, minutes=20)
             await ends.mail.received(3)
             await until_known(relay, "destination removed")  # and not late as well

@@ -15,6 +15,7 @@ from tests.journeys.test_alerts import (
     subjects,
     until_known,
     until_ready,
+    until_watched,
 )
 from tests.running import MovableClock, RunningRelay, running_relay, settings
 from tests.servers import HttpAnswer
@@ -42,9 +43,9 @@ def chats(ends: FarEnds) -> int:
     return sum("Missed chat" in subject for subject in subjects(ends))
 
 
-def forward(clock: MovableClock, relay: RunningRelay, **time: float) -> None:
+async def forward(relay: RunningRelay, *, queued: int = 0, **time: float) -> None:
     """And write as a command does: lanes look at the clock again then, and by themselves only once a minute."""
-    clock.forward(**time)
+    await relay.forward(queued=queued, **time)
     relay.change("UPDATE chats SET chat = chat")
 
 
@@ -72,23 +73,22 @@ async def test_what_is_over_the_ceiling_waits_and_is_told_of_once(tmp_path: Path
         async with a_relay(tmp_path, ends, clock, RULES) as relay:
             await relay.post(a_hook(12, missed=True))
             await until_ready(relay, "deliveries", queued=8)
-            forward(clock, relay, minutes=59)
+            await forward(relay, queued=8, minutes=59)
             await until_ready(relay, "deliveries", queued=8)
             assert (chats(ends), subjects(ends).count(CEILING)) == (5, 1)
-            forward(clock, relay, minutes=2)
+            await forward(relay, queued=8, minutes=2)
             await until_ready(relay, "deliveries", queued=3, sending=0)
-            forward(clock, relay, minutes=62)
+            await forward(relay, queued=3, minutes=62)
             await until_ready(relay, "deliveries", queued=0, sending=0)
-            forward(clock, relay, minutes=62)
+            await forward(relay, minutes=62)
             while subjects(ends).count(AGAIN) == 0 or how_often(ends, AGAIN) == 0:
-                clock.forward(minutes=1)
+                await relay.forward(minutes=1)
                 await relay.ready()
     assert (chats(ends), subjects(ends).count(CEILING), how_often(ends, CEILING)) == (13, 1, 1)
 
 
 async def test_an_alert_that_is_tried_again_waits_for_no_ceiling(tmp_path: Path) -> None:
-    clock = MovableClock()
-    async with FarEnds() as ends, a_relay(tmp_path, ends, clock, RULES) as relay:
+    async with FarEnds() as ends, a_relay(tmp_path, ends, MovableClock(), RULES) as relay:
         for number in range(5):
             await relay.post(a_hook(number, missed=True))
         await ends.mail.received(5)
@@ -98,7 +98,7 @@ async def test_an_alert_that_is_tried_again_waits_for_no_ceiling(tmp_path: Path)
             await relay.post(a_hook(number, missed=True))
         await ends.posted(ROOM, 1)
         await relay.until(AGAIN_QUEUED, (1,))
-        clock.forward(minutes=10)
+        await relay.forward(queued=3, minutes=10)
         await relay.post(a_hook(7, missed=True))
         await ends.mail.received(6)
     assert (chats(ends), subjects(ends).count(CEILING)) == (5, 1)
@@ -109,8 +109,7 @@ async def test_an_alert_for_the_fallback_of_another_destination_waits_for_no_cei
 ) -> None:
     rules = RULES.replace("$ROOM_WEBHOOK}", "$ROOM_WEBHOOK}, fallback: desk")
     rules = rules.replace("[desk, room]", "room")
-    clock = MovableClock()
-    async with FarEnds() as ends, a_relay(tmp_path, ends, clock, rules) as relay:
+    async with FarEnds() as ends, a_relay(tmp_path, ends, MovableClock(), rules) as relay:
         ends.at(ROOM, *[HttpAnswer(status=400, body="invalid_payload")] * 2)
         for number in range(7):
             await relay.post(a_hook(number, missed=True))
@@ -119,20 +118,18 @@ async def test_an_alert_for_the_fallback_of_another_destination_waits_for_no_cei
 
 
 async def test_a_clock_that_is_set_back_closes_nothing(tmp_path: Path) -> None:
-    clock = MovableClock()
-    async with FarEnds() as ends, a_relay(tmp_path, ends, clock, RULES) as relay:
+    async with FarEnds() as ends, a_relay(tmp_path, ends, MovableClock(), RULES) as relay:
         for number in range(7):
             await relay.post(a_hook(number, missed=True))
         await until_ready(relay, "deliveries", queued=2, sending=0)
-        clock.forward(hours=-24)
+        await relay.forward(queued=2, hours=-24)
         await relay.post(a_hook(7, missed=True))
         await until_ready(relay, "deliveries", queued=0, sending=0)
     assert chats(ends) == 8
 
 
 async def test_an_edited_ceiling_holds_at_once(tmp_path: Path) -> None:
-    clock = MovableClock()
-    async with FarEnds() as ends, a_relay(tmp_path, ends, clock, RULES) as relay:
+    async with FarEnds() as ends, a_relay(tmp_path, ends, MovableClock(), RULES) as relay:
         for number in range(9):
             await relay.post(a_hook(number, missed=True))
         await until_ready(relay, "destinations")
@@ -165,22 +162,21 @@ async def test_far_more_chats_than_usual_are_told_of_once(tmp_path: Path) -> Non
     clock = MovableClock()
     clock.forward(minutes=65 - clock().minute)  # all within one hour of the clock
     async with FarEnds() as ends, a_relay(tmp_path, ends, clock, RULES) as relay:
-        await until_known(relay)
+        await until_watched(relay)
         for number in range(FEWEST + 10):
             await relay.post(a_hook(number))
         (open_,) = await until_known(relay, "too many chats")
         await ends.posted(ROOM, 1)
         assert how_often(ends, FLOOD) == 1
         assert how_often(ends, "relay hook-url --new") == 1
-        forward(clock, relay, hours=2)
+        await forward(relay, hours=2)
         await relay.until("SELECT count(*) FROM deliveries", (4,))  # the end of it, to both
         assert open_["told"] == ["desk", "room"]
     assert how_often(ends, FLOOD) == 1
 
 
 async def test_relay_deliveries_says_why_they_wait_and_until_when(tmp_path: Path) -> None:
-    clock = MovableClock()
-    async with FarEnds() as ends, a_relay(tmp_path, ends, clock, RULES) as relay:
+    async with FarEnds() as ends, a_relay(tmp_path, ends, MovableClock(), RULES) as relay:
         for number in range(7):
             await relay.post(a_hook(number, missed=True))
         await until_ready(relay, "deliveries", queued=2, sending=0)

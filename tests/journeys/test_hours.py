@@ -178,7 +178,7 @@ async def test_what_meets_an_outage_at_the_opening_is_given_up_by_its_age_since_
     clock.set(MONDAY + timedelta(hours=3))
     async with a_relay(tmp_path, ends, clock, ROOM_RULES) as relay:
         await relay.until("SELECT state, attempts FROM deliveries", ("queued", 1))
-        clock.forward(hours=8)
+        await relay.forward(queued=1, hours=8)
         await relay.post(a_hook(2, offline=True, rating=1))
         await relay.until("SELECT DISTINCT state FROM deliveries", ("delivered",))
 
@@ -337,7 +337,7 @@ async def test_what_a_limit_lets_go_stays_five_though_the_server_refuses_it_for_
         for chat in range(1, 7):
             await relay.post(a_hook(chat, missed=True))
         await relay.until(states, ("queued", "", 5), ("scheduled", "limit", 2))
-        clock.forward(minutes=11)
+        await relay.forward(queued=5, minutes=11)
         await relay.post(a_hook(7, missed=True))
         await relay.post(a_hook(8, offline=True))
         await relay.until(states, ("delivered", "", 6), ("scheduled", "limit", 3))

@@ -206,13 +206,12 @@ async def test_with_then_nothing_they_are_left_out_and_the_history_says_so(
 async def test_it_is_in_force_after_a_restart_and_ends_by_itself(
     tmp_path: Path, ends: FarEnds
 ) -> None:
-    clock = MovableClock()
     async with started(tmp_path, ends):
         await mute(tmp_path, "Missed chats", "--for", "3h")
-    async with started(tmp_path, ends, clock=clock) as relay:
+    async with started(tmp_path, ends, clock=MovableClock()) as relay:
         await relay.post(a_hook(1, missed=True))  # the very first
         assert relay.rows(HELD) == [("Missed chats", "scheduled", "muted:1", 1)]
-        clock.forward(hours=3)
+        await relay.forward(hours=3)
         await relay.post(a_hook(2, missed=True))
         await relay.until(f"{HELD} LIMIT 1", ("Missed chats", "delivered", "", 1))
 
@@ -352,11 +351,10 @@ async def test_a_long_mute_reminds_each_week_and_an_hour_before_its_end(
         "rules:", "  desk: {email: {to: desk@example.com}}\nalerts_to: desk\nrules:"
     )
     count = "SELECT count(*) FROM chats WHERE chat LIKE 'still muted%'"
-    clock = MovableClock()
-    async with started(tmp_path, ends, rules, clock=clock) as relay:
+    async with started(tmp_path, ends, rules, clock=MovableClock()) as relay:
         await mute(tmp_path, "Missed chats", "--for", "20d", rules=rules)
         for hours, number in ((7 * 24 + 1, 1), (7 * 24, 2), (6 * 24 - 1.5, 3)):
-            clock.forward(hours=hours)
+            await relay.forward(hours=hours)
             await relay.until(count, (number,))
         (mail, *_) = await ends.mail.received(3)
         assert mail.message["Subject"] == "Still muted: Missed chats"
@@ -370,13 +368,12 @@ async def test_alerts_to_a_muted_destination_wait_for_its_end_only_where_the_mut
     """By themselves, whatever the hours are then; with `then: nothing` they are left out."""
     rules = ALERTS.format(TODAY=OTHER_DAYS)
     alerts = "SELECT destination, state, why FROM deliveries WHERE rule = 'alert' ORDER BY id"
-    clock = MovableClock()
-    async with started(tmp_path, ends, rules, clock=clock) as relay:
+    async with started(tmp_path, ends, rules, clock=MovableClock()) as relay:
         to_desk = ("--destination", "desk", "--for", "20d", "--then", then, "--yes")
         await mute(tmp_path, "--destination", "room", "--for", "2h", "--yes", rules=rules)
         await mute(tmp_path, *to_desk, "--alerts-too", rules=rules)
         assert "; alerts too" in (await said(tmp_path, "mutes", rules=rules)).out
-        clock.forward(hours=7 * 24 + 1)
+        await relay.forward(hours=7 * 24 + 1)
         await relay.until(f"{alerts} LIMIT 1", ("room", "delivered", ""))
         state = "left out" if then == "nothing" else "scheduled"
         assert relay.rows(alerts)[1:] == [("desk", state, "muted:2")]

@@ -83,9 +83,8 @@ async def test_somebody_is_reminded_of_a_pause_that_lasts(
     """Each day of one without an end, each week of another; a new pause begins anew."""
     rules = RULES.replace("rules:", "alerts_to: desk\nrules:", 1)
     count = "SELECT count(*) FROM chats WHERE chat LIKE 'still paused%'"
-    clock = MovableClock()
     async with running_relay(
-        tmp_path, rules=rules, clock=clock, between_looks=OFTEN, **ends.settings
+        tmp_path, rules=rules, clock=MovableClock(), between_looks=OFTEN, **ends.settings
     ) as relay:
         pause = ("pause", "room", "--because", "demo", "--by", "Anna", *until)
         done = await said(tmp_path, *pause, rules=rules)
@@ -96,7 +95,7 @@ async def test_somebody_is_reminded_of_a_pause_that_lasts(
         await relay.post(a_hook(1, missed=True))
         assert relay.rows(count) == [(0,)]
         for number, more in enumerate(days, 1):
-            clock.forward(days=more)
+            await relay.forward(queued=1, days=more)
             await relay.until(count, (number,))
         (mail, *_) = await ends.mail.received(len(days))
         assert mail.message["Subject"] == "Still paused: room"
@@ -116,11 +115,11 @@ async def test_it_ends_by_itself_and_is_kept_over_a_restart(tmp_path: Path, ends
         await until_state(relay, "paused")
         await relay.post(a_hook(2, missed=True))
         await until_queued(relay, 2)
-        clock.forward(hours=2.9)
+        await relay.forward(queued=2, hours=2.9)
         await relay.post(a_hook(3, missed=True))
         await until_queued(relay, 3)
         assert ends.posts(ROOM) == []
-        clock.forward(hours=0.2)
+        await relay.forward(queued=3, hours=0.2)
         await relay.until(STATES, ("room", "delivered", 3))
         await relay.until(PAUSED, (0,))
         # As if it had come in at the end: it has not failed for three hours.
@@ -160,16 +159,15 @@ async def test_a_server_that_works_again_opens_its_gate_and_not_the_pause(
 async def test_what_waits_because_of_a_pause_is_neither_late_nor_sent_to_the_fallback(
     tmp_path: Path, ends: FarEnds
 ) -> None:
-    clock = MovableClock()
     rules = RULES.replace("rules:", "alerts_to: [room, desk]\nrules:")
     ends.at(ROOM, *[HttpAnswer(status=404, body="no_service")] * 5)
     async with running_relay(
-        tmp_path, rules=rules, clock=clock, between_looks=OFTEN, **ends.settings
+        tmp_path, rules=rules, clock=MovableClock(), between_looks=OFTEN, **ends.settings
     ) as relay:
         await command(settings(tmp_path, rules=rules), "pause", "room", "--because", "demo")
         await until_state(relay, "paused")
         await relay.post(a_hook(1, missed=True))
-        clock.forward(hours=2)
+        await relay.forward(queued=1, hours=2)
         await relay.post(a_hook(2, offline=True))
         await relay.until(STATES, ("desk", "delivered", 1), ("room", "queued", 1))
         looked = (await relay.ready())["alerts"]

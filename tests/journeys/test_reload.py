@@ -367,12 +367,11 @@ async def saves(relay: RunningRelay, rules: str) -> None:
 async def test_pace_and_gate_of_a_webhook_outlive_every_edit(
     tmp_path: Path, edited: str, answer: HttpAnswer
 ) -> None:
-    clock = MovableClock()
     rules = ONE_AN_HOUR if answer is not TOO_MANY else ONE_AN_HOUR.replace("rate: 1/h", "rate: 9/h")
     edited = edited if answer is not TOO_MANY else edited.replace("rate: 1/h", "rate: 9/h")
     async with (
         HttpServer(answer) as room,
-        running_relay(tmp_path, rules=rules, http=room.port, clock=clock) as relay,
+        running_relay(tmp_path, rules=rules, http=room.port, clock=MovableClock()) as relay,
     ):
         await relay.post(a_hook(1, missed=True))
         await room.received(1)
@@ -382,22 +381,23 @@ async def test_pace_and_gate_of_a_webhook_outlive_every_edit(
         assert (await relay.ready())["deliveries"]["queued"] > 0
         await saves(relay, f"# again\n{edited}")
         assert len(room.requests) == 1
-        clock.forward(hours=2)
+        await relay.forward(queued=1 + (answer is TOO_MANY), hours=2)
         await relay.post(a_hook(3))
         await relay.post(a_hook(4, missed=True))
         await room.received(2)
 
 
 async def test_two_destinations_of_one_webhook_keep_one_pace(tmp_path: Path) -> None:
-    clock = MovableClock()
     rules = ONE_AN_HOUR.replace(
         "rules:", "  twin: {slack: {webhook: $ROOM_WEBHOOK}, rate: 1/h}\nrules:"
     ).replace("send_to: room", "send_to: [room, twin]")
     async with HttpServer() as room:
-        async with running_relay(tmp_path, rules=rules, http=room.port, clock=clock) as relay:
+        async with running_relay(
+            tmp_path, rules=rules, http=room.port, clock=MovableClock()
+        ) as relay:
             for sent in (1, 2, 3, 4):
                 if sent > 1:
-                    clock.forward(hours=1)
+                    await relay.forward(queued=sent - 1, hours=1)
                 await relay.post(a_hook(sent, missed=True))
                 await relay.until(SENT, (sent,))
                 assert len(room.requests) == sent

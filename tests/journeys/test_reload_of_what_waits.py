@@ -205,6 +205,7 @@ async def goes_on(relay: RunningRelay, clock: ClockAt, waiting: int) -> None:
     await relay.post(a_hook(CHATS, missed=True, visitor={"email": "jana@example.com"}))
     await relay.until(WAITING, (waiting,))
     await relay.until(ASKED, (0,))
+    await relay.until_still()
     clock.set(in_hours(MONDAY))
     await relay.until(WAITING, (0,))
     assert relay.rows(EACH_ONCE) == []
@@ -229,7 +230,7 @@ async def test_what_waits_for_a_destination_that_is_renamed_is_told_of_and_can_b
         await saves(relay, rules)
         await relay.until("SELECT count(*) FROM troubles WHERE kind = 'destination removed'", (5,))
         await relay.until(STRANDED, (13,))
-        clock.forward(minutes=2)
+        await relay.forward(minutes=2)
         await ends.mail.until(lambda: told(ends)["boss"] >= 1)
         for name in NAMES:
             done = await command(

@@ -59,16 +59,18 @@ async def until_state(relay: RunningRelay, destination: str, state: str) -> None
 async def test_after_an_outage_all_that_waited_goes_out_at_the_first_success(
     tmp_path: Path,
 ) -> None:
-    clock = MovableClock()
     async with FarEnds() as ends:
         ends.mail.at("data", "451 4.3.0 come back later", times=3)
-        async with running_relay(tmp_path, clock=clock, rules=DESK_ONLY, **ends.settings) as relay:
+        async with running_relay(
+            tmp_path, clock=MovableClock(), rules=DESK_ONLY, **ends.settings
+        ) as relay:
             for number in (1, 2, 3):
                 assert (await relay.post(missed(number))).status == 202
             await relay.until("SELECT count(*) FROM attempts WHERE ending = 'later'", (3,))
             assert (await relay.ready())["deliveries"]["queued"] == 3
             await until_state(relay, "desk", "does not answer")
-            clock.forward(seconds=5)  # less than any of the three would have waited by itself
+            # Less than any of the three would have waited by itself.
+            await relay.forward(queued=3, seconds=5)
             await relay.post(missed(4))
             await ends.mail.received(4)
             await relay.until(STATES, *[("desk", "delivered")] * 4)
@@ -128,17 +130,18 @@ async def test_of_two_recipients_the_one_that_is_refused_fails_alone(tmp_path: P
 async def test_mails_of_an_hour_in_which_a_server_refuses_us_go_out_when_it_takes_them(
     tmp_path: Path, reply: str
 ) -> None:
-    clock = MovableClock()
     async with FarEnds() as ends:
         ends.mail.at("rcpt", reply, times=None)
-        async with running_relay(tmp_path, clock=clock, rules=DESK_ONLY, **ends.settings) as relay:
+        async with running_relay(
+            tmp_path, clock=MovableClock(), rules=DESK_ONLY, **ends.settings
+        ) as relay:
             for number in (1, 2, 3):
                 await relay.post(missed(number))
             await relay.until("SELECT count(*) FROM gates WHERE broken_since > 0", (1,))
             assert "desk" in (await relay.ready())["broken_destinations"]
             assert reply in str(relay.rows("SELECT reason FROM gates"))
+            await relay.forward(queued=3, hours=1)
             ends.mail.as_usual()
-            clock.forward(hours=1)
             await relay.post(missed(4))
             await ends.mail.received(4)
             await relay.until(STATES, *[("desk", "delivered")] * 4)
@@ -197,14 +200,15 @@ async def test_a_wrong_password_makes_mail_wait_until_it_is_mended(tmp_path: Pat
 
 
 async def test_a_mail_whose_answer_was_lost_is_sent_again_as_the_same_mail(tmp_path: Path) -> None:
-    clock = MovableClock()
     async with FarEnds() as ends:
         ends.mail.at("body", DROP)
-        async with running_relay(tmp_path, clock=clock, rules=DESK_ONLY, **ends.settings) as relay:
+        async with running_relay(
+            tmp_path, clock=MovableClock(), rules=DESK_ONLY, **ends.settings
+        ) as relay:
             await relay.post(missed(1))
             await relay.until(STATES, ("desk", "queued"))
             await relay.until("SELECT ending FROM attempts", ("maybe delivered",))
-            clock.forward(seconds=31)
+            await relay.forward(queued=1, seconds=31)
             await relay.post(missed(2))
             await ends.mail.received(2)
         same = [body for body in ends.mail.bodies if b"Subject: Missed chat: Visitor1" in body]
@@ -248,10 +252,11 @@ async def test_a_room_that_a_wrong_clock_closed_for_a_year_opens_within_the_hour
         async with running_relay(tmp_path, clock=ahead, rules=ROOM_ONLY, **ends.settings) as relay:
             await relay.post(missed(1))
             await relay.until("SELECT count(*) FROM gates", (1,))
-        clock = MovableClock()
-        async with running_relay(tmp_path, clock=clock, rules=ROOM_ONLY, **ends.settings) as relay:
+        async with running_relay(
+            tmp_path, clock=MovableClock(), rules=ROOM_ONLY, **ends.settings
+        ) as relay:
             assert (await relay.ready())["destinations"]["room"]["state"] == "rate limited"
-            clock.forward(hours=1)
+            await relay.forward(queued=1, hours=1)
             await relay.post(missed(2))
             posts = await ends.posted(ROOM, 3)
         assert visitors(posts[1:]) == [1, 2]
@@ -262,14 +267,15 @@ async def test_a_post_that_slack_may_have_taken_is_repeated_once_at_most(tmp_pat
         fails = b"Visitor1 " in request.body
         return HttpAnswer(status=500, body="internal_error") if fails else HttpAnswer()
 
-    clock = MovableClock()
     async with FarEnds() as ends:
         ends.web.usual = of_the_first
-        async with running_relay(tmp_path, clock=clock, rules=ROOM_ONLY, **ends.settings) as relay:
+        async with running_relay(
+            tmp_path, clock=MovableClock(), rules=ROOM_ONLY, **ends.settings
+        ) as relay:
             await relay.post(missed(1))
             await relay.until("SELECT state, unsure FROM deliveries", ("queued", 1))
             for number in (2, 3):
-                clock.forward(minutes=2)
+                await relay.forward(queued=3 - number, minutes=2)
                 await relay.post(missed(number))
                 await relay.until(
                     STATES, ("room", "maybe delivered"), *[("room", "delivered")] * (number - 1)
@@ -326,11 +332,12 @@ async def many_meet(relay: RunningRelay, ends: FarEnds, answer: HttpAnswer) -> N
 async def test_many_that_meet_a_fault_together_wait_no_longer_than_one(
     tmp_path: Path, answer: HttpAnswer, wait: dict[str, float]
 ) -> None:
-    clock = MovableClock()
     async with FarEnds() as ends:
-        async with running_relay(tmp_path, clock=clock, rules=ROOM_ONLY, **ends.settings) as relay:
+        async with running_relay(
+            tmp_path, clock=MovableClock(), rules=ROOM_ONLY, **ends.settings
+        ) as relay:
             await many_meet(relay, ends, answer)
-            clock.forward(**wait)
+            await relay.forward(queued=8, **wait)
             await relay.post(missed(9))
             await relay.until(STATES, *[("room", "delivered")] * 9)
         assert visitors(ends.posts(ROOM)[8:]) == list(range(1, 10))
@@ -449,25 +456,26 @@ rules:
 async def test_what_waits_too_long_for_a_room_in_trouble_goes_to_its_fallback_once(
     tmp_path: Path, answer: HttpAnswer
 ) -> None:
-    clock = MovableClock()
+    def but_for_the_last(request: HttpRequest) -> HttpStep:
+        return HttpAnswer() if b"Visitor4 " in request.body else answer
+
     async with FarEnds() as ends:
-        ends.at(ROOM, *[answer] * 99)
-        more = {"rules": SOON_TO_THE_DESK, "clock": clock, **ends.settings}
+        ends.web.usual = but_for_the_last
+        more = {"rules": SOON_TO_THE_DESK, "clock": MovableClock(), **ends.settings}
         async with running_relay(tmp_path, **more) as relay:
             await relay.post(missed(1))
             await relay.until("SELECT count(*) FROM attempts WHERE ended_at > 0", (1,))
-            clock.forward(minutes=14)
+            await relay.forward(queued=1, minutes=14)
             await relay.post(missed(2))
             await relay.until(
                 "SELECT state, count(*) FROM deliveries GROUP BY state", ("queued", 2)
             )
             assert ends.mail.mails == []
-            clock.forward(minutes=2)
+            await relay.forward(queued=2, minutes=2)
             await relay.post(missed(3))
             (mail,) = await ends.mail.received(1)
             assert mail.message["Subject"] == "Missed chat: Visitor1 (instead of room)"
-            ends.script[ROOM].clear()
-            clock.forward(hours=1)
+            await relay.forward(queued=2, hours=1)
             await relay.post(missed(4))
             await relay.until(
                 "SELECT state, count(*) FROM deliveries WHERE destination = 'room'"
@@ -484,29 +492,29 @@ async def test_what_waits_too_long_for_a_room_in_trouble_goes_to_its_fallback_on
 async def test_a_backlog_of_a_room_that_works_stays_there_however_long_it_waits(
     tmp_path: Path,
 ) -> None:
-    clock = MovableClock()
     rules = SOON_TO_THE_DESK.replace("unlimited", "1/h")
     async with FarEnds() as ends:
-        async with running_relay(tmp_path, rules=rules, clock=clock, **ends.settings) as relay:
+        async with running_relay(
+            tmp_path, rules=rules, clock=MovableClock(), **ends.settings
+        ) as relay:
             for number in (1, 2, 3):
                 await relay.post(missed(number))
                 await ends.posted(ROOM, number)
-                clock.forward(hours=1)
+                await relay.forward(hours=1)
         assert ends.mail.mails == []
 
 
 async def test_nothing_goes_to_a_fallback_that_is_in_trouble_itself(tmp_path: Path) -> None:
-    clock = MovableClock()
     async with FarEnds() as ends:
         ends.at(ROOM, *[HttpAnswer(status=404, body="no_service")] * 99)
         ends.mail.at("mail", "550 5.7.1 not you", times=None)
         rules = SOON_TO_THE_DESK.replace("send_to: room", "send_to: [room, desk]")
-        more = {"rules": rules, "clock": clock, **ends.settings}
+        more = {"rules": rules, "clock": MovableClock(), **ends.settings}
         async with running_relay(tmp_path, **more) as relay:
             await relay.post(missed(1))
             while set((await relay.ready())["broken_destinations"]) != {"desk", "room"}:
                 pass
-            clock.forward(minutes=20)
+            await relay.forward(queued=2, minutes=20)
             await relay.post(missed(2))
             await relay.until(
                 "SELECT state, count(*) FROM deliveries GROUP BY state", ("queued", 4)

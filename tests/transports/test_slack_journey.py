@@ -66,13 +66,12 @@ async def test_a_rating_that_comes_after_the_chat_joins_its_thread(tmp_path: Pat
 async def test_a_rating_that_comes_minutes_later_renews_the_first_message_too(
     tmp_path: Path,
 ) -> None:
-    clock = MovableClock()
-    async with relay_and_workspace(tmp_path, clock) as (relay, _, workspace):
+    async with relay_and_workspace(tmp_path, MovableClock()) as (relay, _, workspace):
         await relay.post(a_hook(1, missed=True))
         await relay.until(DELIVERED, (1,))
         (first,) = workspace.posts
         before = first.header
-        clock.forward(minutes=5)
+        await relay.forward(minutes=5)
         await relay.post(a_hook(1, missed=True, rating=1, rating_comment="Nobody was there"))
         await relay.until(DELIVERED, (2,))
     assert workspace.posts == [first]
@@ -102,13 +101,12 @@ async def test_a_very_long_chat_is_whole_in_a_file_below_the_message(tmp_path: P
 async def test_a_transcript_that_did_not_get_through_follows_without_the_message(
     tmp_path: Path,
 ) -> None:
-    clock = MovableClock()
-    async with relay_and_workspace(tmp_path, clock) as (relay, _, workspace):
+    async with relay_and_workspace(tmp_path, MovableClock()) as (relay, _, workspace):
         workspace.at("chat.postMessage", None, DROP)
         await relay.post(a_hook(1, missed=True))
         await relay.until("SELECT count(*) FROM attempts WHERE ended_at IS NOT NULL", (1,))
         assert [len(post.replies) for post in workspace.posts] == [0]
-        clock.forward(minutes=3)
+        await relay.forward(queued=1, minutes=3)
         await relay.post(a_hook(2, missed=True))  # has the room looked at again
         await relay.until(DELIVERED, (2,))
     assert [len(post.replies) for post in workspace.posts] == [1, 1]

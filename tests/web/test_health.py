@@ -85,16 +85,15 @@ async def relay_with_broken_room(tmp_path: Path) -> AsyncIterator[RunningRelay]:
 
 
 async def test_it_tells_how_long_the_oldest_has_been_waiting(tmp_path: Path) -> None:
-    clock = MovableClock()
     async with FarEnds() as ends:
         ends.at(ROOM, REVOKED)
-        async with running_relay(tmp_path, clock=clock, **ends.settings) as relay:
+        async with running_relay(tmp_path, clock=MovableClock(), **ends.settings) as relay:
             await relay.post(a_hook(missed=True))
             await relay.until(
                 "SELECT state FROM deliveries ORDER BY id", ("delivered",), ("queued",)
             )
             await relay.until("SELECT count(*) FROM gates", (1,))
-            clock.forward(seconds=250)
+            await relay.forward(queued=1, seconds=250)
             ready = await relay.ready()
     assert 250 <= ready["oldest_queued_seconds"] < 300
     assert ready["deliveries"] == {"queued": 1, "scheduled": 0, "sending": 0}
