@@ -17,12 +17,13 @@ import ssl
 import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, partial
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -30,6 +31,8 @@ import trustme
 
 DEADLINE = 30.0
 """Seconds that a test waits for something that must come."""
+PATIENCE = 20.0
+"""Seconds that a client has for an answer: a busy machine must not make a test fail."""
 
 T = TypeVar("T")
 
@@ -76,14 +79,54 @@ class Late:
 Talk = Endless | Dripping
 
 
-async def _go_on(talk: Talk, writer: asyncio.StreamWriter) -> None:
-    pieces = list(talk.text) if isinstance(talk, Dripping) else [talk.text * 100]
-    while True:
-        for piece in pieces:
-            writer.write(piece.encode())
-            await writer.drain()
-            if isinstance(talk, Dripping):
-                await asyncio.sleep(0.02)
+class _Timer:
+    """A timer of a loop whose clock may go forward."""
+
+    def __init__(self, when: float, act: Callable[[], object], handle: asyncio.Handle) -> None:
+        self.due, self.act, self.handle = when, act, handle
+
+    def when(self) -> float:
+        return self.due
+
+    def cancel(self) -> None:
+        self.handle.cancel()
+
+    def cancelled(self) -> bool:
+        return self.handle.cancelled()
+
+
+class LoopClock:
+    """The clock of the running loop, from now on: the usual time, and so much later as somebody says."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._usual_time, self._usual_timer = self._loop.time, self._loop.call_later
+        self._ahead = 0.0
+        self._timers: list[_Timer] = []
+        vars(self._loop).update(time=self.time, call_at=self.call_at, call_later=self.call_later)
+
+    def time(self) -> float:
+        return self._usual_time() + self._ahead
+
+    def call_later(self, delay: float, act: Callable[..., object], *args: Any, **more: Any) -> Any:
+        return self.call_at(self.time() + delay, act, *args, **more)
+
+    def call_at(
+        self, when: float, act: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> _Timer:
+        bound = partial((context or copy_context()).run, act, *args)
+        timer = _Timer(when, bound, self._usual_timer(when - self.time(), bound))
+        self._timers.append(timer)
+        return timer
+
+    def forward(self, seconds: float) -> None:
+        """What is due by then happens at once."""
+        self._ahead += seconds
+        for timer in [one for one in self._timers if one.due <= self.time()]:
+            self._timers.remove(timer)
+            if not timer.cancelled():
+                timer.cancel()
+                timer.handle = self._loop.call_soon(timer.act)
 
 
 class Certificates:
@@ -120,6 +163,8 @@ class _Server:
         """How many were ever opened."""
         self.open_connections = 0
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.clock: LoopClock | None = None
+        """Goes on while a client is kept waiting, so that a long time limit of it costs no time."""
 
     @property
     def port(self) -> int:
@@ -178,10 +223,28 @@ class _Server:
 
         await asyncio.wait_for(wait(), deadline)
 
+    def _time_passes(self, seconds: float, *, soon: float = 0.0) -> None:
+        """`soon`: seconds until it does, in which the client begins to wait."""
+        if self.clock is not None and soon:
+            asyncio.get_running_loop().call_later(soon, self.clock.forward, seconds)
+        elif self.clock is not None:
+            self.clock.forward(seconds)
+
     async def _until_gone(self, reader: asyncio.StreamReader) -> None:
+        self._time_passes(PATIENCE + 2, soon=0.05)
         while await reader.read(65536):
             pass
         raise _GoneError
+
+    async def _go_on(self, talk: "Talk", writer: asyncio.StreamWriter) -> None:
+        pieces = list(talk.text) if isinstance(talk, Dripping) else [talk.text * 100]
+        while True:
+            for piece in pieces:
+                writer.write(piece.encode())
+                await writer.drain()
+                if isinstance(talk, Dripping):
+                    await asyncio.sleep(0.02)
+                    self._time_passes(PATIENCE / 10)
 
 
 class _GoneError(Exception):
@@ -395,7 +458,7 @@ class _SmtpSession:
             await self.server._tell()
             await self.server._until_gone(self.reader)
         if isinstance(step, Talk):
-            await _go_on(step, self.writer)
+            await self.server._go_on(step, self.writer)
         elif isinstance(step, Midway):
             await self.reader.readline()
             await self._say(step.text)
@@ -637,10 +700,13 @@ class HttpServer(_Server):
         while raw.again:
             writer.write(raw.again)
             await writer.drain()
+            await asyncio.sleep(0)  # the client reads it
+            self._time_passes(PATIENCE / 100)
 
     async def _write(self, writer: asyncio.StreamWriter, answer: HttpAnswer) -> None:
         body = answer.body.encode() if isinstance(answer.body, str) else answer.body
         if answer.after is not None:
+            self._time_passes(PATIENCE + 2, soon=0.05)
             await answer.after.wait()
         endless = answer.endless or answer.drips
         length = 10**12 if endless else len(body) + answer.missing
@@ -648,7 +714,7 @@ class HttpServer(_Server):
         lines += [f"{name}: {value}" for name, value in answer.headers.items()]
         writer.write("\r\n".join([*lines, "", ""]).encode())
         if answer.drips:
-            await _go_on(Dripping(body.decode()), writer)
+            await self._go_on(Dripping(body.decode()), writer)
         writer.write(body)
         await writer.drain()
         while answer.endless:

@@ -15,18 +15,8 @@ import pytest
 from relay.notification import Notification
 from relay.transports import PROGRESS, Progress, Transport
 from relay.transports.outcome import Ending, Outcome
-from tests.servers import HANG
+from tests.servers import PATIENCE
 from tests.transports.examples import HOSTILE, IDENTITY, MISSED, saying, typed
-
-SHORT = 0.3
-"""Seconds, where the server is going to hang."""
-LONG = 20.0
-"""Where it is not: a busy machine must not make a test fail."""
-
-
-def patience(step: object) -> float:
-    """How long to wait for a server that does this."""
-    return SHORT if step is HANG else LONG
 
 
 def names_lead_to(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> None:
@@ -104,7 +94,7 @@ class Bench(ABC):
 
     async def send(self, notification: Notification = MISSED) -> Outcome:
         return await asyncio.wait_for(
-            self.transport.send(notification, self.recipient, IDENTITY), timeout=30
+            self.transport.send(notification, self.recipient, IDENTITY), timeout=10 * PATIENCE
         )
 
 
@@ -120,14 +110,14 @@ class TransportContract(ABC):
 
     @staticmethod
     @abstractmethod
-    def open(*, patience: float) -> AbstractAsyncContextManager[Bench]:
-        """`patience`: seconds that the transport waits for an answer."""
+    def open(*, hurried: bool) -> AbstractAsyncContextManager[Bench]:
+        """`hurried`: the loop's clock goes on where the server keeps the transport waiting."""
 
     @pytest.fixture
     async def bench(self, request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
         callspec = getattr(request.node, "callspec", None)
         weather = callspec.params.get("weather") if callspec else None
-        async with self.open(patience=SHORT if weather is Weather.SILENT else LONG) as bench:
+        async with self.open(hurried=weather is Weather.SILENT) as bench:
             yield bench
 
     async def test_a_notification_reaches_the_far_end(self, bench: Bench) -> None:

@@ -21,11 +21,10 @@ from relay.transports.email.pool import PoolLimits
 from relay.transports.email.smtp_client import SmtpTimeouts
 from relay.transports.outcome import Ending, Outcome
 from relay.transports.registry import Access, open_transport
-from tests.servers import DROP, HANG, Certificates
+from tests.servers import DROP, HANG, PATIENCE, Certificates, LoopClock
 from tests.servers import SmtpServer as FarEnd
 from tests.servers import SmtpStep as Step
-from tests.transports.contract import LONG, Bench, TransportContract, Weather
-from tests.transports.contract import patience as patience_with
+from tests.transports.contract import Bench, TransportContract, Weather
 from tests.transports.examples import IDENTITY, MISSED, a_notification, saying
 
 PASSWORD = "correct horse battery"
@@ -83,7 +82,8 @@ async def mail_bench(
     limits: PoolLimits | None = None,
     host: str = "127.0.0.1",
     password: str = PASSWORD,
-    patience: float = LONG,
+    *,
+    hurried: bool = False,
     timeouts: SmtpTimeouts | None = None,
     helo: str = "",
     clock: Callable[[], float] = time.monotonic,
@@ -91,6 +91,7 @@ async def mail_bench(
     **server: Any,
 ) -> AsyncIterator[MailBench]:
     async with kind(**server) as far_end:
+        far_end.clock = LoopClock() if hurried else None
         smtp = SmtpServer(
             host=host,
             port=far_end.port,
@@ -105,13 +106,13 @@ async def mail_bench(
             tls=certificates.client if certificates else None,
             smtp_timeouts=timeouts
             or SmtpTimeouts(
-                connect=patience,
-                greeting=patience,
-                command=patience,
-                data=patience,
-                end_of_data=patience,
-                at_once=patience,
-                reset=min(patience, 0.3),
+                connect=PATIENCE,
+                greeting=PATIENCE,
+                command=PATIENCE,
+                data=PATIENCE,
+                end_of_data=PATIENCE,
+                at_once=PATIENCE,
+                reset=PATIENCE,
             ),
             # A test can't wait for a minute after a refused login.
             pool_limits=limits or PoolLimits(after_refusal=0),
@@ -135,8 +136,8 @@ class TestPipeliningEmail(TransportContract):
     rate_limits = False
 
     @staticmethod
-    def open(*, patience: float) -> AbstractAsyncContextManager[MailBench]:
-        return mail_bench(patience=patience, offers=PIPELINING)
+    def open(*, hurried: bool) -> AbstractAsyncContextManager[MailBench]:
+        return mail_bench(hurried=hurried, offers=PIPELINING)
 
 
 @pytest.mark.parametrize("stage", ["greeting", "ehlo", "mail", "rcpt", "data"])
@@ -261,7 +262,7 @@ async def test_nothing_goes_out_where_starttls_is_not_offered() -> None:
 async def test_nothing_goes_out_where_starttls_fails(step: Step, ending: Ending) -> None:
     certificates = Certificates()
     async with mail_bench(
-        SmtpTls.STARTTLS, certificates, tls=certificates.server, patience=patience_with(step)
+        SmtpTls.STARTTLS, certificates, tls=certificates.server, hurried=step is HANG
     ) as bench:
         bench.server.at("starttls", step)
         assert (await bench.send()).ending is ending
@@ -447,9 +448,7 @@ FIVE_MINUTES = timedelta(minutes=5)
 async def test_each_answer_ends_the_attempt_as_the_table_says(
     offers: tuple[str, ...], stage: str, step: Step, ending: Ending
 ) -> None:
-    async with mail_bench(
-        users={"relay": PASSWORD}, patience=patience_with(step), offers=offers
-    ) as bench:
+    async with mail_bench(users={"relay": PASSWORD}, hurried=step is HANG, offers=offers) as bench:
         bench.server.at(stage, step, times=None)
         outcome = await bench.send()
         assert outcome.ending is ending, outcome
@@ -551,7 +550,7 @@ async def test_a_connection_that_the_server_closed_is_not_used() -> None:
 
 
 async def test_a_refusal_is_told_though_the_reset_after_it_hangs() -> None:
-    async with mail_bench() as bench:
+    async with mail_bench(hurried=True) as bench:
         bench.server.at("rset", HANG, times=None).at("rcpt", "550 5.1.1 no such user")
         outcome = await bench.send()
         assert outcome.ending is REFUSED
@@ -572,7 +571,7 @@ async def test_a_connection_is_reset_after_a_refusal_and_used_again() -> None:
     "step", [HANG, DROP, "421 4.4.2 idle for too long", "500 5.5.2 what?", "nonsense"]
 )
 async def test_a_connection_left_for_long_is_asked_before_it_is_used(step: Step) -> None:
-    async with mail_bench(limits=PoolLimits(doubtful=0)) as bench:
+    async with mail_bench(limits=PoolLimits(doubtful=0), hurried=step is HANG) as bench:
         await bench.send()
         bench.server.at("rset", step)
         assert (await bench.send()).ending is Ending.DELIVERED

@@ -12,7 +12,7 @@ import pytest
 
 from relay.transports.outcome import Ending
 from tests.servers import Certificates, HttpAnswer, HttpStep, Raw, json_answer
-from tests.transports.contract import LONG, SHORT, names_lead_to
+from tests.transports.contract import names_lead_to
 from tests.transports.test_slack import by_token, by_webhook, error, word
 from tests.transports.test_teams import CONNECTOR, said, teams_bench
 from tests.transports.web_bench import WebBench
@@ -67,7 +67,7 @@ async def test_what_is_no_http_answer_may_have_been_a_yes(opened: Opened, step: 
 async def test_headers_that_do_not_come_to_an_end_are_waited_for_no_longer_than_any(
     opened: Opened, step: HttpStep
 ) -> None:
-    async with opened(patience=SHORT) as bench:
+    async with opened(hurried=True) as bench:
         bench.server.usual = step
         outcome = await bench.send()
         assert outcome.ending is MAYBE, outcome
@@ -87,7 +87,7 @@ async def test_headers_that_do_not_come_to_an_end_are_waited_for_no_longer_than_
 async def test_the_status_counts_though_the_body_never_ends(
     opened: Opened, status: int, ending: Ending
 ) -> None:
-    async with opened(patience=SHORT) as bench:
+    async with opened(hurried=True) as bench:
         bench.server.usual = HttpAnswer(status=status, body="no_", drips=True)
         assert (await bench.send()).ending is ending
         await bench.server.until(lambda: bench.server.open_connections == 0)
@@ -116,7 +116,7 @@ async def test_an_answer_that_swells_when_it_is_unpacked_stays_packed(opened: Op
 
 @WAYS
 async def test_a_yes_that_takes_its_time_is_a_yes(opened: Opened) -> None:
-    async with opened(patience=LONG) as bench:
+    async with opened() as bench:
         now = asyncio.Event()
         fair = bench.server.usual
 
@@ -139,7 +139,7 @@ async def test_a_yes_that_takes_its_time_is_a_yes(opened: Opened) -> None:
 async def test_a_yes_that_comes_too_late_is_maybe_one_and_the_next_post_hears_its_own_answer(
     opened: Opened,
 ) -> None:
-    async with opened(patience=SHORT) as bench:
+    async with opened(hurried=True) as bench:
         fair, now = bench.server.usual, asyncio.Event()
         bench.server.usual = HttpAnswer(status=404, body="no_service", after=now)
         assert (await bench.send()).ending is MAYBE

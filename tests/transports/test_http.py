@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from relay.transports.outcome import Ending
 from relay.transports.resolver import is_private
 from tests.servers import Certificates, HttpAnswer, HttpServer
-from tests.transports.contract import SHORT, a_black_hole
+from tests.transports.contract import a_black_hole
 from tests.transports.examples import MISSED
 from tests.transports.test_slack import by_token, by_webhook
 from tests.transports.test_teams import teams_bench
@@ -183,9 +183,7 @@ async def test_a_name_that_leads_nowhere_is_for_later(opened: Opened) -> None:
 async def test_an_address_that_takes_no_connection_and_refuses_none_is_for_later(
     opened: Opened,
 ) -> None:
-    async with opened(
-        connect=SHORT, url=lambda server: f"http://127.0.0.2:{server.port}/x"
-    ) as bench:
+    async with opened(connect=0.3, url=lambda server: f"http://127.0.0.2:{server.port}/x") as bench:
         with a_black_hole("127.0.0.2", bench.server.port):
             outcome = await bench.send()
         assert outcome.ending is Ending.LATER
@@ -235,16 +233,14 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("opened", [by_webhook, by_token, teams_bench])
 async def test_a_connection_that_was_idle_is_not_used_again(
-    opened: Opened, monkeypatch: pytest.MonkeyPatch
+    opened: Opened, idle_clock: list[float]
 ) -> None:
     """Servers close kept connections after a while, some after 200 ms: what is sent just then is lost."""
-    now = [1000.0]
-    monkeypatch.setattr("aiohttp.connector.monotonic", lambda: now[0])
     async with opened() as bench:
         await bench.send()
         opened_by_first = bench.server.connections
         await bench.send()
         assert bench.server.connections == opened_by_first
-        now[0] += 0.1
+        idle_clock[0] += 0.1
         await bench.send()
         assert bench.server.connections == opened_by_first + 1

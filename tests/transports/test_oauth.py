@@ -29,16 +29,18 @@ from relay.transports.registry import Access
 from tests.servers import (
     DROP,
     HANG,
+    PATIENCE,
     Certificates,
     HttpAnswer,
     HttpRequest,
     HttpServer,
     HttpStep,
+    LoopClock,
     Raw,
     json_answer,
 )
 from tests.servers import SmtpServer as FarEnd
-from tests.transports.contract import LONG, SHORT, TransportContract, Weather, patience
+from tests.transports.contract import TransportContract, Weather
 from tests.transports.test_email import MailBench
 from tests.transports.web_bench import HandMovedClock
 
@@ -81,8 +83,7 @@ async def oauth_bench(
     *,
     refresh_token: str = "",
     limits: PoolLimits | None = None,
-    patience: float = LONG,
-    endpoint_patience: float = LONG,
+    hurried: bool = False,
     mechanisms: str = "LOGIN XOAUTH2",
     token_url: str = "",
     allow_private: bool = True,
@@ -96,6 +97,7 @@ async def oauth_bench(
         FarEnd(tls=certificates.server, users={USER: "none"}, mechanisms=mechanisms) as far_end,
         HttpServer() as endpoint,
     ):
+        far_end.clock = endpoint.clock = LoopClock() if hurried else None
         oauth = SmtpOAuth(
             token_url=token_url or endpoint.url("/tenant/oauth2/v2.0/token"),
             client_id="client-1",
@@ -120,8 +122,8 @@ async def oauth_bench(
             str,
             tls=certificates.client,
             clock=clock,
-            http_timeouts=HttpTimeouts(total=endpoint_patience, connect=endpoint_patience),
-            smtp_timeouts=SmtpTimeouts(connect=patience, command=patience, end_of_data=patience),
+            http_timeouts=HttpTimeouts(total=PATIENCE, connect=PATIENCE),
+            smtp_timeouts=SmtpTimeouts(connect=PATIENCE, command=PATIENCE, end_of_data=PATIENCE),
             pool_limits=limits or PoolLimits(after_refusal=0),
             pool_clock=clock.seconds,
         )
@@ -508,7 +510,7 @@ LATER, BROKEN = Ending.LATER, Ending.DESTINATION_BROKEN
 async def test_each_answer_of_the_endpoint_ends_the_attempt_so(
     answer: HttpStep, ending: Ending, words: str
 ) -> None:
-    async with oauth_bench(endpoint_patience=patience(answer)) as bench:
+    async with oauth_bench(hurried=answer is HANG) as bench:
         bench.endpoint.steps.append(answer)
         outcome = await bench.send()
         assert outcome.ending is ending
@@ -518,7 +520,7 @@ async def test_each_answer_of_the_endpoint_ends_the_attempt_so(
 
 
 async def test_an_endpoint_whose_answer_does_not_come_to_an_end_is_for_later() -> None:
-    async with oauth_bench(endpoint_patience=SHORT) as bench:
+    async with oauth_bench(hurried=True) as bench:
         bench.endpoint.steps.append(HttpAnswer(body='{"a": 1, ', drips=True))
         outcome = await bench.send()
         assert (outcome.ending, "broke off" in outcome.detail) == (LATER, True)

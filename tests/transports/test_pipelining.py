@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from relay.transports.email.pool import PoolLimits
 from relay.transports.email.smtp_client import Line
 from relay.transports.outcome import Ending
-from tests.servers import DROP, HANG, SmtpServer, SmtpStep, _SmtpSession
-from tests.transports.contract import LONG, SHORT, patience
+from tests.servers import DROP, HANG, PATIENCE, SmtpServer, SmtpStep, _SmtpSession
 from tests.transports.test_email import PIPELINING, MailBench, mail_bench
 
 DELIVERED = Ending.DELIVERED
@@ -63,6 +62,8 @@ class Together(SmtpServer):
         self.together += 1
         for stage, step in self._steps.items():
             self.at(stage, step)
+        if self._deaf:
+            self._time_passes(PATIENCE + 2, soon=0.05)
         return lines[:1] if self._deaf else lines
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -70,9 +71,9 @@ class Together(SmtpServer):
 
 
 def a_bench(
-    steps: dict[str, SmtpStep] | None = None, *, waits: float = LONG, **options: Any
+    steps: dict[str, SmtpStep] | None = None, *, hurried: bool = False, **options: Any
 ) -> AbstractAsyncContextManager[MailBench]:
-    return mail_bench(patience=waits, kind=partial(Together, steps, **options))
+    return mail_bench(hurried=hurried, kind=partial(Together, steps, **options))
 
 
 def together(bench: MailBench) -> int:
@@ -131,7 +132,7 @@ async def test_where_it_is_not_offered_each_command_waits_for_its_reply() -> Non
 async def test_a_server_that_does_not_keep_it_gets_the_mail_once_command_by_command(
     stage: str, step: SmtpStep
 ) -> None:
-    async with a_bench({stage: step}, waits=patience(step)) as bench:
+    async with a_bench({stage: step}, hurried=step is HANG) as bench:
         assert [(await bench.send()).ending for _ in range(3)] == [DELIVERED] * 3
         assert together(bench) == 1
         assert len(bench.server.mails) == len(bench.server.bodies) == 3
@@ -139,7 +140,7 @@ async def test_a_server_that_does_not_keep_it_gets_the_mail_once_command_by_comm
 
 
 async def test_a_server_that_loses_the_later_commands_gets_the_mail_once() -> None:
-    async with a_bench(deaf=True, waits=SHORT) as bench:
+    async with a_bench(deaf=True, hurried=True) as bench:
         assert [(await bench.send()).ending for _ in range(3)] == [DELIVERED] * 3
         assert together(bench) == 1
         assert len(bench.server.mails) == len(bench.server.bodies) == 3
@@ -229,7 +230,7 @@ async def test_a_goodbye_in_the_middle_is_told_and_the_connection_left() -> None
 
 
 async def test_a_refusal_is_told_though_nothing_comes_after_it() -> None:
-    async with a_bench(waits=SHORT) as bench:
+    async with a_bench(hurried=True) as bench:
         bench.server.at("rcpt", "550 5.1.1 no such user").at("data", HANG)
         bench.server.gullible = True
         assert "550 5.1.1 no such user" in (await bench.send()).detail
@@ -285,9 +286,9 @@ async def _read(pieces: list[bytes], count: int) -> tuple[list[SMTPResponse], bo
         for piece in pieces[:-1]:
             line.data_received(piece)
         loop.call_soon(line.data_received, pieces[-1])
-        found = [await line.read_response(LONG) for _ in range(count)]
+        found = [await line.read_response(PATIENCE) for _ in range(count)]
         idle = line.is_idle
         wire.abort()
         with pytest.raises(SMTPException):
-            await line.read_response(LONG)
+            await line.read_response(PATIENCE)
     return found, idle

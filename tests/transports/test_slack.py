@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from relay.destination import Destination, Secret
 from relay.transports.outcome import Ending
 from tests.servers import DROP, HANG, HttpAnswer, HttpStep, json_answer
-from tests.transports.contract import TransportContract, Weather, patience
+from tests.transports.contract import TransportContract, Weather
 from tests.transports.examples import IDENTITY, MISSED
 from tests.transports.test_teams import teams_bench
 from tests.transports.web_bench import TOKEN, WebBench, web_bench
@@ -144,7 +144,7 @@ MAYBE, RATE = Ending.MAYBE_DELIVERED, Ending.RATE_LIMITED
 async def test_each_answer_of_a_webhook_ends_the_attempt_as_the_table_says(
     answer: HttpStep, ending: Ending
 ) -> None:
-    async with by_webhook(patience=patience(answer)) as bench:
+    async with by_webhook(hurried=answer is HANG) as bench:
         bench.server.usual = answer
         outcome = await bench.send()
         assert (outcome.ending, outcome.shorten, outcome.hold) == (ending, False, False), outcome
@@ -238,7 +238,7 @@ async def test_every_form_of_retry_after_is_understood(header: str, wait: float)
 async def test_each_answer_of_the_api_ends_the_attempt_as_the_table_says(
     answer: HttpStep, ending: Ending
 ) -> None:
-    async with by_token(patience=patience(answer)) as bench:
+    async with by_token(hurried=answer is HANG) as bench:
         bench.server.usual = answer
         outcome = await bench.send()
         assert (outcome.ending, outcome.shorten, outcome.hold) == (ending, False, False), outcome

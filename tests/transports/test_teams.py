@@ -10,7 +10,7 @@ import pytest
 from relay.destination import Destination, Secret
 from relay.transports.outcome import Ending
 from tests.servers import DROP, HANG, HttpAnswer, HttpStep
-from tests.transports.contract import TransportContract, Weather, patience
+from tests.transports.contract import TransportContract, Weather
 from tests.transports.web_bench import WebBench, web_bench
 
 # As Workflows gives them out, with escapes that must not be touched.
@@ -102,7 +102,7 @@ CONNECTOR = (
 async def test_each_answer_ends_the_attempt_as_the_table_says(
     answer: HttpStep, ending: Ending, shorten: bool
 ) -> None:
-    async with teams_bench(patience=patience(answer)) as bench:
+    async with teams_bench(hurried=answer is HANG) as bench:
         bench.server.usual = answer
         outcome = await bench.send()
         assert (outcome.ending, outcome.shorten, outcome.hold) == (ending, shorten, False), outcome

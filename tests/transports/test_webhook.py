@@ -29,7 +29,7 @@ from relay.transports.webhook.signature import read_keys, signed
 from tests.rules.commands import relay as relay_command
 from tests.servers import DROP, HANG, HttpAnswer, HttpStep
 from tests.templates.reading import digest
-from tests.transports.contract import TransportContract, Weather, patience
+from tests.transports.contract import TransportContract, Weather
 from tests.transports.examples import MISSED, NOON, a_notification
 from tests.transports.web_bench import WebBench, web_bench
 
@@ -216,7 +216,7 @@ BROKEN, MAYBE, RATE = Ending.DESTINATION_BROKEN, Ending.MAYBE_DELIVERED, Ending.
 async def test_each_answer_ends_the_attempt_as_the_table_of_webhooks_says(
     answer: HttpStep, ending: Ending, shorten: bool
 ) -> None:
-    async with webhook_bench(patience=patience(answer)) as bench:
+    async with webhook_bench(hurried=answer is HANG) as bench:
         bench.server.usual = answer
         outcome = await bench.send()
         assert (outcome.ending, outcome.shorten) == (ending, shorten), outcome

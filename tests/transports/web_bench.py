@@ -13,8 +13,8 @@ from relay.settings.proxy import Proxy
 from relay.settings.table import Settings
 from relay.transports.http import HttpTimeouts
 from relay.transports.registry import Access, open_transport
-from tests.servers import HttpRequest, HttpServer, HttpStep
-from tests.transports.contract import LONG, Bench, Weather
+from tests.servers import PATIENCE, HttpRequest, HttpServer, HttpStep, LoopClock
+from tests.transports.contract import Bench, Weather
 from tests.transports.examples import NOON
 
 TOKEN = "xoxb-123456789-TOPSECRET"
@@ -86,7 +86,7 @@ async def web_bench(
     *,
     path: str,
     secrets: tuple[str, ...],
-    patience: float = LONG,
+    hurried: bool = False,
     connect: float | None = None,
     tls: ssl.SSLContext | None = None,
     trusted: ssl.SSLContext | None = None,
@@ -98,6 +98,7 @@ async def web_bench(
     wall_clock: bool = False,
 ) -> AsyncIterator[WebBench]:
     async with HttpServer(usual=answers[Weather.FAIR], tls=tls) as server:
+        server.clock = LoopClock() if hurried else None
         target = url(server) if url else server.url(path)
         clock = HandMovedClock()
         if wall_clock:
@@ -112,7 +113,7 @@ async def web_bench(
             {"WEBHOOK": target, **others}.__getitem__,
             clock=clock,
             tls=trusted,
-            http_timeouts=HttpTimeouts(total=patience, connect=connect or patience, flow=patience),
+            http_timeouts=HttpTimeouts(total=PATIENCE, connect=connect or PATIENCE, flow=PATIENCE),
         )
         bench = kind(server, access, answers, clock)
         bench.transport = open_transport(destination, access)
