@@ -9,22 +9,14 @@ from litestar.handlers import HTTPRouteHandler
 
 from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key, write_act
 from relay.console.file_access import rules_file
-from relay.console.page import (
-    AnyRequest,
-    Number,
-    Page,
-    Pages,
-    form_route,
-    page_route,
-    redirect,
-)
+from relay.console.page import AnyRequest, Number, Page, Pages, form_route, page_route, redirect
 from relay.console.sign_in import SignIn, SignInRefused
 from relay.console.spreadsheet import csv_file
 from relay.console.visit import visit_of
 from relay.outbox.log_of_acts import Act
 from relay.outbox.people import Role
 from relay.outbox.session import Sessions
-from relay.rules import RulesError
+from relay.rules import RuleBook, RulesError
 from relay.runtime.startup import read_rule_book
 from relay.services.explanation import verdicts_beside
 from relay.services.find_chats import ChatHistory, chat_history, count_of_email
@@ -56,31 +48,13 @@ class ChatActs:
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [
-            page_route("/chats/{number:int}/verdicts", Role.VIEWER, self._compare),
-            page_route("/chats/{number:int}/replay", Role.EDITOR, self._look),
-            form_route("/chats/{number:int}/replay", Role.EDITOR, self._ask_again),
-            form_route("/chats/{number:int}/export", Role.ADMIN, self._save),
+            page_route("/chats/{number:int}/verdicts", Role.VIEWER, self._verdicts),
+            page_route("/chats/{number:int}/replay", Role.EDITOR, self._before_replay),
+            form_route("/chats/{number:int}/replay", Role.EDITOR, self._replay),
+            form_route("/chats/{number:int}/export", Role.ADMIN, self._export),
             page_route("/chats/{number:int}/erase", Role.ADMIN, self._confirm),
-            form_route("/chats/{number:int}/erase", Role.ADMIN, self._erase_it),
+            form_route("/chats/{number:int}/erase", Role.ADMIN, self._erase),
         ]
-
-    async def _compare(self, request: AnyRequest, number: Number) -> Page:
-        return await self._verdicts(request, await self._chat(number))
-
-    async def _look(self, request: AnyRequest, number: Number) -> Page:
-        return await self._before_replay(request, await self._chat(number))
-
-    async def _ask_again(self, request: AnyRequest, number: Number) -> Page:
-        return await self._replay(request, await self._chat(number))
-
-    async def _save(self, request: AnyRequest, number: Number) -> Response[bytes]:
-        return await self._export(request, await self._chat(number))
-
-    async def _confirm(self, request: AnyRequest, number: Number) -> Page:
-        return await self._before_erasing(request, await self._chat(number))
-
-    async def _erase_it(self, request: AnyRequest, number: Number) -> Page:
-        return await self._erase(request, await self._chat(number))
 
     async def _chat(self, number: int) -> ChatHistory:
         found = await chat_history(self._running.parts.outbox.sessions, number)
@@ -91,16 +65,20 @@ class ChatActs:
     def _acting(self, act: Act) -> ActingSessions:
         return ActingSessions(self._running.parts.outbox.sessions, act, self._running.clock())
 
-    async def _verdicts(self, request: AnyRequest, history: ChatHistory) -> Page:
+    async def _verdicts(self, request: AnyRequest, number: Number) -> Page:
+        history = await self._chat(number)
         hooks = history.chat.chat.hooks
         wanted = request.query_params.get("hook", "")
         hook = next((one for one in hooks if str(one.id) == wanted), hooks[-1])
         rules, settings = self._running.parts.in_force.rules, self._running.ready.settings
         version = await rules_file(self._running).history.version(hook.rules_hash)
-        that_day = None
-        if version and not version[0].problems:
-            with suppress(RulesError):  # of an older relay
-                that_day = read_rule_book(version[1], str(settings.rules), settings)
+
+        def that_day() -> RuleBook | None:
+            if version and not version[0].problems:
+                with suppress(RulesError):  # of an older relay
+                    return read_rule_book(version[1], str(settings.rules), settings)
+            return None
+
         return await self._pages.show(
             request,
             "verdicts.html",
@@ -114,7 +92,8 @@ class ChatActs:
 
     # -- the rules asked again -----------------------------------------------------------------------------
 
-    async def _before_replay(self, request: AnyRequest, history: ChatHistory) -> Page:
+    async def _before_replay(self, request: AnyRequest, number: Number) -> Page:
+        history = await self._chat(number)
         sessions = self._running.parts.outbox.sessions
         done = await self._asked(sessions, history, "", dry_run=True)
         queued = [delivery for judged in done.judged for delivery in judged.queued]
@@ -128,7 +107,8 @@ class ChatActs:
             key=new_key(),
         )
 
-    async def _replay(self, request: AnyRequest, history: ChatHistory) -> Page:
+    async def _replay(self, request: AnyRequest, number: Number) -> Page:
+        history = await self._chat(number)
         act = act_of(visit_of(request.scope), "replay", history.chat.name)
         with suppress(AlreadyDone):
             await self._asked(self._acting(act), history, act.by)
@@ -150,7 +130,8 @@ class ChatActs:
 
     # -- whose data it is ----------------------------------------------------------------------------------
 
-    async def _export(self, request: AnyRequest, history: ChatHistory) -> Response[bytes]:
+    async def _export(self, request: AnyRequest, number: Number) -> Response[bytes]:
+        history = await self._chat(number)
         visit, sessions = visit_of(request.scope), self._running.parts.outbox.sessions
         kind = visit.form.get("as", "")
         if kind not in {"json", "csv"}:
@@ -177,6 +158,9 @@ class ChatActs:
         whose = Whose.of_chat(history.chat.chat.about.name, email)
         theirs = await find_theirs(self._running.parts.outbox.sessions, whose)
         return theirs, bool(whose.emails)
+
+    async def _confirm(self, request: AnyRequest, number: Number) -> Page:
+        return await self._before_erasing(request, await self._chat(number))
 
     async def _before_erasing(
         self,
@@ -205,7 +189,8 @@ class ChatActs:
             key=new_key(),
         )
 
-    async def _erase(self, request: AnyRequest, history: ChatHistory) -> Page:
+    async def _erase(self, request: AnyRequest, number: Number) -> Page:
+        history = await self._chat(number)
         visit, name = visit_of(request.scope), history.chat.name
         typed = visit.form.get("typed", "").strip().casefold()
         if typed not in {name.casefold(), history.chat.email.strip().casefold()} - {""}:

@@ -1,12 +1,15 @@
-"""The page of users, where an admin invites and removes them and changes their roles."""
+"""Pages of people: all users and API tokens, for admins, and each user's own account."""
 
+from datetime import timedelta
 from typing import Any
+from zoneinfo import available_timezones
 
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from relay.console.hosts import Hosts
 from relay.console.page import (
+    READ,
     AnyRequest,
     Number,
     Page,
@@ -15,10 +18,14 @@ from relay.console.page import (
     page_route,
     redirect,
 )
-from relay.console.sign_in import SignIn
-from relay.console.visit import visit_of
-from relay.outbox.people import Role, User, all_users
-from relay.services.users import NotDone, Users, Why
+from relay.console.sign_in import SignIn, SignInRefused
+from relay.console.visit import cookie_header, visit_of
+from relay.languages import LANGUAGES
+from relay.languages.tags import own_name_of
+from relay.outbox.people import ADMIN, Role, User, all_users, sessions_of
+from relay.outbox.people_tokens import all_tokens
+from relay.outbox.user_choices import Choices
+from relay.services.users import NotDone, Users, Why, is_password
 
 ACTS = ("role", "end-sessions", "link", "remove")
 
@@ -101,4 +108,154 @@ class PeoplePages:
             link=link,
             link_of=of,
             name=form.get("name", "")[:100] if error else "",
+        )
+
+
+DAYS = (30, 90, 365)
+"""How long a token may last, in days; 0 in a form means for ever."""
+
+
+class TokenPages:
+    """The tokens of programs: `/tokens`."""
+
+    def __init__(self, pages: Pages, sign_in: SignIn) -> None:
+        self._pages, self._sign_in = pages, sign_in
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        return [
+            page_route("/tokens", Role.ADMIN, self._tokens),
+            form_route("/tokens", Role.ADMIN, self._make),
+            form_route("/tokens/{number:int}/end", Role.ADMIN, self._end),
+        ]
+
+    async def _tokens(self, request: AnyRequest) -> Page:
+        return await self._show(request)
+
+    async def _end(self, request: AnyRequest, number: Number) -> Page:
+        known = await self._sign_in.read(all_tokens)
+        name = next((each.name for each in known if each.id == number), "")
+        try:
+            await self._sign_in.change(
+                visit_of(request.scope), lambda users: users.end_token(number, name)
+            )
+        except NotDone as error:
+            return await self._show(request, error=error.why.value, status=404)
+        return redirect("/tokens")
+
+    async def _make(self, request: AnyRequest) -> Page:
+        visit = visit_of(request.scope)
+        name, role = visit.form.get("name", ""), role_of(visit.form.get("role", ""))
+        days = visit.form.get("days", "")
+        lasts = (
+            None
+            if days == "0"
+            else timedelta(days=next((d for d in DAYS if str(d) == days), DAYS[0]))
+        )
+
+        def work(users: Users) -> str:
+            maker = users.by_id(visit.session.user.id if visit.session else 0)
+            return users.make_token(maker, name, role, lasts)
+
+        try:
+            token = await self._sign_in.change(visit, work)
+        except NotDone as error:
+            return await self._show(request, error=error.why.value, status=422)
+        return await self._show(request, token=token)
+
+    async def _show(
+        self, request: AnyRequest, *, error: str = "", token: str = "", status: int = 200
+    ) -> Page:
+        return await self._pages.show(
+            request,
+            "tokens.html",
+            status=status,
+            nav="tokens",
+            tokens=await self._sign_in.read(all_tokens),
+            days=DAYS,
+            new_token=token,
+            error=error,
+        )
+
+
+class OwnPage:
+    """My account: `/me`."""
+
+    def __init__(self, pages: Pages, sign_in: SignIn) -> None:
+        self._pages, self._sign_in = pages, sign_in
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        return [
+            page_route("/me", Role.VIEWER, self._me),
+            form_route("/me/password", Role.VIEWER, self._set_password),
+            form_route("/me/sessions/{number:int}/end", Role.VIEWER, self._end),
+            form_route("/me/choices", Role.VIEWER, self._choose),
+            page_route("/help/keys", Role.VIEWER, self._keys),
+        ]
+
+    async def _me(self, request: AnyRequest) -> Page:
+        return await self._show(request)
+
+    async def _end(self, request: AnyRequest, number: Number) -> Page:
+        visit = visit_of(request.scope)
+        if visit.session:
+            user = visit.session.user
+            try:
+                await self._sign_in.change(visit, lambda users: users.end_session(user, number))
+            except NotDone:
+                return await self._show(request, error="session", status=404)
+        return redirect("/me")
+
+    async def _keys(self, request: AnyRequest) -> Page:
+        return await self._pages.show(request, "keys.html", nav="me")
+
+    async def _choose(self, request: AnyRequest) -> Page:
+        visit = visit_of(request.scope)
+        form = {name: visit.form.get(name, "").strip() for name in ("theme", "language", "zone")}
+        choices = Choices(**form, keys="keys" in visit.form)
+        if not choices.is_possible():
+            return await self._show(request, error="choice", status=422)
+        if visit.session:
+            await self._sign_in.choose(visit.session.user, choices)
+        return redirect("/me?chosen=1")
+
+    async def _set_password(self, request: AnyRequest) -> Page:
+        visit = visit_of(request.scope)
+        old, new = visit.form.get("old", ""), visit.form.get("new", "")
+        if not self._has_own_password(request):
+            return await self._show(request, error="setting", status=422)
+        if not is_password(new):
+            return await self._show(request, error="short", status=422)
+        try:
+            cookie = await self._sign_in.change_password(old, new, visit)
+        except SignInRefused as refused:
+            status, error = (429, "wait") if refused.wait else (422, "wrong")
+            return await self._show(request, error=error, wait=refused.wait, status=status)
+        return redirect("/me?changed=1", **{"set-cookie": cookie_header(cookie)})
+
+    def _has_own_password(self, request: AnyRequest) -> bool:
+        """Whether the user can change the password here: there is one, and no setting defines it."""
+        session = visit_of(request.scope).session
+        if session is None or not session.user.password:
+            return False
+        return session.user.name != ADMIN or not self._sign_in.has_password_of_setting
+
+    async def _show(
+        self, request: AnyRequest, *, error: str = "", wait: int = 0, status: int = 200
+    ) -> Page:
+        session = visit_of(request.scope).session
+        number = session.user.id if session else 0
+        return await self._pages.show(
+            request,
+            "own.html",
+            status=status,
+            nav="me",
+            sessions=await self._sign_in.read(sessions_of, user=number, now=self._sign_in.now()),
+            this=session.id if session else 0,
+            can_change=self._has_own_password(request),
+            has_changed=request.method in READ and "changed" in request.query_params,
+            has_chosen=request.method in READ and "chosen" in request.query_params,
+            languages={name: own_name_of(name) for name in LANGUAGES},
+            zones=sorted(available_timezones()),
+            error=error,
+            wait=wait,
         )

@@ -7,15 +7,7 @@ from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 
 from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key
-from relay.console.page import (
-    AnyRequest,
-    Number,
-    Page,
-    Pages,
-    form_route,
-    page_route,
-    redirect,
-)
+from relay.console.page import AnyRequest, Number, Page, Pages, form_route, page_route, redirect
 from relay.console.visit import visit_of
 from relay.outbox.chat_list import number_of_chat
 from relay.outbox.history import SetAside

@@ -34,9 +34,8 @@ from relay.console.json_api.problem_details import problem_answer
 from relay.console.mute_page import MutePage
 from relay.console.oidc import OidcProvider, oidc_of
 from relay.console.oidc_pages import OidcPages
-from relay.console.own_page import OwnPage
 from relay.console.page import AnyRequest, FormRefused, Hold, Page, Pages, Setting, Status
-from relay.console.people_pages import PeoplePages
+from relay.console.people_pages import OwnPage, PeoplePages, TokenPages
 from relay.console.request_checks import RequestChecks
 from relay.console.resend_page import ResendPage
 from relay.console.rules_edit_page import RulesEditPage
@@ -47,7 +46,6 @@ from relay.console.sign_in import SignIn
 from relay.console.sign_in_page import SignInPages, to_sign_in
 from relay.console.static_files import StaticFiles
 from relay.console.throttle import Throttle
-from relay.console.token_pages import TokenPages
 from relay.console.visit import visit_of
 from relay.console.word_search_page import WordPage
 from relay.console.wording_pages import wording_routes

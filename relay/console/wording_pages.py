@@ -232,7 +232,9 @@ class TemplatePages:
             "templates.html",
             nav="rules",
             files=await self._templates.every(),
-            **why_not(files, files.why_not(), None, self._pages, request),
+            **why_not(
+                files, await in_thread(lambda _: files.why_not()), None, self._pages, request
+            ),
         )
 
     async def _template(self, request: AnyRequest, name: Word, file: Word) -> Page:

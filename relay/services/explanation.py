@@ -1,6 +1,6 @@
 """Explains what each rule does with a chat and why: now, or as it was when the chat came in."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -184,12 +184,12 @@ class ComparedVerdicts:
 
 
 async def verdicts_beside(
-    hook: StoredHook, today: RuleBook, that_day: RuleBook | None = None
+    hook: StoredHook, today: RuleBook, that_day: Callable[[], RuleBook | None]
 ) -> ComparedVerdicts:
     """The stored verdicts on a hook beside those by the rules of `today`.
 
-    `that_day`: the rules by which it was checked then, if known; they are checked again for verdicts that were not
-    stored.
+    `that_day`: reads the rules by which it was checked then, if known, in a thread; they are checked again where not all
+    verdicts were stored.
     """
 
     def work(_: Progress) -> ComparedVerdicts:
@@ -200,8 +200,8 @@ async def verdicts_beside(
         try:
             chat = read_chat(hook.body, hook.received_at)
             now = today.explain(chat)
-            if that_day and recorded.left_out:
-                recorded = Recorded(tuple(that_day.explain(chat)), 0)
+            if recorded.left_out and (rules := that_day()):
+                recorded = Recorded(tuple(rules.explain(chat)), 0)
         except UnreadableHook as error:
             trouble = str(error)
         then_by, now_by = ({one.rule: one for one in each} for each in (recorded.verdicts, now))
