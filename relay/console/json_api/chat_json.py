@@ -11,6 +11,7 @@ from relay.chat import Chat
 from relay.console.json_api.delivery_json import Delivery, delivery_of
 from relay.outbox.history import StoredHook
 from relay.rules import Finding, Standing, Verdict, read_record
+from relay.services import in_thread
 from relay.services.find_chats import FoundChat
 
 
@@ -131,7 +132,13 @@ class ExplainedHook(Struct, kw_only=True):
     """When notifications are due, if not all are sent at once."""
 
 
+async def chats_listed(found: Sequence[FoundChat]) -> list[ListedChat]:
+    """Chats of a list as JSON. Their hooks are read in a thread, as there may be hundreds."""
+    return await in_thread(lambda _: [listed(each) for each in found])
+
+
 def listed(found: FoundChat) -> ListedChat:
+    """A chat of a list as JSON; reads its newest hook."""
     about = found.chat.about
     return ListedChat(
         number=about.id,

@@ -21,6 +21,7 @@ from relay.console.json_api.chat_json import (
     ListedChat,
     PlannedDelivery,
     ToldChat,
+    chats_listed,
     explained,
     listed,
     of_that_day,
@@ -33,6 +34,7 @@ from relay.outbox.history import StoredHook
 from relay.outbox.past_chats import WantedChats
 from relay.outbox.people import Role
 from relay.outbox.session import Sessions
+from relay.services import in_thread
 from relay.services.explanation import explain
 from relay.services.find_chats import ChatHistory, chat_history, count_chats, list_chats
 from relay.services.replay import Judged, replay
@@ -184,7 +186,7 @@ async def find_chats(call: Call, query: ChatFilter) -> ChatList:
     before = position(call, query)
     found = await list_chats(call.sessions, query.q, wanted, before=before, limit=query.limit)
     return ChatList(
-        chats=[listed(each) for each in found.chats], next=following(call, query, found.before)
+        chats=await chats_listed(found.chats), next=following(call, query, found.before)
     )
 
 
@@ -211,13 +213,15 @@ async def get_chat(call: Call, path: Numbered) -> WholeChat:
     """A chat with its hooks, the verdicts of the rules, and its deliveries with each attempt."""
     history = await history_of(call, path.number)
     found = history.chat
-    return WholeChat(
-        about=listed(found),
-        told=told(found.read) if found.read else None,
-        hooks=[of_that_day(hook) for hook in found.chat.hooks],
-        deliveries=[
-            tried(each, history.attempts.get(each.id, [])) for each in found.chat.deliveries
-        ],
+    return await in_thread(
+        lambda _: WholeChat(
+            about=listed(found),
+            told=told(found.read) if found.read else None,
+            hooks=[of_that_day(hook) for hook in found.chat.hooks],
+            deliveries=[
+                tried(each, history.attempts.get(each.id, [])) for each in found.chat.deliveries
+            ],
+        )
     )
 
 
@@ -227,8 +231,10 @@ async def explain_chat(call: Call, path: Numbered, query: ExplanationQuery) -> C
     history = await history_of(call, path.number)
     hooks = history.chat.chat.hooks
     if query.rules is WhichRules.OF_THAT_DAY:
-        return ChatExplanation(rules=query.rules, hooks=[of_that_day(hook) for hook in hooks])
-    return ChatExplanation(rules=query.rules, hooks=[_in_force(call, hooks[-1])])
+        said = await in_thread(lambda _: [of_that_day(hook) for hook in hooks])
+    else:
+        said = [await in_thread(lambda _: _in_force(call, hooks[-1]))]
+    return ChatExplanation(rules=query.rules, hooks=said)
 
 
 class QueuedAnew(Struct, kw_only=True):

@@ -14,7 +14,7 @@ from relay.console.draft_pages import PERIODS, past_trial, text_in_force
 from relay.console.jobs import Job, TooManyJobs, Work
 from relay.console.jobs import State as JobState
 from relay.console.json_api.api_request import BASE, Call, Reason
-from relay.console.json_api.chat_json import ListedChat, listed
+from relay.console.json_api.chat_json import ListedChat, chats_listed
 from relay.console.json_api.mute_operations import MuteScope, asked_for
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there
@@ -241,7 +241,7 @@ async def _told(call: Call, job: Job) -> JobAnswer:
         if count
         else None,
         words=FoundByWords(
-            chats=[listed(each) for each in await chats_with_words(call.running, words)],
+            chats=await chats_listed(await chats_with_words(call.running, words)),
             back_to=words.back_to,
             is_cut=words.is_cut,
         )
