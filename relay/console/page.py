@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from relay.clock import Clock
 from relay.console.delivery_states import ending_in_words
-from relay.console.kept_sentences import finding_in_words, said
+from relay.console.localized_sentences import finding_in_words, translated
 from relay.console.static_files import StaticFiles
 from relay.console.visit import FORM_TOKEN, Visit, visit_of
 from relay.demo.run import Demo
@@ -201,7 +201,7 @@ class Pages:
             **Moments(language, self.zone(request), self._clock()).names(),
             "choices": _choices(visit),
             "ending_in_words": partial(ending_in_words, language=language),
-            "said": partial(said, language=language),
+            "translated": partial(translated, language=language),
             "finding_in_words": partial(finding_in_words, language=language),
             "zone_of_rules": str(self._setting().zone),
             "_": language.gettext,

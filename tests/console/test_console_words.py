@@ -12,7 +12,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
 from relay.chat import Chat
-from relay.console.kept_sentences import finding_in_words, said
+from relay.console.localized_sentences import finding_in_words, translated
 from relay.console.page import CATALOGUES, language_for
 from relay.console.page import language_called as console_language
 from relay.languages import LANGUAGES, SOURCE, Language
@@ -130,11 +130,15 @@ def test_every_sentence_of_a_rule_can_be_said_in_every_language(field: Field) ->
     for chat in (a_chat(1), Chat(account="208", id="1")):
         for verdict in book.explain(chat):
             (found,) = verdict.findings
-            assert said(found.words, BRACKETED).replace("[", "").replace("]", "") == found.words
+            assert (
+                translated(found.words, BRACKETED).replace("[", "").replace("]", "") == found.words
+            )
             for words in filter(None, (found.words, found.saw)):
-                assert said(words, BRACKETED)[0] == "[", words
+                assert translated(words, BRACKETED)[0] == "[", words
             for language in map(console_language, ("cs", "de", "es")):
-                assert said(found.words, language) != found.words or field.subject == "dropped"
+                assert (
+                    translated(found.words, language) != found.words or field.subject == "dropped"
+                )
 
 
 @pytest.mark.parametrize(
@@ -164,8 +168,8 @@ def test_every_sentence_of_a_rule_can_be_said_in_every_language(field: Field) ->
     ],
 )
 def test_what_was_kept_in_english_is_said_in_czech(kept: str, czech: str) -> None:
-    assert said(kept, console_language("cs")) == czech
-    assert said(kept, console_language("en")) == kept
+    assert translated(kept, console_language("cs")) == czech
+    assert translated(kept, console_language("en")) == kept
 
 
 def test_a_finding_says_which_of_its_parts_decided() -> None:

@@ -98,7 +98,7 @@ _PLACES: Mapping[str, str] = {
     "count": r"[\d.]+",
 }
 """The regular expressions of placeholders; other placeholders match anything."""
-_SAID_TOO = {"subject", "sentence", "asked", "service", "server"}
+_TRANSLATED_TOO = {"subject", "sentence", "asked", "service", "server"}
 """Placeholders whose values are translated, too."""
 _FIXED = (
     N_("always"),
@@ -140,7 +140,7 @@ _FIXED = (
 )
 
 
-def said(sentence: str, language: Language) -> str:
+def translated(sentence: str, language: Language) -> str:
     """A stored sentence in the reader's language; unchanged if it has no pattern."""
     if language.name == SOURCE or not sentence:
         return sentence
@@ -149,7 +149,9 @@ def said(sentence: str, language: Language) -> str:
     for message, pattern in _patterns():
         if found := pattern.fullmatch(sentence):
             places = {
-                name: said(value, language) if name in _SAID_TOO else _value(value, language)
+                name: translated(value, language)
+                if name in _TRANSLATED_TOO
+                else _value(value, language)
                 for name, value in found.groupdict().items()
             }
             return language.gettext(message, **places)
@@ -158,12 +160,12 @@ def said(sentence: str, language: Language) -> str:
 
 def finding_in_words(finding: Finding, language: Language) -> str:
     """A condition, whether it was met, and the value in the chat; for nested conditions, those that decided it."""
-    answer = said("yes" if finding.holds else "no", language)
-    seen = f", {said(finding.saw, language)}" if finding.saw else ""
+    answer = translated("yes" if finding.holds else "no", language)
+    seen = f", {translated(finding.saw, language)}" if finding.saw else ""
     wanted = finding.holds is not finding.words.startswith("not ")
     decided = [finding_in_words(one, language) for one in finding.parts if one.holds is wanted]
     within = f" ({'; '.join(decided)})" if decided else ""
-    return f"{said(finding.words, language)}: {answer}{seen}{within}"
+    return f"{translated(finding.words, language)}: {answer}{seen}{within}"
 
 
 @cache
