@@ -13,9 +13,9 @@ from pathlib import Path
 from litestar.handlers import HTTPRouteHandler
 
 from relay.console.page import AnyRequest, Page, Pages, page_route
+from relay.console.request_context import Visit
 from relay.console.sign_in import SignIn
 from relay.console.spreadsheet import csv_file
-from relay.console.visit import Visit
 from relay.outbox.idempotency import IdempotencyKey, add_key
 from relay.outbox.log_of_acts import Act, KeptAct, add_act, list_acts
 from relay.outbox.people import Role

@@ -10,9 +10,9 @@ from litestar.handlers import HTTPRouteHandler
 from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key, write_act
 from relay.console.file_access import rules_file
 from relay.console.page import AnyRequest, Number, Page, Pages, form_route, page_route, redirect
+from relay.console.request_context import visit_of
 from relay.console.sign_in import SignIn, SignInRefused
 from relay.console.spreadsheet import csv_file
-from relay.console.visit import visit_of
 from relay.outbox.log_of_acts import Act
 from relay.outbox.people import Role
 from relay.outbox.session import Sessions

@@ -21,7 +21,7 @@ from relay.console.page import (
     page_route,
     redirect,
 )
-from relay.console.visit import visit_of
+from relay.console.request_context import visit_of
 from relay.delivery.lane import LaneState
 from relay.languages import N_, Language, language_called
 from relay.outbox.chat_list import number_of_chat

@@ -13,9 +13,9 @@ from markupsafe import Markup
 from relay.clock import Clock
 from relay.console.delivery_pages import MAIL_POLICY
 from relay.console.page import AnyRequest, Number, Page, Pages, form_route, page_route, redirect
+from relay.console.request_context import cookie_header, visit_of
 from relay.console.sign_in import LinkEnded, SignIn, SignInRefused
 from relay.console.sign_in_page import HOME
-from relay.console.visit import cookie_header, visit_of
 from relay.demo.run import Demo
 from relay.outbox.people import Role
 from relay.preview.lookalike.slack_post import slack_post_html

@@ -22,8 +22,8 @@ from relay.console.page import (
     page_route,
     redirect,
 )
+from relay.console.request_context import visit_of
 from relay.console.throttle import Throttle
-from relay.console.visit import visit_of
 from relay.delivery.lane import Lane, LaneState
 from relay.languages import N_, Language
 from relay.outbox.pauses import Pause
@@ -31,9 +31,9 @@ from relay.outbox.people import Role
 from relay.outbox.rows import from_ms, to_ms
 from relay.rules.recipients import Recipients
 from relay.rules.schedules import coming
+from relay.services.deliveries_by_hour import HourOfDeliveries, LastDay, last_day
 from relay.services.find_deliveries import WaitingGroup, waiting_by_cause
 from relay.services.find_digests import WaitingDigest, find_digests, send_digest_now
-from relay.services.last_day import HourOfDeliveries, LastDay, last_day
 from relay.services.resume import pause, resume
 from relay.services.trial_send import CantTest, queued_test, trial_of
 from relay.transports.outcome import Ending

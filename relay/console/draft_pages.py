@@ -20,7 +20,7 @@ from relay.console.file_access import rules_file, who_edits
 from relay.console.jobs import Job, JobPage, Jobs, Work
 from relay.console.notification_look import Look, packed_look
 from relay.console.page import READ, AnyRequest, Page, Pages
-from relay.console.visit import Visit, visit_of
+from relay.console.request_context import Visit, visit_of
 from relay.languages import LANGUAGES
 from relay.outbox.history import stored_hooks
 from relay.outbox.people import Role

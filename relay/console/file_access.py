@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 from relay.console.page import AnyRequest, Pages
-from relay.console.visit import Visit, visit_of
+from relay.console.request_context import Visit, visit_of
 from relay.languages import N_
 from relay.redaction import redact, redact_line
 from relay.services.edit_file import ReadOnly

@@ -18,7 +18,7 @@ from relay.alerts.watch import NO_ANSWER
 from relay.console.acts import act_of
 from relay.console.delivery_pages import LANE_STATES
 from relay.console.page import AnyRequest, Page, Pages, form_route, page_route
-from relay.console.visit import visit_of
+from relay.console.request_context import visit_of
 from relay.delivery.lane import LaneState
 from relay.languages import N_, Language
 from relay.outbox import StorageRefused, StorageUnavailable
@@ -26,7 +26,7 @@ from relay.outbox.log_of_acts import add_act
 from relay.outbox.people import Role
 from relay.outbox.process import Process, known_relays
 from relay.outbox.troubles import Trouble
-from relay.services.last_day import LastDay, last_day
+from relay.services.deliveries_by_hour import LastDay, last_day
 from relay.web.app import Running
 from relay.web.health import storage_trouble
 from relay.web.hook import PATH

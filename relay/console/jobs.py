@@ -29,7 +29,7 @@ from relay.console.page import (
     page_route,
     redirect,
 )
-from relay.console.visit import Visit, visit_of
+from relay.console.request_context import Visit, visit_of
 from relay.languages import N_, Language
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.people import Role

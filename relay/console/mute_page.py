@@ -22,7 +22,7 @@ from relay.console.page import (
     page_route,
     redirect,
 )
-from relay.console.visit import visit_of
+from relay.console.request_context import visit_of
 from relay.languages import N_
 from relay.outbox.log_of_acts import Act
 from relay.outbox.people import Role

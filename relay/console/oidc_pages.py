@@ -10,10 +10,10 @@ from litestar.handlers import HTTPRouteHandler
 from relay.console.hosts import Hosts
 from relay.console.oidc import CALLBACK, LASTS, Denied, NotBegunHere, OidcProvider, OidcRefused
 from relay.console.page import AnyRequest, Page, Pages, page_route, redirect
+from relay.console.request_context import cookie_header, visit_of
 from relay.console.sign_in import SignIn
 from relay.console.sign_in_page import safe_next
 from relay.console.throttle import Throttle
-from relay.console.visit import cookie_header, visit_of
 
 COOKIE = "__Host-relay-oidc"
 """The cookie that ties the provider's answer to the browser."""

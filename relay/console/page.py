@@ -23,8 +23,8 @@ from msgspec import Struct
 from relay.clock import Clock
 from relay.console.delivery_states import ending_in_words
 from relay.console.localized_sentences import finding_in_words, translated
+from relay.console.request_context import FORM_TOKEN, Visit, visit_of
 from relay.console.static_files import StaticFiles
-from relay.console.visit import FORM_TOKEN, Visit, visit_of
 from relay.demo.run import Demo
 from relay.languages import LANGUAGES, SOURCE, Language
 from relay.languages.catalogue import read_catalogue

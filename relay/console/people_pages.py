@@ -18,8 +18,8 @@ from relay.console.page import (
     page_route,
     redirect,
 )
+from relay.console.request_context import cookie_header, visit_of
 from relay.console.sign_in import SignIn, SignInRefused
-from relay.console.visit import cookie_header, visit_of
 from relay.languages import LANGUAGES
 from relay.languages.tags import own_name_of
 from relay.outbox.people import ADMIN, Role, User, all_users, sessions_of

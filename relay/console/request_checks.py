@@ -12,10 +12,10 @@ from relay.alerts.watch import NO_ANSWER
 from relay.console.hosts import Hosts
 from relay.console.json_api.api_request import API
 from relay.console.json_api.problem_details import PROBLEM, problem
+from relay.console.request_context import COOKIE, FORM_TOKEN, Visit, cookie_header
 from relay.console.sign_in import SignIn
 from relay.console.static_files import StaticFiles
 from relay.console.throttle import Turns
-from relay.console.visit import COOKIE, FORM_TOKEN, Visit, cookie_header
 from relay.outbox import StorageUnavailable
 from relay.outbox.people_tokens import is_mistyped
 from relay.services import in_thread

@@ -11,7 +11,7 @@ from relay.console.acts import AlreadyDone, act_of, new_key, write_act
 from relay.console.delivery_pages import failed_card
 from relay.console.jobs import Job, Jobs, Work
 from relay.console.page import AnyRequest, Page, Pages, Text, form_route, page_route, redirect
-from relay.console.visit import visit_of
+from relay.console.request_context import visit_of
 from relay.outbox.people import Role
 from relay.services.find_deliveries import FailedGroup, failed_by_cause
 from relay.services.resend import ResentMany, resend_failed

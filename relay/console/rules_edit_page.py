@@ -14,7 +14,7 @@ from relay.console.file_access import (
 )
 from relay.console.jobs import Jobs
 from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
-from relay.console.visit import visit_of
+from relay.console.request_context import visit_of
 from relay.languages import N_
 from relay.outbox.people import Role
 from relay.outbox.rules_versions import Draft

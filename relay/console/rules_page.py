@@ -16,7 +16,7 @@ from relay.console.file_access import (
     who_edits,
 )
 from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
-from relay.console.visit import visit_of
+from relay.console.request_context import visit_of
 from relay.languages import N_
 from relay.outbox.past_chats import WantedChats
 from relay.outbox.people import Role

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from relay.clock import Clock
 from relay.console.passwords import Passwords
+from relay.console.request_context import Visit
 from relay.console.throttle import Throttle, place_of
-from relay.console.visit import Visit
 from relay.outbox import Outbox, StorageUnavailable
 from relay.outbox.log_of_acts import Act, add_act
 from relay.outbox.people import (

@@ -9,8 +9,8 @@ from litestar.params import FromPath
 
 from relay.console.hosts import Hosts
 from relay.console.page import READ, AnyRequest, Page, Pages, form_route, page_route, redirect
+from relay.console.request_context import cookie_header, visit_of
 from relay.console.sign_in import LinkEnded, SignIn, SignInRefused
-from relay.console.visit import cookie_header, visit_of
 from relay.outbox.people import Role
 from relay.services.users import is_password
 

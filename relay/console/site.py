@@ -37,16 +37,16 @@ from relay.console.oidc_pages import OidcPages
 from relay.console.page import AnyRequest, FormRefused, Hold, Page, Pages, Setting, Status
 from relay.console.people_pages import OwnPage, PeoplePages, TokenPages
 from relay.console.request_checks import RequestChecks
+from relay.console.request_context import visit_of
 from relay.console.resend_page import ResendPage
 from relay.console.rules_edit_page import RulesEditPage
 from relay.console.rules_page import RulePage, RulesPage
 from relay.console.rules_version_pages import RulesVersionPages
-from relay.console.set_aside_page import SetAsidePage
 from relay.console.sign_in import SignIn
 from relay.console.sign_in_page import SignInPages, to_sign_in
 from relay.console.static_files import StaticFiles
 from relay.console.throttle import Throttle
-from relay.console.visit import visit_of
+from relay.console.unreadable_post_page import UnreadablePostPage
 from relay.console.word_search_page import WordPage
 from relay.console.wording_pages import wording_routes
 from relay.demo.run import Demo
@@ -134,7 +134,7 @@ def routes(
         *ChatActs(running, pages, sign_in).routes(),
         *DeliveryPages(running, pages).routes(),
         *ResendPage(running, pages, jobs).routes(),
-        *SetAsidePage(running, pages).routes(),
+        *UnreadablePostPage(running, pages).routes(),
         *DestinationPage(running, pages, tests).routes(),
         *MutePage(running, pages, jobs).routes(),
         *RulesPage(running, pages).routes(),

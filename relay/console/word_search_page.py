@@ -12,7 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from relay.console.chat_list_page import LONGEST_FILTER, by_day, chat_lines
 from relay.console.jobs import Job, Jobs, Work
 from relay.console.page import AnyRequest, FormRefused, Pages, form_route, redirect
-from relay.console.visit import visit_of
+from relay.console.request_context import visit_of
 from relay.languages import N_, Language
 from relay.outbox.past_chats import WantedChats
 from relay.outbox.people import Role

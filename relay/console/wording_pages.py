@@ -13,7 +13,7 @@ from relay.console.draft_pages import PreviewMails, ShownLook
 from relay.console.file_access import Refusal, refusal_of, template_folder, why_not
 from relay.console.notification_look import packed_look
 from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
-from relay.console.visit import Visit, visit_of
+from relay.console.request_context import Visit, visit_of
 from relay.languages import OWN
 from relay.languages.writing import NotChanged
 from relay.outbox.log_of_acts import Act

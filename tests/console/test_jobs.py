@@ -17,8 +17,8 @@ import pytest_asyncio
 
 from relay.clock import utc_now
 from relay.console.jobs import Job, Jobs, State, TooManyJobs
+from relay.console.request_context import Visit
 from relay.console.sign_in import SignIn
-from relay.console.visit import Visit
 from relay.outbox import Outbox
 from relay.outbox.people import Role, User, UserSession
 from relay.services.child_process import ChildFailed, SpareChild, in_child

@@ -15,9 +15,9 @@ from msgspec import Meta, Struct
 from relay.console.acts import ActingSessions, act_of
 from relay.console.jobs import Jobs
 from relay.console.json_api.problem_details import Refusal, wrong
+from relay.console.request_context import Visit
 from relay.console.sign_in import SignIn
 from relay.console.throttle import Throttle
-from relay.console.visit import Visit
 from relay.outbox.idempotency import IdempotencyKey
 from relay.outbox.session import Sessions
 from relay.rendering.isolation.worker_pool import RenderPool

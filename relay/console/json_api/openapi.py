@@ -16,7 +16,7 @@ from msgspec import inspect
 from relay.console.json_api.api_request import BASE, JSON
 from relay.console.json_api.operation import LONGEST_KEY, Operation, Operations
 from relay.console.json_api.problem_details import PROBLEM, Problem
-from relay.console.visit import COOKIE
+from relay.console.request_context import COOKIE
 from relay.outbox.people import Role
 
 VERSION = "1"

@@ -29,8 +29,8 @@ from relay.console.json_api.api_request import (
     query_of,
 )
 from relay.console.json_api.problem_details import Refusal, refused_answer, wrong
+from relay.console.request_context import visit_of
 from relay.console.sign_in import PATIENCE
-from relay.console.visit import visit_of
 from relay.outbox import StorageUnavailable
 from relay.outbox.idempotency import IdempotencyKey, KeptAnswer, find_key, keep_answer
 from relay.outbox.people import Role

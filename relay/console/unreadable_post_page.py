@@ -8,7 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key
 from relay.console.page import AnyRequest, Number, Page, Pages, form_route, page_route, redirect
-from relay.console.visit import visit_of
+from relay.console.request_context import visit_of
 from relay.outbox.chat_list import number_of_chat
 from relay.outbox.history import SetAside
 from relay.outbox.people import Role
@@ -20,7 +20,7 @@ SHOWN = 100_000
 """How many bytes are shown."""
 
 
-class SetAsidePage:
+class UnreadablePostPage:
     """One post that could not be read, for admins: `/set-aside/{number}`."""
 
     def __init__(self, running: Running, pages: Pages) -> None:

@@ -1,4 +1,4 @@
-"""A request to the console: who sends it, from where, and its form."""
+"""Who sends a request to the console: the session or token, the address, and the fields of its form; and the session's cookie."""
 
 import base64
 import hashlib
