@@ -143,7 +143,7 @@ def test_no_module_imports_itself_by_a_detour() -> None:
 
 
 def test_the_rows_were_looked_at() -> None:
-    assert "relay.chat" in IMPORTS["relay.smartsupp"]
+    assert "relay.chat" in IMPORTS["relay.smartsupp.chat_reader"]
     assert "relay.transports.email.transport" in IMPORTS["relay.transports.registry"]
     assert place_of("relay.web.app") > place_of("relay.outbox.writer")
 
