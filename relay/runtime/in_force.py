@@ -35,8 +35,9 @@ from relay.runtime.startup import Ready
 from relay.timing.digest_contents import Digest
 from relay.timing.digest_contents import Mute as ToldMute
 from relay.timing.plan import Mute, Timing
-from relay.transports.outcome import LONGEST_WAIT, Ending, Outcome
+from relay.transports.outcome import Ending, Outcome
 from relay.transports.registry import TRANSPORTS, Access, most_per_hour, open_transport, place_of
+from relay.transports.retry_after import LONGEST_WAIT
 
 BETWEEN_LOOKS = timedelta(seconds=1)
 """Time between two looks at pauses and mutes in the database."""
@@ -283,7 +284,7 @@ class InForce:
             )
             with contextlib.suppress(StorageUnavailable):
                 if lane is None or lane.endpoint is not endpoint:
-                    await self._lead(name, endpoint, self._gates.get(name), is_new=lane is None)
+                    await self._use(name, endpoint, self._gates.get(name), is_new=lane is None)
         most = {name: lane.most_per_hour for name, lane in lanes.items() if lane.most_per_hour}
         # Updated in place, as the writer's thread reads it at any time.
         kept = self._outbox.operations.most_per_hour
@@ -316,9 +317,7 @@ class InForce:
         self._endpoints[place.key] = place.login, endpoint
         return endpoint
 
-    async def _lead(
-        self, name: str, endpoint: Endpoint, kept: Gate | None, *, is_new: bool
-    ) -> None:
+    async def _use(self, name: str, endpoint: Endpoint, kept: Gate | None, *, is_new: bool) -> None:
         """Note that a destination uses an endpoint from now on. `kept`: the gate stored under the destination's name.
 
         Unless the destination is new to this process, the stored gate belonged to another endpoint.

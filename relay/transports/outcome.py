@@ -6,14 +6,12 @@ words of a stored outcome.
 """
 
 import errno
-import math
 import re
 import shlex
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 from enum import StrEnum
 
 from msgspec import Struct
@@ -63,8 +61,6 @@ class Outcome(Struct, frozen=True):
 
 MAX_WORDS = 300
 MAX_TEXT = 100_000
-SHORTEST_WAIT = timedelta(seconds=1)
-LONGEST_WAIT = timedelta(hours=1)
 
 
 def in_its_words(text: str, secrets: Iterable[str] = ()) -> str:
@@ -103,44 +99,6 @@ _CAUSES = {
     errno.ENETUNREACH: "no way leads there",
     errno.ETIMEDOUT: "it did not answer in time",
 }
-
-
-def wait_named(headers: Mapping[str, str], now: datetime) -> timedelta | None:
-    """Return the wait that an answer other than "too many requests" asks for; None if it asks for none."""
-    header = retry_after(headers)
-    return wait_asked(header, now, SHORTEST_WAIT) if header else None
-
-
-def retry_after(headers: Mapping[str, str]) -> str | None:
-    """Return the Retry-After header, in any spelling; None if there is none."""
-    return next((value for name, value in headers.items() if name.lower() == "retry-after"), None)
-
-
-def wait_asked(header: str | None, now: datetime, default: timedelta) -> timedelta:
-    """Return the wait in a Retry-After header (seconds or an HTTP date), limited to 1 s to 1 h.
-
-    Returns `default` for a missing or invalid header: a word, a negative number or a past date.
-    """
-    seconds = _seconds(header.strip(), now) if header else None
-    if seconds is None or math.isnan(seconds) or seconds < 0:
-        return default
-    if seconds >= LONGEST_WAIT.total_seconds():
-        return LONGEST_WAIT
-    return max(timedelta(seconds=seconds), SHORTEST_WAIT)
-
-
-def _seconds(header: str, now: datetime) -> float | None:
-    try:
-        return float(header)
-    except ValueError:
-        pass
-    try:
-        date = parsedate_to_datetime(header)
-    except (ValueError, OverflowError):
-        return None
-    if date.tzinfo is None:  # "-0000": no time zone given, which HTTP treats as GMT
-        date = date.replace(tzinfo=UTC)
-    return (date - now).total_seconds()
 
 
 CHECK = "relay check --connect"

@@ -17,11 +17,9 @@ from relay.transports.outcome import (
     Outcome,
     Row,
     in_its_words,
-    retry_after,
     row_for,
-    wait_asked,
-    wait_named,
 )
+from relay.transports.retry_after import wait_asked, wait_named
 
 PAUSE = timedelta(seconds=30)
 """The wait after a rate limit without a Retry-After header."""
@@ -259,7 +257,7 @@ def sort(answer: Answer, now: datetime, secrets: Iterable[str] = ()) -> Outcome:
         return Outcome(Ending.MAYBE_DELIVERED, f"{detail}, which is not its usual yes", hold=True)
     row = row_for(ROWS, said) or _OTHER
     if row is _RATE_LIMITED:
-        wait = wait_asked(retry_after(answer.headers), now, PAUSE)
+        wait = wait_asked(answer.headers, now, PAUSE)
         return Outcome(row.ending, detail, wait)
     return Outcome(
         row.ending,

@@ -15,12 +15,10 @@ from relay.transports.outcome import (
     Outcome,
     Row,
     in_its_words,
-    retry_after,
     row_for,
     status_row,
-    wait_asked,
-    wait_named,
 )
+from relay.transports.retry_after import wait_asked, wait_named
 
 PAUSE = timedelta(seconds=60)
 """The wait after a rate limit without a Retry-After header."""
@@ -115,7 +113,7 @@ def sort(
         status = int(hidden[1])
     row = row_for(ROWS, f"Teams answered {status} {body}") or ROWS[-1]
     if row is _RATE_LIMITED:
-        return Outcome(row.ending, detail, wait_asked(retry_after(headers), now, PAUSE))
+        return Outcome(row.ending, detail, wait_asked(headers, now, PAUSE))
     if row is _SWITCHED_OFF:
         return Outcome(row.ending, f"the flow is switched off: {detail}")
     return Outcome(row.ending, detail, wait_named(headers, now), shorten=row is _SHORTER)

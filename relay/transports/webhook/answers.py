@@ -13,12 +13,10 @@ from relay.transports.outcome import (
     Outcome,
     Row,
     in_its_words,
-    retry_after,
     row_for,
     status_row,
-    wait_asked,
-    wait_named,
 )
+from relay.transports.retry_after import wait_asked, wait_named
 
 SERVICE = "The webhook"
 """The name of the server in outcomes."""
@@ -113,5 +111,5 @@ def sort(
         return Outcome(Ending.DELIVERED, detail)
     row = row_for(ROWS, f"{SERVICE} answered {status} {body}") or ROWS[-2]
     if row is _RATE_LIMITED:
-        return Outcome(row.ending, detail, wait_asked(retry_after(headers), now, PAUSE))
+        return Outcome(row.ending, detail, wait_asked(headers, now, PAUSE))
     return Outcome(row.ending, detail, wait_named(headers, now), shorten=row is _SHORTER)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.transports.outcome import in_its_words, wait_asked
+from relay.transports.outcome import in_its_words
+from relay.transports.retry_after import wait_asked
 from tests.transports.examples import NOON, TEXTS
 
 DEFAULT = timedelta(seconds=30)
@@ -40,12 +41,13 @@ HOUR = timedelta(hours=1)
     ],
 )
 def test_retry_after_in_all_its_forms(header: str | None, wait: timedelta) -> None:
-    assert wait_asked(header, NOON, DEFAULT) == wait
+    headers = {} if header is None else {"Retry-after": header}
+    assert wait_asked(headers, NOON, DEFAULT) == wait
 
 
 @given(st.text())
 def test_any_header_gives_a_wait_between_a_second_and_an_hour(header: str) -> None:
-    assert timedelta(seconds=1) <= wait_asked(header, NOON, DEFAULT) <= HOUR
+    assert timedelta(seconds=1) <= wait_asked({"retry-after": header}, NOON, DEFAULT) <= HOUR
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ def test_any_header_gives_a_wait_between_a_second_and_an_hour(header: str) -> No
         ("the password is hunter22!", "the password is ***!"),
     ],
 )
-def test_what_is_shown_of_a_far_ends_words(said: str, shown: str) -> None:
+def test_what_is_shown_of_a_servers_words(said: str, shown: str) -> None:
     assert in_its_words(said, ("hunter22",)) == shown
 
 
