@@ -63,7 +63,6 @@ class HealthPage:
         visit = visit_of(request.scope)
         readiness = await self._readiness(visit.no_database)
         has_database = "deliveries" in readiness
-        language = self._pages.language(request).name
         keeps = self._running.ready.settings.retention
         return await self._pages.show(
             request,
@@ -73,7 +72,7 @@ class HealthPage:
             last_hook=_moment(readiness.get("last_hook")),
             next_scheduled=_moment(readiness.get("next_scheduled")),
             troubles=[
-                self._in_words(each, language) for each in self._running.watch.glance.troubles
+                self._in_words(request, each) for each in self._running.watch.glance.troubles
             ],
             alerts_to=self._running.parts.in_force.rules.alerts_to,
             kept_days=keeps.days if keeps else 0,
@@ -119,10 +118,11 @@ class HealthPage:
             found.append((name, tone, language.gettext(words)))
         return found
 
-    def _in_words(self, trouble: Trouble, language: str) -> TroubleInWords:
-        zone = self._running.parts.in_force.rules.timezone
+    def _in_words(self, request: AnyRequest, trouble: Trouble) -> TroubleInWords:
         alert = alert_of(trouble, over=False, now=self._running.clock())
-        said = alert_notification(alert, zone=zone, language=language)
+        said = alert_notification(
+            alert, zone=self._pages.zone(request), language=self._pages.language(request).name
+        )
         return TroubleInWords(
             said.subject, said.summary, trouble.why, trouble.since, tuple(trouble.told)
         )

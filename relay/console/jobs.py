@@ -30,7 +30,7 @@ from relay.console.page import (
     redirect,
 )
 from relay.console.request_context import Visit, visit_of
-from relay.languages import N_, Language
+from relay.languages import N_
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.people import Role
 from relay.services.child_process import ChildFailed, SpareChild
@@ -89,7 +89,7 @@ class Job:
     ended_at: datetime | None = None
     key: str = ""
     """The key of the form that began it."""
-    look_up: Callable[[Language], Awaitable[Mapping[str, object]]] | None = None
+    look_up: Callable[[AnyRequest], Awaitable[Mapping[str, object]]] | None = None
     """Reads more values for the template, each time that the job is shown."""
     task: "asyncio.Task[None] | None" = field(default=None, repr=False)
 
@@ -141,7 +141,7 @@ class Jobs:
         alone: bool = False,
         is_asked: bool = False,
         key: str = "",
-        look_up: Callable[[Language], Awaitable[Mapping[str, object]]] | None = None,
+        look_up: Callable[[AnyRequest], Awaitable[Mapping[str, object]]] | None = None,
     ) -> Job:
         """Begin a job. Raises TooManyJobs.
 
@@ -280,7 +280,7 @@ class JobPage:
         more: dict[str, Any] = {}
         job = replace(job)  # as it is now: what it looks up must not belong to an older value
         if job.look_up:
-            more |= await job.look_up(self._pages.language(request))
+            more |= await job.look_up(request)
         return await self._pages.show(request, template, job=job, **more)
 
     async def begun(self, request: AnyRequest, job: Job) -> Page:

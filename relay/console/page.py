@@ -117,7 +117,7 @@ class Setting(Struct, frozen=True):
     """The language and time zone of the rules in force."""
 
     language: str
-    zone: tzinfo
+    zone: ZoneInfo
 
 
 class Pages:
@@ -164,7 +164,7 @@ class Pages:
             else language_for(visit.languages, self._setting().language)
         )
 
-    def zone(self, request: AnyRequest) -> tzinfo:
+    def zone(self, request: AnyRequest) -> ZoneInfo:
         """The time zone of the page for this request: the user's own, or that of the rules."""
         chosen = _choices(visit_of(request.scope)).zone
         return ZoneInfo(chosen) if chosen else self._setting().zone

@@ -13,7 +13,7 @@ from relay.console.chat_list_page import LONGEST_FILTER, by_day, chat_lines
 from relay.console.jobs import Job, Jobs, Work
 from relay.console.page import AnyRequest, FormRefused, Pages, form_route, redirect
 from relay.console.request_context import visit_of
-from relay.languages import N_, Language
+from relay.languages import N_
 from relay.outbox.past_chats import WantedChats
 from relay.outbox.people import Role
 from relay.services.child_process import in_child
@@ -43,17 +43,17 @@ class WordPage:
             raise FormRefused(N_("Write the words to look for."))
         work = word_search(self._running, words)
 
-        async def look_up(language: Language) -> Mapping[str, object]:
-            return {"days": await self._days(job.value, language), "most": MOST_FOUND}
+        async def look_up(request: AnyRequest) -> Mapping[str, object]:
+            return {"days": await self._days(request, job.value), "most": MOST_FOUND}
 
         job = self._jobs.start(visit, KIND, work, back="/chats", alone=True, look_up=look_up)
         return redirect(f"/jobs/{job.id}")
 
-    async def _days(self, found: WordsFound | None, language: Language) -> list[Any]:
-        """The chats that still exist, grouped by day."""
+    async def _days(self, request: AnyRequest, found: WordsFound | None) -> list[Any]:
+        """The chats that still exist, grouped by day in the page's time zone."""
         chats = await chats_with_words(self._running, found)
-        zone = self._running.parts.in_force.rules.timezone
-        return by_day(await chat_lines(chats, language), zone)
+        lines = await chat_lines(chats, self._pages.language(request))
+        return by_day(lines, self._pages.zone(request))
 
 
 def word_search(running: Running, words: str) -> Work:

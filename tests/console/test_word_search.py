@@ -25,6 +25,10 @@ async def searched(visitor: Visitor, words: str) -> Read:
     return Read(page)
 
 
+async def days_of_chats(visitor: Visitor) -> list[str]:
+    return Read((await visitor.get("/chats")).text).texts["day"]
+
+
 async def test_chats_are_found_by_what_was_said_whatever_its_case_and_accents(
     relay: RunningRelay, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -39,6 +43,12 @@ async def test_chats_are_found_by_what_was_said_whatever_its_case_and_accents(
     ids = dict(relay.rows("SELECT chat, id FROM chats"))
     links = [link for link in page.links if link.startswith("/chats/")]
     assert links == [f"/chats/{ids['62']}", f"/chats/{ids['61']}"]
+    for zone in ("Pacific/Kiritimati", "Etc/GMT+12"):  # where it is never the same day
+        await visitor.submit("/me/choices", zone=zone)
+        before = await days_of_chats(visitor)
+        days = await searched(visitor, "do zdaru")
+        assert {*days.texts["day"]} <= {*before, *await days_of_chats(visitor)}
+    await visitor.submit("/me/choices", zone="")
     assert "Found in 0 chats." in (await searched(visitor, "canary-word-17")).text
     assert "canary-word-17" not in caplog.text
     assert relay.rows("SELECT count(*) FROM acts WHERE detail LIKE '%canary%'") == [(0,)]
