@@ -390,6 +390,27 @@ async def test_what_leads_to_nobody_any_more_fails_and_is_not_sent(tmp_path: Pat
         assert room.requests == []
 
 
+async def test_what_was_claimed_by_a_transport_that_the_rules_no_longer_name_stays_queued(
+    tmp_path: Path,
+) -> None:
+    """Two changes within one claim: a recipient of the first rules and the third, and a lane of the second."""
+    mail = Destination(name="room", transport="email", options={})
+    rules = replace(
+        NO_RULES, destinations={"room": mail}, recipients={"room": Recipients(("room",))}
+    )
+    async with HttpServer() as room, a_bench(tmp_path, room) as bench:
+        await bench.queue(1)
+        dispatcher = bench.dispatcher(redirect=Redirect(rules, "example.org"))
+        dispatcher.start()
+        first = "SELECT detail FROM attempts WHERE number = 1 AND ended_at IS NOT NULL"
+        while not rows(bench.path, first):
+            await bench.outbox.gates()
+        await dispatcher.stop(GRACE, asyncio.Event())
+        assert rows(bench.path, first) == [("the rules file was changed before anything was sent",)]
+        assert [state for state, _ in bench.states()] == ["queued"]
+        assert room.requests == []
+
+
 async def test_what_is_cut_off_at_a_stop_is_queued_again_and_noted_as_maybe_delivered(
     tmp_path: Path,
 ) -> None:

@@ -126,6 +126,7 @@ _FIXED = (
     N_("no answer in time"),
     N_("nothing could be sent in time"),
     N_("the relay was stopped before anything was sent"),
+    N_("the rules file was changed before anything was sent"),
     N_("the relay was stopped before the answer"),
     N_("all its chats were erased; nothing is sent"),
     N_("the relay stood still until another might have taken it up; nothing was sent"),

@@ -58,6 +58,9 @@ _STOOD_STILL = Outcome(
     only_this=True,
 )
 _NOT_BEGUN = Outcome(Ending.LATER, "the relay was stopped before anything was sent", only_this=True)
+_RULES_CHANGED = Outcome(
+    Ending.LATER, "the rules file was changed before anything was sent", only_this=True
+)
 _ALL_ERASED = Outcome(Ending.MOVED, "all its chats were erased; nothing is sent", only_this=True)
 _CUT = Outcome(Ending.MAYBE_DELIVERED, "the relay was stopped before the answer")
 
@@ -122,8 +125,12 @@ class Attempts:
     ) -> Outcome:
         if held := held_back(delivery, lane.when_unsure):
             return held
-        if (present := self.redirect().to_present(delivery)) is not None:
+        redirect = self.redirect()
+        if (present := redirect.to_present(delivery)) is not None:
             return _moved(delivery.destination, len(present))
+        if not redirect.has_transport_of(lane.destination):
+            # Claimed before a change that made this its recipient: Slack's must not become an email address.
+            return _RULES_CHANGED
         try:
             notification = await (
                 rendering or self.render(delivery, lane.destination, bodies=lane.spec.bodies)
@@ -150,7 +157,7 @@ class Attempts:
         self, lane: Lane, delivery: Delivery, outcome: Outcome, now: datetime
     ) -> Settlement:
         may_repeat = outcome is _CUT and lane.when_unsure is not WhenUnsure.HOLD
-        if may_repeat or outcome in (_STOOD_STILL, _NOT_BEGUN):
+        if may_repeat or outcome in (_STOOD_STILL, _NOT_BEGUN, _RULES_CHANGED):
             return queued_at_once(outcome, delivery, now)
         settlement = what_follows(
             outcome,

@@ -193,6 +193,11 @@ class Redirect:
             delivery, chat, delivery.destination, present, instead_of=delivery.instead_of
         )
 
+    def has_transport_of(self, destination: Destination) -> bool:
+        """Whether a destination has this transport by the rules in force, or is no longer in them."""
+        present = self.rules.destinations.get(destination.name)
+        return present is None or present.transport == destination.transport
+
     def to_other(
         self, delivery: Delivery, destination: str, now: datetime
     ) -> tuple[NewDelivery, ...]:
