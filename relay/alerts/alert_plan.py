@@ -16,6 +16,8 @@ OVER_AFTER = {
     for kind in (Kind.BROKEN, Kind.LATE, Kind.REMOVED, Kind.CEILING, Kind.STORAGE)
 }
 """How long a problem must be gone to count as over; one that returns sooner was never over."""
+_HOLDS_BACK = (Kind.BROKEN, Kind.REMOVED, Kind.CEILING)
+"""What waited because of these counts as late only when they are over: it is being sent."""
 BUNDLED = timedelta(minutes=1)
 """For how long failures are collected, to be sent as one alert."""
 QUIET = timedelta(hours=1)
@@ -79,7 +81,11 @@ def steps(
 ) -> Iterator[Step]:
     """What to do about each problem that is new, has changed or is over. `destinations`: those of the rules file."""
     for key, seen in wrong.items():
-        yield from _goes_on(known.get(key), seen, ways, now)
+        was_held_back = seen.kind == Kind.LATE and any(
+            (kind, seen.subject) in known for kind in _HOLDS_BACK
+        )
+        if key in known or not was_held_back:
+            yield from _goes_on(known.get(key), seen, ways, now)
     for key, trouble in known.items():
         if key not in wrong:
             yield from _is_gone(trouble, ways.beside(), destinations, now)

@@ -128,6 +128,18 @@ async def test_a_clock_that_is_set_back_closes_nothing(tmp_path: Path) -> None:
     assert chats(ends) == 8
 
 
+async def test_what_a_ceiling_held_back_is_not_late_when_it_may_be_sent(tmp_path: Path) -> None:
+    async with FarEnds() as ends, a_relay(tmp_path, ends, MovableClock(), RULES) as relay:
+        for number in range(6):
+            await relay.post(a_hook(number, missed=True))
+        await until_known(relay, "ceiling reached")
+        await forward(relay, queued=1, minutes=61)
+        ends.mail.at("data", "451 4.3.0 come back later")
+        while not relay.rows("SELECT 1 FROM troubles WHERE gone_at IS NOT NULL"):
+            await relay.ready()
+        assert relay.rows("SELECT kind FROM troubles") == [("ceiling reached",)]
+
+
 async def test_an_edited_ceiling_holds_at_once(tmp_path: Path) -> None:
     async with FarEnds() as ends, a_relay(tmp_path, ends, MovableClock(), RULES) as relay:
         for number in range(9):
