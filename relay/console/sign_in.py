@@ -14,7 +14,7 @@ from typing import TypeVar
 from relay.clock import Clock
 from relay.console.passwords import Passwords
 from relay.console.request_context import Visit
-from relay.console.throttle import Throttle, place_of
+from relay.console.throttle import PasswordTries
 from relay.outbox import Outbox, StorageUnavailable
 from relay.outbox.log_of_acts import Act, add_act
 from relay.outbox.people import (
@@ -55,13 +55,6 @@ PATIENCE_TO_NOTE = 1.0
 SEEN_FOR = timedelta(minutes=10)
 """How long a session is trusted while it can't be looked up."""
 MOST_SEEN = 256
-TRIES, BETWEEN_TRIES = 5, 30.0
-"""How many tries a name has at once from one address, and how many seconds there are between further ones."""
-TRIES_OF_ADDRESS, TRIES_OF_NAME = 20, 100
-"""How many tries an address has over all names, and a name over all addresses.
-
-The latter is high, so that nobody is kept out by tries of others.
-"""
 RECENT = timedelta(minutes=10)
 """In a session older than this, the password is asked again before something that can't be undone."""
 
@@ -99,8 +92,7 @@ class SignIn:
         self._clock = clock
         self._monotonic = monotonic
         self._passwords = Passwords()
-        bursts = (TRIES_OF_ADDRESS, TRIES, TRIES_OF_NAME)
-        self._throttles = [Throttle(burst, BETWEEN_TRIES) for burst in bursts]
+        self._tries = PasswordTries()
         self._is_prepared = False
         self._seen: OrderedDict[bytes, tuple[UserSession, datetime]] = OrderedDict()
         """Sessions that were found, and when, by the hash of their cookie."""
@@ -274,9 +266,7 @@ class SignIn:
 
     async def _asked_for_password(self, name: str, password: str, visit: Visit, act: str) -> User:
         """Check a password. Raises SignInRefused; each refusal counts, and is logged as a failed `act`."""
-        now, place = self._monotonic(), place_of(visit.address)
-        tries = [*zip(self._throttles, (place, f"{name} {place}", name), strict=True)]
-        if wait := next((wait for each, key in tries if (wait := each.take(key, now))), 0):
+        if wait := self._tries.take(name, visit.address, self._monotonic()):
             log.warning("sign-in to the console from %s refused: too many tries", visit.address)
             raise SignInRefused(wait)
         user = await self.read(find_user, name=name)
@@ -285,8 +275,7 @@ class SignIn:
             by = user.name if user else ""
             await self._run(lambda cursor: self._write(cursor, visit, by, act, "failed"))
             raise SignInRefused
-        for each, key in tries:
-            each.give_back(key, self._monotonic())
+        self._tries.give_back(name, visit.address, self._monotonic())
         return user
 
     def _renew(self, cursor: Cursor, user: User, kept: str, visit: Visit, detail: str = "") -> str:

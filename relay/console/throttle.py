@@ -5,7 +5,7 @@ import contextlib
 import math
 import sys
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from ipaddress import IPv4Address, ip_address, ip_network
 
@@ -14,6 +14,13 @@ ALONE = 0.1
 """Seconds after which a request is taken to wait for something rather than to compute; most pages take a tenth of that."""
 SOONER = 0.0005
 """Seconds after which a computing thread yields to others. With Python's 5 ms, hooks wait that long for pages, several times."""
+TRIES, BETWEEN_TRIES = 5, 30.0
+"""How many passwords may be tried at once for a name from one address, and how many seconds there are between further tries."""
+TRIES_OF_ADDRESS, TRIES_OF_NAME = 20, 100
+"""How many passwords may be tried from one address over all names, and for one name over all addresses.
+
+The latter is high, so that nobody is kept out by tries of others.
+"""
 _SUBSCRIBER = 64
 """The length of the IPv6 prefix that one subscriber usually gets."""
 
@@ -61,6 +68,28 @@ class Throttle:
     def _now_used(self, name: str, now: float) -> float:
         used, at = self._used.get(name, (0.0, now))
         return max(0.0, used - (now - at) / self._seconds)
+
+
+class PasswordTries:
+    """Limits the tries of passwords: of an address, of a name from an address, and of a name."""
+
+    def __init__(self) -> None:
+        bursts = (TRIES_OF_ADDRESS, TRIES, TRIES_OF_NAME)
+        self._throttles = [Throttle(burst, BETWEEN_TRIES) for burst in bursts]
+
+    def take(self, name: str, address: str, now: float) -> int:
+        """Count a try and return 0; or the seconds to wait, if there were too many. `now`: monotonic."""
+        waits = (each.take(key, now) for each, key in self._keys(name, address))
+        return next(filter(None, waits), 0)
+
+    def give_back(self, name: str, address: str, now: float) -> None:
+        """Uncount the last try, because it has succeeded."""
+        for each, key in self._keys(name, address):
+            each.give_back(key, now)
+
+    def _keys(self, name: str, address: str) -> Iterator[tuple[Throttle, str]]:
+        place = place_of(address)
+        return zip(self._throttles, (place, f"{name} {place}", name), strict=True)
 
 
 class Turns:
