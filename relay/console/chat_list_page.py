@@ -1,4 +1,4 @@
-"""The first page of the console: today's numbers, and all chats, filtered and searched."""
+"""The first page of the console: today's numbers, and all chats, filtered, and searched by names and by what was said."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
@@ -13,12 +13,23 @@ from msgspec import Struct
 
 from relay.console.delivery_states import OutcomeWords, outcomes_of
 from relay.console.health_page import hook_url
-from relay.console.page import AnyRequest, Pages, number_in, page_route, redirect
-from relay.languages import Language
+from relay.console.jobs import Job, Jobs, Work
+from relay.console.page import (
+    AnyRequest,
+    FormRefused,
+    Pages,
+    form_route,
+    number_in,
+    page_route,
+    redirect,
+)
+from relay.console.request_context import visit_of
+from relay.languages import N_, Language
 from relay.outbox.chat_list import number_of_chat
 from relay.outbox.past_chats import WantedChats
 from relay.outbox.people import Role
 from relay.services import in_thread
+from relay.services.child_process import in_child
 from relay.services.find_chats import (
     LOOKED_AT,
     FoundChat,
@@ -26,6 +37,7 @@ from relay.services.find_chats import (
     count_newer,
     list_chats,
 )
+from relay.services.search_words import MOST_FOUND, WordSearch, WordsFound, search_words
 from relay.text import cut
 from relay.web.app import Running
 
@@ -213,3 +225,65 @@ def by_day(lines: Iterable[ChatLine], zone: Any) -> list[tuple[date, list[ChatLi
 def _place(asked: Mapping[str, str]) -> str:
     query = urlencode({name: value for name, value in asked.items() if value})
     return f"/chats?{query}" if query else "/chats"
+
+
+WORD_SEARCH = "words"
+
+
+class WordPage:
+    """`/chats/words`, which begins a job."""
+
+    def __init__(self, running: Running, pages: Pages, jobs: Jobs) -> None:
+        self._running, self._pages, self._jobs = running, pages, jobs
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        return [
+            # By POST: an address would put the words into logs and histories.
+            form_route("/chats/words", Role.VIEWER, self._begin),
+        ]
+
+    async def _begin(self, request: AnyRequest) -> Response[bytes]:
+        visit = visit_of(request.scope)
+        words = visit.form.get("words", "").strip()[:LONGEST_FILTER]
+        if not words:
+            raise FormRefused(N_("Write the words to look for."))
+        work = word_search(self._running, words)
+
+        async def look_up(request: AnyRequest) -> Mapping[str, object]:
+            return {"days": await self._days(request, job.value), "most": MOST_FOUND}
+
+        job = self._jobs.start(visit, WORD_SEARCH, work, back="/chats", alone=True, look_up=look_up)
+        return redirect(f"/jobs/{job.id}")
+
+    async def _days(self, request: AnyRequest, found: WordsFound | None) -> list[Any]:
+        """The chats that still exist, grouped by day in the page's time zone."""
+        chats = await chats_with_words(self._running, found)
+        lines = await chat_lines(chats, self._pages.language(request))
+        return by_day(lines, self._pages.zone(request))
+
+
+def word_search(running: Running, words: str) -> Work:
+    """The work of a job that searches what was said; its value are the chats found so far."""
+    search = [WordSearch(database=running.ready.settings.database, words=words)]
+
+    async def work(job: Job) -> WordsFound:
+        def report(found: WordsFound) -> None:
+            job.value = found
+
+        return await in_child(
+            search_words,
+            search.pop(),  # the job outlives its work
+            answers=WordsFound,
+            report=report,
+            progress=job.progress,
+        )
+
+    return work
+
+
+async def chats_with_words(running: Running, found: WordsFound | None) -> list[FoundChat]:
+    """The chats that a search has found and that still exist, newest first."""
+    if not found or not found.chats:
+        return []
+    sessions, wanted = running.parts.outbox.sessions, WantedChats(names=found.chats)
+    return (await list_chats(sessions, "", wanted, before=None, limit=MOST_FOUND)).chats

@@ -18,7 +18,7 @@ from relay.services.publish_rules import (
     NotUsable,
     RulesFile,
 )
-from relay.services.template_folder import TemplateFolder
+from relay.services.template_files import TemplateFolder
 from relay.services.text_diff import shown
 from relay.web.app import Running
 

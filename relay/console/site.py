@@ -19,7 +19,7 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from relay.alerts.detection import Kind
 from relay.console.acts import ActPages
 from relay.console.chat_acts import ChatActs
-from relay.console.chat_list_page import ChatListPage
+from relay.console.chat_list_page import ChatListPage, WordPage
 from relay.console.chat_page import ChatPage
 from relay.console.delivery_pages import DeliveryPages
 from relay.console.demo_pages import DemoPages
@@ -33,21 +33,18 @@ from relay.console.json_api.api_request import API, LARGEST, Api
 from relay.console.json_api.problem_details import problem_answer
 from relay.console.mute_page import MutePage
 from relay.console.oidc import OidcProvider, oidc_of
-from relay.console.oidc_pages import OidcPages
 from relay.console.page import AnyRequest, FormRefused, Hold, Page, Pages, Setting, Status
 from relay.console.people_pages import OwnPage, PeoplePages, TokenPages
 from relay.console.request_checks import RequestChecks
 from relay.console.request_context import visit_of
 from relay.console.resend_page import ResendPage
 from relay.console.rules_edit_page import RulesEditPage
-from relay.console.rules_page import RulePage, RulesPage
-from relay.console.rules_version_pages import RulesVersionPages
+from relay.console.rules_page import RulePage, RulesPage, RulesVersionPages
 from relay.console.sign_in import SignIn
-from relay.console.sign_in_page import SignInPages, to_sign_in
+from relay.console.sign_in_page import OidcPages, SignInPages, to_sign_in
 from relay.console.static_files import StaticFiles
 from relay.console.throttle import Throttle
 from relay.console.unreadable_post_page import UnreadablePostPage
-from relay.console.word_search_page import WordPage
 from relay.console.wording_pages import wording_routes
 from relay.demo.run import Demo
 from relay.outbox import StorageRefused, StorageUnavailable

@@ -37,7 +37,7 @@ from relay.rendering.template_checks import texts_of_templates
 from relay.rules.text_search import fold
 from relay.services import in_thread
 from relay.services.publish_rules import NotUsable
-from relay.services.template_folder import FolderFile, TemplateFolder
+from relay.services.template_files import FolderFile, TemplateFolder
 
 LONGEST = 2_000
 """Limit of one translation, in characters."""

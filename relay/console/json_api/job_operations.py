@@ -10,6 +10,7 @@ from litestar import HttpMethod
 from msgspec import Meta, Struct
 
 from relay.console.acts import act_of, write_act
+from relay.console.chat_list_page import WORD_SEARCH, chats_with_words, word_search
 from relay.console.draft_pages import PERIODS, past_trial, text_in_force
 from relay.console.jobs import Job, TooManyJobs, Work
 from relay.console.jobs import State as JobState
@@ -23,8 +24,6 @@ from relay.console.mute_page import TRIAL as MUTE
 from relay.console.mute_page import mute_trial
 from relay.console.resend_page import KIND as RESEND
 from relay.console.resend_page import MOST, resending
-from relay.console.word_search_page import KIND as WORDS
-from relay.console.word_search_page import chats_with_words, word_search
 from relay.outbox.people import Role
 from relay.services.find_deliveries import failed_by_cause
 from relay.services.resend import ResentMany
@@ -172,7 +171,7 @@ async def begin_resends(call: Call, body: ResendRequest) -> JobAnswer:
 async def begin_word_search(call: Call, body: WordsRequest) -> JobAnswer:
     """Search the messages of chats, newest first. The searched text is not stored."""
     work = word_search(call.running, body.words.strip())
-    return await _told(call, _begun(call, WORDS, work, alone=True))
+    return await _told(call, _begun(call, WORD_SEARCH, work, alone=True))
 
 
 @jobs.operation(HttpMethod.POST, "/mutes/try", Role.EDITOR, status=202, refusals=(429,))
@@ -216,7 +215,7 @@ def _counted() -> Iterator[None]:
 def _found(call: Call, id_: str) -> Job:
     """The job with this id. Raises Refusal where there is none."""
     job = call.api.jobs.find(call.visit, id_)
-    if job is None or job.kind not in {BACKTEST, RESEND, WORDS, MUTE}:
+    if job is None or job.kind not in {BACKTEST, RESEND, WORD_SEARCH, MUTE}:
         raise not_there("such job of yours")
     return job
 
