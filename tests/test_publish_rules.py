@@ -15,6 +15,7 @@ from random import Random
 import pytest
 
 from relay.clock import utc_now
+from relay.outbox import StorageRefused
 from relay.outbox.people import Role
 from relay.outbox.rules_versions import KEPT
 from relay.outbox.session import CommandSessions
@@ -125,6 +126,19 @@ async def test_whoever_saved_it_and_whether_it_can_be_used_a_text_is_kept(tmp_pa
         assert ["`x`" in "".join(one.problems) or bool(one.problems) for one in found] == [
             *(False, True, False, False)
         ]
+
+
+async def test_what_a_crash_left_is_removed_only_after_it_is_kept(tmp_path: Path) -> None:
+    async with installed(tmp_path) as here:
+        left = here.path.with_name(".rules.yaml.previous")
+        left.write_text("# by somebody else\n")
+        no_database = replace(here.file, sessions=CommandSessions(tmp_path / "none.db"))
+        with pytest.raises(StorageRefused):
+            await no_database.publish(WITHOUT_ROOM.encode(), hash_of(RULES), ADMIN)
+        assert left.read_text() == "# by somebody else\n"
+        await here.publish(WITHOUT_ROOM, RULES)
+        assert hash_of("# by somebody else\n") in here.texts()
+        assert not left.exists()
 
 
 async def test_what_the_relay_would_not_take_up_is_not_published(tmp_path: Path) -> None:

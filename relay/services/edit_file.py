@@ -112,17 +112,14 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def left_behind(path: Path) -> bytes | None:
-    """The text that a crash left in the file's backup copy, which is then removed: the previous text or the new one.
+    """The text that a crash left in the file's backup copy: the previous text or the new one. None without a copy.
 
-    None without one.
+    `discard_previous` removes the copy, after its text was stored elsewhere.
     """
-    spare = _previous_of(Path(os.path.realpath(path)))
     try:
-        found = read_file(spare)
+        return read_file(_previous_of(Path(os.path.realpath(path))))
     except OSError:
         return None
-    spare.unlink(missing_ok=True)
-    return found
 
 
 def put_in_place(path: Path, data: bytes) -> IO[bytes] | None:
@@ -175,7 +172,7 @@ def _swap(real: Path, data: bytes) -> IO[bytes]:
 
 
 def discard_previous(path: Path) -> None:
-    """Remove the file that `put_in_place` returned, after its text was stored elsewhere."""
+    """Remove the file's backup copy, which `put_in_place` returned or a crash left, after its text was stored elsewhere."""
     _previous_of(Path(os.path.realpath(path))).unlink(missing_ok=True)
 
 

@@ -251,6 +251,7 @@ class RulesFile:
         with _one_at_a_time, locked(path):
             if (spare := left_behind(path)) is not None:
                 self.history.keep(spare, only_unknown=True)
+                discard_previous(path)
             current = read_file(path, MAX_BYTES)
             if hash_of(current) == version.hash:
                 return Published(hash=version.hash, is_new=False), None

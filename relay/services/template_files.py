@@ -18,7 +18,6 @@ from relay.services import in_thread
 from relay.services.edit_file import (
     ReadOnly,
     discard_previous,
-    left_behind,
     locked,
     put_in_place,
     why_read_only,
@@ -124,7 +123,7 @@ def _put(file: FolderFile, data: bytes | None) -> None:
     path = file.path
     if path is None:
         return
-    left_behind(path)
+    discard_previous(path)
     if data is None:
         path.unlink(missing_ok=True)
     elif not file.hash:
