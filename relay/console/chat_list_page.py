@@ -44,6 +44,8 @@ from relay.web.app import Running
 CHATS_ON_A_PAGE = 50
 MOST_WORDS = 140
 LONGEST_FILTER = 200
+WORD_SEARCH = "words"
+"""The kind of jobs that search what was said."""
 FILTERS = ("q", "kind", "told", "rule", "to", "rating")
 
 
@@ -225,9 +227,6 @@ def by_day(lines: Iterable[ChatLine], zone: Any) -> list[tuple[date, list[ChatLi
 def _place(asked: Mapping[str, str]) -> str:
     query = urlencode({name: value for name, value in asked.items() if value})
     return f"/chats?{query}" if query else "/chats"
-
-
-WORD_SEARCH = "words"
 
 
 class WordPage:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
@@ -19,6 +20,7 @@ from relay.outbox.people import Role
 from relay.outbox.rows import State
 from relay.rendering.words import words_in
 from relay.rules import Finding, Recorded, Verdict, read_record
+from relay.services import in_thread
 from relay.services.explanation import Miss, misses, nearest_misses
 from relay.services.find_chats import ChatHistory, chat_history
 from relay.web.app import Running
@@ -113,19 +115,13 @@ class ChatPage:
 
     async def _show(self, request: AnyRequest, history: ChatHistory) -> Page:
         language, found = self._pages.language(request), history.chat
-        read = found.read
         return await self._pages.show(
             request,
             "chat.html",
             nav="chats",
-            chat=chat_line(found, language),
-            read=read,
-            why=why_of(history, language),
+            **await in_thread(lambda _: _parts(history, language)),
             mutes=await mutes_of(self._running.parts.outbox, found.chat.deliveries),
-            hooks=[_hook_event(hook, history, language) for hook in found.chat.hooks],
             sent=_shown_once(found.chat.deliveries),
-            messages=_said(read, language) if read else [],
-            facts=_facts(read, language) if read else [],
             is_under_way=any(
                 is_under_way(one, self._running.clock()) for one in found.chat.deliveries
             ),
@@ -142,6 +138,20 @@ class ChatPage:
             one.destination for one in deliveries if one.destination in rules.destinations
         )
         return [*((rule, "") for rule in of_rules), *(("", name) for name in to)]
+
+
+def _parts(history: ChatHistory, language: Language) -> dict[str, Any]:
+    """Values for the page that are read from hooks and verdicts, of which there may be many: call it in a thread."""
+    found = history.chat
+    read = found.read
+    return {
+        "chat": chat_line(found, language),
+        "read": read,
+        "why": why_of(history, language),
+        "hooks": [_hook_event(hook, history, language) for hook in found.chat.hooks],
+        "messages": _said(read, language) if read else [],
+        "facts": _facts(read, language) if read else [],
+    }
 
 
 def why_of(history: ChatHistory, language: Language) -> Why:

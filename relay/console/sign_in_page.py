@@ -20,10 +20,16 @@ from relay.outbox.people import Role
 from relay.services.users import is_password
 
 HOME = "/chats"
+OIDC_COOKIE = "__Host-relay-oidc"
+"""The cookie that ties the provider's answer to the browser."""
+OIDC_TRIES, BETWEEN_OIDC_TRIES = 20, 5.0
+"""How many sign-ins with the provider one address may begin at once, and how many seconds there are between further ones."""
 _MAY_FOLLOW = re.compile(
     r"/(?:health|chats|deliveries|destinations|rules?|wordings|templates|mutes|received|set-aside|jobs|previews|people|tokens|acts(?:\.csv)?|me|help)(?:/[\w.~%-]+)*(?:\?[\w.~%&=+:@,/-]*)?",
     re.ASCII,
 )
+
+log = logging.getLogger(__name__)
 
 
 def safe_next(asked: str) -> str:
@@ -153,14 +159,6 @@ class SignInPages:
         )
 
 
-COOKIE = "__Host-relay-oidc"
-"""The cookie that ties the provider's answer to the browser."""
-TRIES, BETWEEN_TRIES = 20, 5.0
-"""How many sign-ins one address may begin at once, and how many seconds there are between further ones."""
-
-log = logging.getLogger(__name__)
-
-
 class OidcPages:
     """`/login/oidc`, and the path to which the provider sends people back."""
 
@@ -170,7 +168,7 @@ class OidcPages:
         """`provider`: None where none is set; then the pages are not found."""
         self._pages, self._sign_in, self._hosts = pages, sign_in, hosts
         self._provider = provider
-        self._tries = Throttle(TRIES, BETWEEN_TRIES)
+        self._tries = Throttle(OIDC_TRIES, BETWEEN_OIDC_TRIES)
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [
@@ -194,7 +192,7 @@ class OidcPages:
             place, cookie = await provider.begin(next_)
         except OidcRefused as error:
             return await self._refused(request, error)
-        return redirect(place, **{"set-cookie": cookie_header(cookie, COOKIE, LASTS)})
+        return redirect(place, **{"set-cookie": cookie_header(cookie, OIDC_COOKIE, LASTS)})
 
     async def _finish(self, request: AnyRequest) -> Response[bytes]:
         provider, wait = self._checked(request)
@@ -202,7 +200,7 @@ class OidcPages:
             return await self._refused(request, wait=wait)
         visit, given = visit_of(request.scope), dict(request.query_params)
         try:
-            name, next_ = await provider.finish(request.cookies.get(COOKIE, ""), given)
+            name, next_ = await provider.finish(request.cookies.get(OIDC_COOKIE, ""), given)
         except OidcRefused as error:
             return await self._refused(request, error)
         begun = await self._sign_in.sign_in_elsewhere(name, visit, "by OpenID Connect")
@@ -217,7 +215,7 @@ class OidcPages:
 
     def _forgetting(self, answer: Response[bytes]) -> Response[bytes]:
         """The answer, which also deletes the cookie of the sign-in."""
-        answer.set_cookie(key=COOKIE, value="", max_age=0, secure=True, httponly=True)
+        answer.set_cookie(key=OIDC_COOKIE, value="", max_age=0, secure=True, httponly=True)
         return answer
 
     async def _refused(
