@@ -98,6 +98,13 @@ async def test_what_can_not_be_used_is_not_published(tmp_path: Path) -> None:
             "for-admins",
         )
         assert (await program.get("/rules")).json["hash"] == was.json["hash"]
+        for saved in (broken, text):
+            next(tmp_path.glob("*.yaml")).write_text(saved, "utf-8")
+            newest = "SELECT hash FROM rules_versions ORDER BY id DESC LIMIT 1"
+            await relay.until(newest, (hashlib.sha256(saved.encode()).hexdigest(),))
+        undone = await program.post("/rules/undo", None, if_match=etag)
+        assert (undone.status, undone.json.get("problems", [])) == (422, [])
+        assert "mised" in undone.json["detail"]
 
 
 async def test_a_text_is_tried_on_a_chat_and_on_the_cases(tmp_path: Path) -> None:

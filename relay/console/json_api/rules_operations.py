@@ -154,7 +154,7 @@ async def undo_rules(call: Call) -> PublishedRules:
     try:
         published = await file.undo(current, author_of(call.visit))
     except NotPublished as error:
-        raise await _not_published(call, b"", error) from None
+        raise await _not_published(call, None, error) from None
     return await _published(call, published)
 
 
@@ -170,7 +170,7 @@ async def switch_rule(call: Call, body: RuleSwitch) -> PublishedRules:
     except NotSpliced as error:
         raise wrong("rule", f"it can't be turned on or off from here: {error}") from None
     except NotPublished as error:
-        raise await _not_published(call, b"", error) from None
+        raise await _not_published(call, None, error) from None
     return await _published(call, published)
 
 
@@ -225,7 +225,8 @@ def rules_changed() -> Refusal:
     return Refusal(412, words, kind="rules-changed")
 
 
-async def _not_published(call: Call, source: bytes, error: NotPublished) -> Refusal:
+async def _not_published(call: Call, source: bytes | None, error: NotPublished) -> Refusal:
+    """Why a text was not published. `source`: the text; None where the call did not bring it."""
     match error:
         case Changed():
             return rules_changed()
@@ -253,11 +254,13 @@ async def usable_rules(call: Call, source: bytes) -> RuleBook:
         raise Refusal(422, words, kind="rules-unusable", fields=fields, problems=problems) from None
 
 
-async def _unusable(call: Call, source: bytes, error: NotUsable) -> Refusal:
+async def _unusable(call: Call, source: bytes | None, error: NotUsable) -> Refusal:
     path, words = call.running.ready.settings.rules, "The relay could not use these rules."
-    found = await check_draft(source, path, call.running.variables, call.now)
-    problems = file_problems(each.problem for each in found.errors)
-    if not problems:  # but of the environment
+    problems: tuple[FileProblem, ...] = ()
+    if source is not None:
+        found = await check_draft(source, path, call.running.variables, call.now)
+        problems = file_problems(each.problem for each in found.errors)
+    if not problems:  # but of the environment, or of a text that the caller does not have
         words = "\n".join((words, *error.problems))
     return Refusal(422, words, kind="rules-unusable", problems=problems)
 
