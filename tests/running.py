@@ -174,6 +174,11 @@ class MovableClock:
         self._ahead += timedelta(**duration)
 
 
+def new_client() -> aiohttp.ClientSession:
+    """Its connections that rest are closed sooner than the relay closes them, or a POST could meet the end of one."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(keepalive_timeout=1))
+
+
 @contextlib.asynccontextmanager
 async def running_relay(
     folder: Path,
@@ -206,7 +211,7 @@ async def running_relay(
     await asyncio.wait([started])
     if relay.done():
         relay.result()
-    async with aiohttp.ClientSession() as client:
+    async with new_client() as client:
         try:
             yield RunningRelay(started.result(), folder, client, variables["RELAY_DATABASE"], clock)
         finally:

@@ -19,7 +19,7 @@ from relay.smartsupp.hook_json import as_of_now
 from tests.builders import a_hook
 from tests.console.reading import Read
 from tests.console.visiting import Got, Visitor, took
-from tests.running import DEADLINE, RunningRelay
+from tests.running import DEADLINE, RunningRelay, new_client
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 HOSTILE = "</title></textarea><script>alert(1)</script><img src=x onerror=alert(1)>\"' {{ 7 * 7 }}"
@@ -68,7 +68,7 @@ async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runnin
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
+    async with new_client() as session:
         yield session
 
 

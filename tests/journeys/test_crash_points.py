@@ -22,7 +22,7 @@ from tests.console.visiting import PASSWORD, Visitor
 from tests.forks import ForkedRelay
 from tests.journeys.far_ends import ROOM, FarEnds
 from tests.postgres import PostgresCluster
-from tests.running import TOKEN, RunningRelay, rows, settings
+from tests.running import TOKEN, RunningRelay, new_client, rows, settings
 from tests.servers import HttpAnswer
 
 pytestmark = pytest.mark.long
@@ -160,7 +160,7 @@ async def here(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         if request.param == "sqlite"
         else OnServer(request.getfixturevalue("cluster"))
     )
-    async with FarEnds() as ends, aiohttp.ClientSession() as client:
+    async with FarEnds() as ends, new_client() as client:
         variables = settings(tmp_path, rules=RULES, **ends.settings, RELAY_DATABASE=place.url)
         yield Installation(ends, variables, place, client)
 

@@ -23,6 +23,7 @@ from tests.running import (
     DEADLINE,
     RelayProcess,
     let_files_grow_to,
+    new_client,
     relay_process,
     rows,
     running_relay,
@@ -78,7 +79,7 @@ class Caller:
 
 @contextlib.asynccontextmanager
 async def calling(relay: RelayProcess) -> AsyncIterator[Caller]:
-    async with aiohttp.ClientSession() as client:
+    async with new_client() as client:
         yield Caller(relay, client)
 
 
