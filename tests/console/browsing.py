@@ -24,8 +24,8 @@ in_browser = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 """Marks of a module whose tests share one browser."""
-QUIET = ("Clear-Site-Data header", "htmx:sendAbort")
-"""Chromium tells that it did as it was told, and htmx that a newer request has taken an older one's place."""
+QUIET = ("Clear-Site-Data header", "htmx:afterRequest", "htmx:sendAbort")
+"""Chromium tells that it did as it was told, and htmx of a request that another one, or another page, has ended."""
 RULES = """\
 destinations:
   desk: {email: {to: desk@example.com}}
