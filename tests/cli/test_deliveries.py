@@ -10,7 +10,7 @@ import pytest
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
 from tests.journeys.far_ends import ROOM, FarEnds
-from tests.journeys.test_trouble import ROOM_ONLY
+from tests.journeys.test_server_trouble import ROOM_ONLY
 from tests.running import RULES, MovableClock, RunningRelay, running_relay, settings
 from tests.servers import DROP, HttpAnswer
 

@@ -36,7 +36,7 @@ from relay.transports.outcome import Ending
 from tests.builders import NOON
 from tests.outbox.hooks import a_new_hook
 from tests.outbox.model import LIVE, Key, Model
-from tests.outbox.test_closing import a_digest, digests
+from tests.outbox.test_digest_closing import a_digest, digests
 from tests.postgres import PostgresCluster, server
 
 pytestmark = pytest.mark.long
