@@ -17,9 +17,13 @@ pytestmark = pytest.mark.long
 
 
 @pytest.fixture
-async def relay(tmp_path: Path) -> AsyncIterator[RunningRelay]:
+def clock() -> Clock:
+    return Clock("2026-11-30 09:00")
+
+
+@pytest.fixture
+async def relay(tmp_path: Path, clock: Clock) -> AsyncIterator[RunningRelay]:
     """It has sent a digest of two chats, and two more wait for the next."""
-    clock = Clock("2026-11-30 09:00")
     async with (
         FarEnds() as ends,
         running_relay(tmp_path, rules=rules(), clock=clock, **ends.settings) as running,
@@ -86,7 +90,8 @@ async def test_a_delivery_says_which_digest_its_chat_is_in(relay: RunningRelay) 
     assert '"digest": 3' in json.dumps(sent)
 
 
-async def test_a_digest_is_sent_once_more(relay: RunningRelay) -> None:
+async def test_a_digest_is_sent_once_more(relay: RunningRelay, clock: Clock) -> None:
     said = await command(settings(relay.folder, rules=rules()), "resend", "3")
     assert said.status == 0
+    clock.up_to_the_systems()  # by which the command is due
     await relay.until("SELECT generation, state FROM deliveries WHERE id = 3", (2, "delivered"))

@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,10 @@ class Clock(MovableClock):
         """In UTC, such as `2026-11-30 07:00`."""
         there = datetime.fromisoformat(moment).replace(tzinfo=UTC)
         self.forward(seconds=(there - self()).total_seconds())
+
+    def up_to_the_systems(self) -> None:
+        """Unless it is ahead of it."""
+        self._ahead = max(self._ahead, timedelta())
 
 
 @pytest.fixture
