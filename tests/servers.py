@@ -100,7 +100,11 @@ class LoopClock:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._usual_time, self._usual_timer = self._loop.time, self._loop.call_later
+        self._usual_time = self._loop.time
+        self._usual_timer: Callable[..., asyncio.Handle] = self._loop.call_later
+        if isinstance(self._loop, asyncio.BaseEventLoop):  # which asks call_at, and this clock
+            call_at, time = self._loop.call_at, self.time
+            self._usual_timer = lambda delay, act: call_at(time() + delay, act)
         self._ahead = 0.0
         self._timers: list[_Timer] = []
         vars(self._loop).update(time=self.time, call_at=self.call_at, call_later=self.call_later)

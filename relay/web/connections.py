@@ -99,6 +99,15 @@ class Door:
             self._looks = self._loop.call_at(at, self._look)
 
 
+class _Line:
+    """The transport as an answer sees it, whose `close` is the connection's `end`."""
+
+    def __init__(self, connection: "Connection") -> None:
+        self.write = connection.transport.write
+        self.is_closing = connection.transport.is_closing
+        self.close = connection.end
+
+
 class Connection(HttpToolsProtocol):
     """An HTTP/1.1 connection of uvicorn's, within limits.
 
@@ -114,10 +123,13 @@ class Connection(HttpToolsProtocol):
         self._headers = 0
         self._in_head = False
         self._is_refused = False
+        self._is_ending = False
+        self._is_shut_down = False
         self._why = NOT_HTTP
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._line = _Line(self)
         if len(self.connections) > self._door.most:
             self._door.make_room(self)
         self._door.waits_for(self)
@@ -170,6 +182,7 @@ class Connection(HttpToolsProtocol):
             raise ValueError
         if not self.parser.should_upgrade():
             super().on_headers_complete()
+            self.cycle.transport = self._line  # type: ignore[assignment]
             self._door.hears(self)
 
     def on_chunk_header(self) -> None:
@@ -185,6 +198,9 @@ class Connection(HttpToolsProtocol):
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        if self._is_ending:
+            self.flow.resume_reading()
+            return
         super().on_response_complete()
         if self.cycle.response_complete and not self.transport.is_closing():
             self._door.waits_for(self)
@@ -225,7 +241,22 @@ class Connection(HttpToolsProtocol):
         lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}".encode()]
         lines += [b": ".join(header) for header in (*self.server_state.default_headers, *headers)]
         self.transport.write(b"\r\n".join([*lines, b"", body]))
-        # The rest is read and dropped for a while, as closing at once could lose the answer.
+        self._drop_the_rest()
+        log.warning("a request was refused with %d: %s", answer.status, answer.body["error"])
+
+    def shutdown(self) -> None:
+        self._is_shut_down = True
+        super().shutdown()
+
+    def end(self) -> None:
+        """Close the connection after an answer to a request that may not have been read to its end."""
+        if self.cycle.more_body and not self._is_shut_down:
+            self._drop_the_rest()
+        else:
+            self.transport.close()
+
+    def _drop_the_rest(self) -> None:
+        """Read and drop for a while what still comes, because closing at once could lose the answer."""
+        self._is_refused = self._is_ending = True
         self.transport.write_eof()
         self._door.waits_for(self)
-        log.warning("a request was refused with %d: %s", answer.status, answer.body["error"])

@@ -15,6 +15,7 @@ from relay.web.app import Deadlines
 from relay.web.connections import KEPT_FOR_OURSELVES, MOST_AHEAD
 from tests.builders import a_hook
 from tests.running import (
+    DEADLINE,
     TOKEN,
     RelayProcess,
     RunningRelay,
@@ -22,6 +23,7 @@ from tests.running import (
     running_relay,
     settings,
 )
+from tests.servers import LoopClock
 
 BEGUN = b"POST /hooks/smartsupp/guess HTTP/1.1\r\nHost: relay\r\nX-Slow: "
 UNREAD = b"POST /healthz HTTP/1.1\r\nHost: relay\r\nContent-Length: 100\r\n\r\n{"
@@ -45,9 +47,17 @@ async def callers(port: int, number: int, say: bytes) -> AsyncIterator[list[Call
 
 
 @pytest.fixture
-async def relay(tmp_path: Path) -> AsyncIterator[RunningRelay]:
-    async with running_relay(tmp_path, deadlines=Deadlines(headers=0.1)) as running:
-        yield running
+async def clock() -> LoopClock:
+    return LoopClock()
+
+
+async def closed(caller: Caller, clock: LoopClock) -> bytes:
+    """What comes until the connection is closed, while time passes."""
+    reading = asyncio.create_task(caller[0].read())
+    while not reading.done():
+        clock.forward(DEADLINE / 4)
+        await asyncio.sleep(0.01)
+    return reading.result()
 
 
 @pytest.fixture
@@ -59,24 +69,25 @@ async def patient(tmp_path: Path) -> AsyncIterator[RunningRelay]:
 @pytest.mark.parametrize("say", [b"", BEGUN, UNREAD])
 @pytest.mark.long
 async def test_a_connection_without_a_whole_request_is_closed_after_a_while(
-    relay: RunningRelay, say: bytes
+    clock: LoopClock, patient: RunningRelay, say: bytes
 ) -> None:
-    async with callers(relay.port, 3, say) as there:
-        for reader, _ in there:
-            await reader.read()  # until it is closed
-    assert (await relay.post(a_hook())).status == 202
+    async with callers(patient.port, 3, say) as there:
+        for caller in there:
+            await closed(caller, clock)
+    assert (await patient.post(a_hook())).status == 202
 
 
 async def test_a_request_that_comes_byte_by_byte_has_no_more_time_than_any_other(
-    relay: RunningRelay,
+    clock: LoopClock, patient: RunningRelay
 ) -> None:
-    async with callers(relay.port, 1, BEGUN) as [(reader, writer)]:
-        closed = asyncio.create_task(reader.read())
-        while not closed.done():
+    async with callers(patient.port, 1, BEGUN) as [(reader, writer)]:
+        reading = asyncio.create_task(reader.read())
+        while not reading.done():
             writer.write(b"x")
-            await relay.ask("GET", "/healthz")
+            clock.forward(DEADLINE / 10)
+            await asyncio.sleep(0.01)
         with contextlib.suppress(ConnectionResetError):  # by what was written just then
-            assert closed.result() == b""
+            assert reading.result() == b""
 
 
 async def test_the_body_of_an_answer_does_not_wait_until_its_headers_are_acknowledged(
@@ -103,16 +114,22 @@ def is_listening(connection: socket.socket) -> bool:
     return bool(connection.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 
-async def test_a_caller_who_asks_now_and_then_stays(relay: RunningRelay) -> None:
+async def test_a_caller_who_asks_now_and_then_stays(clock: LoopClock, tmp_path: Path) -> None:
     """A body of its own time, an answer, and the next request: the deadline starts again each time."""
+    deadlines = Deadlines(headers=DEADLINE, body=100 * DEADLINE)
+    async with running_relay(tmp_path, deadlines=deadlines) as relay:
+        await ask_now_and_then(relay, clock)
+
+
+async def ask_now_and_then(relay: RunningRelay, clock: LoopClock) -> None:
     path = relay.hook_url.removeprefix(relay.url).encode()
     head = b"POST " + path + b" HTTP/1.1\r\nHost: relay\r\nContent-Length: %d\r\n\r\n"
     async with callers(relay.port, 1, b"") as [(reader, writer)]:
         for number in (1, 2, 3):
             body = a_hook(number)
             writer.write(head % len(body) + body[:-1])
-            async with callers(relay.port, 1, b"") as [(other, _)]:
-                await other.read()  # a whole deadline passes
+            async with callers(relay.port, 1, b"") as [other]:
+                await closed(other, clock)  # a whole deadline passes
             writer.write(body[-1:])
             assert b" 202 " in await reader.readuntil(b"\r\n\r\n")
             await reader.readuntil(b"}")

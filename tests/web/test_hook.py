@@ -246,6 +246,20 @@ async def test_a_size_beyond_the_limit_is_refused_before_the_body_is_sent(
     assert b"connection: close" in answer
 
 
+async def test_who_goes_on_sending_what_was_refused_still_gets_the_answer(
+    relay: RunningRelay,
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
+    writer.write(head(relay, f"Content-Length: {3 * MAX_BODY}") + b"x")
+    answer = await reader.read()
+    for _ in range(3):
+        writer.write(b"x" * MAX_BODY)
+        await writer.drain()
+    writer.close()
+    await writer.wait_closed()  # raises ConnectionResetError where the relay no longer reads
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
 async def test_chunks_of_one_byte_more_are_refused_with_413(relay: RunningRelay) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(MAX_BODY // 65536):

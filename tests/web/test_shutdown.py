@@ -15,6 +15,7 @@ import pytest
 from relay.web.app import STOP_GRACE
 from tests.builders import a_hook
 from tests.running import (
+    DEADLINE,
     RULES,
     TOKEN,
     RelayProcess,
@@ -52,7 +53,7 @@ def refused(**variables: str) -> str:
         env=variables,
         capture_output=True,
         text=True,
-        timeout=GRACE,
+        timeout=DEADLINE,
     )
     assert started.returncode == 2
     assert started.stdout == ""
