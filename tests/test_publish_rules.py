@@ -15,10 +15,11 @@ from random import Random
 import pytest
 
 from relay.clock import utc_now
-from relay.outbox import StorageRefused
+from relay.outbox import Outbox, StorageRefused
 from relay.outbox.people import Role
-from relay.outbox.rules_versions import KEPT
-from relay.outbox.session import CommandSessions
+from relay.outbox.rules_versions import KEPT, list_versions
+from relay.outbox.session import CommandSessions, Session
+from relay.runtime.reload import KeptVersions
 from relay.runtime.startup import get_ready
 from relay.services.edit_file import ReadOnly, put_in_place, why_read_only
 from relay.services.publish_rules import (
@@ -31,7 +32,7 @@ from relay.services.publish_rules import (
     RulesFile,
 )
 from tests.builders import a_hook
-from tests.running import RULES, RunningRelay, running_relay, settings
+from tests.running import DEADLINE, RULES, RunningRelay, running_relay, settings
 
 pytestmark = pytest.mark.usefixtures("each_store")
 ADMIN = Author(name="Anna", role=Role.ADMIN)
@@ -102,6 +103,40 @@ async def test_what_is_published_is_in_force_and_can_be_undone(tmp_path: Path) -
         forth = ("Anna", "publish rules", other[:12], f"{first[:12]} -> {other[:12]}")
         assert acts[0] == forth
         assert [act for _, act, _, _ in acts] == ["publish rules", "undo rules", "undo rules"]
+
+
+async def test_a_published_text_that_the_watch_tells_late_is_no_newer_version(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "rules.yaml").write_text(RULES)
+    variables = settings(tmp_path)
+    outbox = await Outbox.open(get_ready(variables).settings.database, now=utc_now())
+    versions = KeptVersions(outbox, utc_now, tmp_path / "rules.yaml")
+    versions.start()
+    try:
+        for text in (RULES, WITHOUT_ROOM):
+            (tmp_path / "rules.yaml").write_text(text)
+            versions.keep(text.encode(), ())
+            await until_newest(outbox, hash_of(text))
+        versions.keep(RULES.encode(), ())
+        versions.keep(b"unknown", ())
+        await until_newest(outbox, hash_of("unknown"))
+        hashes = [hash_of(text) for text in ("unknown", WITHOUT_ROOM, RULES)]
+        assert await outbox.read(hashes_of_versions) == hashes
+    finally:
+        await versions.stop()
+        await outbox.close()
+
+
+def hashes_of_versions(session: Session) -> list[str]:
+    """The newest first."""
+    return [one.hash for one in list_versions(session.operations.sql, session.cursor)]
+
+
+async def until_newest(outbox: Outbox, hash_: str) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while (await outbox.read(hashes_of_versions))[:1] != [hash_]:
+            pass
 
 
 async def test_a_text_that_began_from_another_is_refused(tmp_path: Path) -> None:

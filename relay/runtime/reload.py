@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from relay.clock import Background, Clock
+from relay.files import read_file
 from relay.languages import OWN, Languages, mistakes_in, speak
 from relay.metrics import Metrics
 from relay.outbox import Outbox, StorageUnavailable
@@ -26,6 +27,7 @@ from relay.outbox.rules_versions import (
     unused_versions,
 )
 from relay.outbox.session import Session
+from relay.outbox.writer import Cursor
 from relay.runtime.file_watch import Digests, digests_of, watch_files
 from relay.runtime.startup import NotReady, Ready
 
@@ -142,8 +144,9 @@ TRY_AGAIN = 5.0
 class KeptVersions:
     """Stores each text of the rules file that came into force or was refused, whoever saved it."""
 
-    def __init__(self, outbox: Outbox, clock: Clock) -> None:
+    def __init__(self, outbox: Outbox, clock: Clock, path: Path) -> None:
         self._outbox = outbox
+        self._path = path
         self._clock = clock
         self._waiting: deque[tuple[Version, bytes]] = deque()
         self._came = asyncio.Event()
@@ -179,14 +182,24 @@ class KeptVersions:
     async def _keep_one(self, version: Version, packed: bytes, *, is_first: bool) -> None:
         sql = self._outbox.operations.sql
         # Relays that share a database may have different files: the start of one is no change.
-        if is_first and self._outbox.is_shared:
-            known = partial(find_version, sql, hash_=version.hash)
-            if await self._outbox.run(known):
-                return
-        await self._outbox.run(partial(add_version, sql, version=version, packed=packed))
+        may_be_known = is_first and self._outbox.is_shared
+
+        def keep(cursor: Cursor) -> None:
+            # What has been replaced since it was read is no newer than the text that replaced it.
+            is_old = may_be_known or not self._is_in_file(version.hash)
+            if not (is_old and find_version(sql, cursor, version.hash)):
+                add_version(sql, cursor, version, packed)
+
+        await self._outbox.run(keep)
         unused = await self._outbox.read(_unused)
         for number in unused:
             await self._outbox.run(partial(remove_version, sql, number=number))
+
+    def _is_in_file(self, hash_: str) -> bool:
+        try:
+            return hashlib.sha256(read_file(self._path)).hexdigest() == hash_
+        except OSError:
+            return False
 
 
 def _unused(session: Session) -> list[int]:

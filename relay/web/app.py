@@ -217,7 +217,7 @@ async def _open_parts(
     )
     undo.push_async_callback(upkeep.stop)
     upkeep.start()
-    versions = KeptVersions(outbox, clock)
+    versions = KeptVersions(outbox, clock, ready.settings.rules)
     undo.push_async_callback(versions.stop)
     versions.start()
     reload = Reload(ready, load=load, change=in_force.change, metrics=metrics, keep=versions.keep)
