@@ -135,12 +135,20 @@ def processes_below(process: int) -> list[int]:
     return found[1:]
 
 
-async def foreman_and_workers(relay: int, *, workers: int = 1) -> list[int]:
-    """Once there are so many."""
+async def foreman_and_workers(relay: int) -> list[int]:
+    """Once there is one."""
     async with asyncio.timeout(DEADLINE):
-        while len(found := await asyncio.to_thread(processes_below, relay)) < 1 + workers:
+        while len(found := await asyncio.to_thread(processes_below, relay)) < 2:
             pass
     return found
+
+
+async def kill_each_worker() -> None:
+    """As soon as it is there, for ever: it renders, or it checks templates."""
+    while True:
+        for worker in (await asyncio.to_thread(processes_below, os.getpid()))[1:]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
 
 
 def runs(process: int) -> bool:
@@ -300,14 +308,11 @@ async def test_what_was_killed_twice_goes_out_in_built_in_words_and_holds_up_not
     tmp_path: Path,
 ) -> None:
     async with SmtpServer() as mail, HttpServer() as room, a_relay(tmp_path, mail, room) as relay:
+        killing = asyncio.create_task(kill_each_worker())
         await relay.post(a_hook(1, missed=True))
-        # One renders, the other checks the templates; then another one renders.
-        for count in (2, 1):
-            _, *workers = await foreman_and_workers(os.getpid(), workers=count)
-            for worker in workers:
-                os.kill(worker, signal.SIGKILL)
-            await until_gone(workers)
         (one,) = await mail.received(1)
+        killing.cancel()
+        await asyncio.wait([killing])
         await relay.post(a_hook(2, offline=True))
         (posted,) = await room.received(1)
     assert "template broken" in one.message["Subject"]
