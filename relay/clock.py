@@ -12,6 +12,10 @@ Clock = Callable[[], datetime]
 """A function that returns the current time as an aware datetime in UTC. Tests pass their own."""
 
 
+Rest = Callable[[float], None]
+"""A function that lets its thread sleep for so many seconds. Tests pass their own."""
+
+
 def utc_now() -> datetime:
     """Return the system's time as an aware datetime in UTC."""
     return datetime.now(UTC)

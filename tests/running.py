@@ -19,7 +19,7 @@ from typing import Any, Self
 import aiohttp
 import psycopg
 
-from relay.clock import Clock, utc_now
+from relay.clock import Clock, Rest, pause, utc_now
 from relay.console import console_of
 from relay.web.app import Deadlines
 from relay.web.server import run_relay
@@ -186,6 +186,7 @@ async def running_relay(
     deadlines: Deadlines = PATIENT,
     between_looks: timedelta | None = None,
     clock: Clock = utc_now,
+    rest: Rest = pause,
     **more: Any,
 ) -> AsyncIterator[RunningRelay]:
     """Started, taking hooks, and stopped in order at the end. `more` as for `settings`."""
@@ -205,6 +206,7 @@ async def running_relay(
             deadlines=deadlines,
             between_looks=between_looks,
             clock=clock,
+            rest=rest,
         )
     )
     relay.add_done_callback(lambda _: started.done() or started.cancel())

@@ -83,14 +83,16 @@ class ResendPage:
 
 def resending(running: Running, group: FailedGroup, by: str) -> Work:
     """The work of a job that sends all deliveries of a group again; its value counts them."""
-    sessions, now = running.parts.outbox.sessions, running.clock()
+    sessions, now, rest = running.parts.outbox.sessions, running.clock(), running.rest
     done = ResentMany(len(group.deliveries))
     ids = [one.id for one in reversed(group.deliveries)]
 
     async def work(job: Job) -> None:
         job.value = done
         try:
-            await resend_failed(sessions, ids, done, by=by, now=now, progress=job.progress)
+            await resend_failed(
+                sessions, ids, done, by=by, now=now, rest=rest, progress=job.progress
+            )
         finally:
             job.progress(done.queued + done.passed_by, done.total)
 

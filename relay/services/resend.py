@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from relay.chat import Chat
-from relay.clock import pause as rest
+from relay.clock import Rest, pause
 from relay.intake import message_id
 from relay.outbox.history import ENDED_BADLY, Record, Wanted, find
 from relay.outbox.mutes import lasting_mutes
@@ -90,6 +90,7 @@ async def resend_failed(
     *,
     by: str,
     now: datetime,
+    rest: Rest = pause,
     progress: Progress = unwatched,
 ) -> None:
     """Queue again those of the deliveries that ended badly, in short transactions, between which hooks are stored.

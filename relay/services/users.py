@@ -21,7 +21,7 @@ from relay.outbox.people import (
     remove_user,
     set_user,
 )
-from relay.outbox.people_tokens import end_links_of, end_token, make_link, make_token
+from relay.outbox.people_tokens import ApiToken, end_links_of, end_token, make_link, make_token
 from relay.outbox.statements import Statements
 from relay.outbox.writer import Cursor
 from relay.settings.parsers import SHORTEST_PASSWORD
@@ -42,6 +42,8 @@ class Why(StrEnum):
     NOT_THERE = "not there"
     LAST_ADMIN = "last admin"
     SETTING = "setting"
+    OUTLIVES = "outlives"
+    """A token would last longer than the one by which it is made."""
 
 
 class NotDone(Exception):
@@ -153,13 +155,26 @@ class Users:
         self._write("make link", user.name)
         return make_link(self._sql, self._cursor, user, self._now)
 
-    def make_token(self, user: User, name: str, role: Role, lasts: timedelta | None) -> str:
-        """Create a token for a program and return it. `user`: its maker. `lasts`: None for ever."""
+    def make_token(
+        self,
+        user: User,
+        name: str,
+        role: Role,
+        lasts: timedelta | None,
+        *,
+        by: ApiToken | None = None,
+    ) -> str:
+        """Create a token for a program and return it. `user`: its maker. `lasts`: None for ever.
+
+        `by`: the token that asks for it, which the new one must not outlive.
+        """
         name = clean_line(name, LONGEST_NAME)
         if not name:
             raise NotDone(Why.NAME)
-        self._write("make token", name, role.value)
         expires = self._now + lasts if lasts else None
+        if by and by.expires_at and (expires is None or expires > by.expires_at):
+            raise NotDone(Why.OUTLIVES)
+        self._write("make token", name, role.value)
         return make_token(
             self._sql,
             self._cursor,

@@ -15,7 +15,7 @@ from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 
 from relay.alerts.watch import Here, Watch
-from relay.clock import Background, Clock, utc_now
+from relay.clock import Background, Clock, Rest, pause, utc_now
 from relay.metrics import Metrics
 from relay.outbox import LONGEST_WRITE, Outbox
 from relay.outbox.process import Process
@@ -121,6 +121,8 @@ class Running:
     clock: Clock
     variables: Mapping[str, str]
     """The environment with settings and secrets."""
+    rest: Rest
+    """Lets long work wait between two of its transactions."""
 
 
 Pages = Callable[[Running], AbstractAsyncContextManager[Asgi | None]]
@@ -138,12 +140,13 @@ async def open_relay(
     clock: Clock = utc_now,
     deadlines: Deadlines = USUAL,
     between_looks: timedelta | None = None,
+    rest: Rest = pause,
 ) -> AsyncIterator[Relay]:
     """Open the database, start sending, and build the application; undo everything at the end.
 
     `load` reads rules and secrets again after a file was saved. `pages` serves all other paths; it gets the
     environment's `variables`. `between_looks`: how often problems, the database and the clock are looked at; None: as
-    usual. `hurry`, once set, cuts the end short. Raises StorageRefused, and NotReady where the token file can't be
+    usual. `hurry`, once set, cuts the end short. `rest`: how long work waits between transactions. Raises StorageRefused, and NotReady where the token file can't be
     used.
     """
     async with AsyncExitStack() as undo:
@@ -169,7 +172,7 @@ async def open_relay(
         watch.start()
         reader = BodyReader(deadline=deadlines.body)
         health = Health(parts, watch, clock=clock, is_stopping=lambda: reader.stopping)
-        running = Running(ready, parts, watch, health, reader, clock, variables)
+        running = Running(ready, parts, watch, health, reader, clock, variables, rest)
         more = await undo.enter_async_context(pages(running)) if pages else None
         app = App(_hook_route(parts, reader, deadlines), _litestar(health), more)
         yield Relay(app, reader, ready.hook_tokens)

@@ -15,7 +15,7 @@ from typing import Any
 import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from relay.clock import Clock, utc_now
+from relay.clock import Clock, Rest, pause, utc_now
 from relay.logs import log_format
 from relay.redaction import Redactor
 from relay.runtime.startup import NotReady, Ready, get_ready
@@ -43,10 +43,11 @@ async def run_relay(
     deadlines: Deadlines = USUAL,
     between_looks: timedelta | None = None,
     clock: Clock = utc_now,
+    rest: Rest = pause,
 ) -> None:
     """Run a relay until SIGTERM or SIGINT, or until `stopping` is set.
 
-    `pages` returns the application for all paths that are not the relay's own. `between_looks`: see `open_relay`.
+    `pages` returns the application for all paths that are not the relay's own. `between_looks`, `rest`: see `open_relay`.
     Raises NotReady and StorageRefused before anything listens.
     """
     ready = get_ready(variables)
@@ -71,6 +72,7 @@ async def run_relay(
             clock=clock,
             deadlines=deadlines,
             between_looks=between_looks,
+            rest=rest,
         ) as relay:
             redact.know(relay.tokens)
             _collect_less_often()

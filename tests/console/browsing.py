@@ -1,6 +1,7 @@
 """The console in Chromium: tabs of people who have signed in, and what goes wrong in them."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -56,6 +57,8 @@ class Site:
     mail: SmtpServer
     slack: HttpServer
     program: Browser
+    may_go_on: threading.Event
+    """Set, unless a test holds up what sends many deliveries again, after each of its transactions."""
 
     @property
     def variables(self) -> dict[str, str]:
@@ -147,6 +150,12 @@ async def is_too_wide(page: Page) -> int:
 @asynccontextmanager
 async def running_site(folder: Path, program: Browser, **more: Any) -> AsyncIterator[Site]:
     """A relay with a mail server and Slack. `more` as for `running_relay`."""
+    may_go_on = threading.Event()
+    may_go_on.set()
+
+    def rest(_: float) -> None:
+        assert may_go_on.wait(DEADLINE)
+
     async with (
         SmtpServer() as mail,
         HttpServer() as slack,
@@ -158,11 +167,12 @@ async def running_site(folder: Path, program: Browser, **more: Any) -> AsyncIter
                 "http": slack.port,
                 "RELAY_CONSOLE_PASSWORD": PASSWORD,
                 "between_looks": OFTEN,
+                "rest": rest,
                 **more,
             },
         ) as relay,
     ):
-        yield Site(relay, mail, slack, program)
+        yield Site(relay, mail, slack, program, may_go_on)
 
 
 async def look_for_news(page: Page) -> None:

@@ -3,11 +3,9 @@
 import asyncio
 import json
 import re
-import threading
 from pathlib import Path
 from typing import Any
 
-import pytest
 from playwright.async_api import expect
 
 from relay.console.jobs import Jobs
@@ -15,7 +13,6 @@ from relay.services.resend import RESENT_AT_ONCE
 from tests.builders import a_hook
 from tests.console.browsing import Site, in_browser, shows
 from tests.console.visiting import PASSWORD, acts
-from tests.running import DEADLINE
 from tests.servers import HttpAnswer
 
 pytestmark = in_browser
@@ -63,17 +60,11 @@ def is_job(task: asyncio.Task[Any]) -> bool:
     return getattr(task.get_coro(), "__qualname__", "") == Jobs._run.__qualname__
 
 
-async def test_of_many_that_failed_what_is_stopped_in_the_middle_is_left(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_of_many_that_failed_what_is_stopped_in_the_middle_is_left(site: Site) -> None:
     """Scenario 18: counted, confirmed by the count, watched and stopped; what is sent and what is left make the whole."""
     count, chats = 200, range(18_000, 18_200)
-    mailed, may_go_on = len(site.mail.mails), threading.Event()
-
-    def rest(_: float) -> None:
-        assert may_go_on.wait(DEADLINE)
-
-    monkeypatch.setattr("relay.services.resend.rest", rest)  # the pause after each page
+    mailed = len(site.mail.mails)
+    site.may_go_on.clear()
     site.mail.at("rcpt", "550 5.1.1 user unknown", times=count)
     for chat in chats:
         assert (await site.relay.post(a_hook(chat, offline=True))).status == 202
@@ -94,7 +85,7 @@ async def test_of_many_that_failed_what_is_stopped_in_the_middle_is_left(
         pressing = asyncio.create_task(page.locator("text=Stop").press("Enter"))
         while not any(is_job(task) and task.cancelling() for task in asyncio.all_tasks()):
             await site.relay.ask("GET", "/healthz")
-        may_go_on.set()
+        site.may_go_on.set()
         await pressing
         state = page.locator(".job-state")
         await expect(state).to_have_text(f"Stopped after {RESENT_AT_ONCE} of {count}.")

@@ -2,6 +2,7 @@
 
 import io
 import re
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ async def full(tmp_path_factory: pytest.TempPathFactory, program: Browser) -> As
         secrets: dict[str, Any] = {name: value.format(**ports) for name, value in SECRETS.items()}
         folder = tmp_path_factory.mktemp("full")
         async with running_relay(folder, between_looks=OFTEN, rules=RULES, **secrets) as relay:
-            site = Site(relay, mail, slack, program)
+            site = Site(relay, mail, slack, program, threading.Event())
             await _fill(site)
             yield site
 

@@ -17,6 +17,7 @@ from tests.running import RunningRelay, running_relay
 from tests.servers import SmtpServer
 
 COUNT = 2 * RESENT_AT_ONCE + 5
+REST = COUNT - 1
 RULES = """\
 destinations:
   desk: {email: {to: desk@example.com}}
@@ -60,18 +61,27 @@ async def test_all_that_failed_for_one_cause_is_sent_again_once(tmp_path: Path) 
         for count in ("", "1", f"{COUNT}0", "all"):
             got = await visitor.submit(path, key="k", count=count)
             assert (got.status, "The number did not fit." in got.text) == (422, True)
+        # Somebody sends one of them again while the page is open.
+        assert (await visitor.submit("/deliveries/1/resend")).status == 303
+        got = await visitor.submit(path, key="k", count=str(COUNT))
+        assert (got.status, "The number did not fit." in got.text) == (422, True)
+        assert f"To confirm, type how many: {REST}" in Read(got.text).text
+        await mail.until(lambda: len(mail.mails) == 1)
         both = await asyncio.gather(
-            *(visitor.submit(path, key="k", count=str(COUNT)) for _ in range(2))
+            *(visitor.submit(path, key="k", count=str(REST)) for _ in range(2))
         )
         (job,) = {got.place for got in both} - {"/deliveries"}
         page = Read(await until_over(visitor, job))
-        assert f"Sent again {COUNT} Not touched 0" in page.text
+        assert f"Sent again {REST} Not touched 0" in page.text
         await mail.until(lambda: len(mail.mails) == COUNT)
         await relay.until("SELECT DISTINCT state, generation FROM deliveries", ("delivered", 2))
         assert len({str(each.message["Message-ID"]) for each in mail.mails}) == COUNT
-        assert relay.rows(ACTS) == [("admin", "send all again", "desk", str(COUNT))]
+        assert relay.rows(ACTS) == [
+            ("admin", "send again", "1", "desk"),
+            ("admin", "send all again", "desk", str(REST)),
+        ]
         assert (await visitor.get(path)).status == 404
-        assert (await visitor.submit(path, key="k", count=str(COUNT))).place == job
+        assert (await visitor.submit(path, key="k", count=str(REST))).place == job
         assert await arrived(visitor, "/deliveries?to=desk") == list(range(COUNT, 0, -1))
         assert await arrived(visitor, "/deliveries?to=room") == []
         assert (await visitor.get("/deliveries?before=x")).status == 400

@@ -6,6 +6,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -100,20 +101,22 @@ async def mail_bench(
             password=SecretValue(password),
             helo=helo,
         )
+        times = timeouts or SmtpTimeouts(
+            connect=PATIENCE,
+            greeting=PATIENCE,
+            command=PATIENCE,
+            data=PATIENCE,
+            end_of_data=PATIENCE,
+            at_once=PATIENCE,
+            reset=PATIENCE,
+        )
+        if server.get("implicit"):
+            times = replace(times, encrypted_port=far_end.port)
         access = Access(
             Settings(smtp=smtp, mail_from=SENDER),
             str,
             tls=certificates.client if certificates else None,
-            smtp_timeouts=timeouts
-            or SmtpTimeouts(
-                connect=PATIENCE,
-                greeting=PATIENCE,
-                command=PATIENCE,
-                data=PATIENCE,
-                end_of_data=PATIENCE,
-                at_once=PATIENCE,
-                reset=PATIENCE,
-            ),
+            smtp_timeouts=times,
             # A test can't wait for a minute after a refused login.
             pool_limits=limits or PoolLimits(after_refusal=0),
             pool_clock=clock,

@@ -3,13 +3,13 @@
 import asyncio
 import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from relay.delivery.attempt import LONGEST_ATTEMPT
 from relay.outbox.leases import LEASE
 from relay.settings.smtp import SmtpTls
-from relay.transports.email import connection
 from relay.transports.email.pool import PoolLimits
 from relay.transports.email.smtp_client import SmtpTimeouts
 from relay.transports.outcome import Ending
@@ -245,7 +245,8 @@ def test_a_server_has_the_time_that_the_standard_gives_it() -> None:
 )
 async def test_each_answer_has_a_time_of_its_own(stage: str, time: str) -> None:
     """It is waited for as long as that, and no other time ends it."""
-    limits = SmtpTimeouts(**{time: PATIENCE})
+    changed: dict[str, Any] = {time: PATIENCE}
+    limits = SmtpTimeouts(**changed)
     async with mail_bench(users={"relay": PASSWORD}, timeouts=limits, hurried=True) as bench:
         bench.server.at(stage, HANG)
         outcome = await bench.send()
@@ -296,7 +297,7 @@ async def test_the_time_for_the_beginning_does_not_end_the_wait_for_the_last_ans
         assert (await mail).ending is Ending.DELIVERED
 
 
-async def test_the_commonest_mistake_is_told_after_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_commonest_mistake_is_told_after_seconds() -> None:
     """Port 465 without encryption from the first byte: nobody ever greets there."""
     certificates = Certificates()
     async with mail_bench(
@@ -306,7 +307,6 @@ async def test_the_commonest_mistake_is_told_after_seconds(monkeypatch: pytest.M
         implicit=True,
         timeouts=SmtpTimeouts(connect=1),
     ) as bench:
-        monkeypatch.setattr(connection, "SUBMISSIONS", bench.server.port)
         outcome = await bench.send()
         assert outcome.ending is LATER
         assert "smtps://" in outcome.detail

@@ -51,7 +51,10 @@ class NewToken(Struct, kw_only=True, forbid_unknown_fields=True):
     """The purpose of the token."""
     role: Annotated[Role, Meta(description="Never more than who asks may do.")]
     days: Annotated[
-        int | None, Meta(description="How long it lasts; left out: until it is ended.")
+        int | None,
+        Meta(
+            description="How long it lasts, and not longer than the token that makes it; left out: until it is ended."
+        ),
     ] = None
 
 
@@ -89,7 +92,10 @@ async def list_tokens(call: Call) -> TokenList:
 
 @tokens.operation(HttpMethod.POST, "/tokens", Role.ADMIN, status=201, once=True, tells_secret=True)
 async def make_token(call: Call, body: NewToken) -> MadeToken:
-    """Make an API token, which belongs to the user who sends the request or who made the token that does."""
+    """Make an API token, which belongs to the user who sends the request or who made the token that does.
+
+    A token can't make one that lasts longer than itself.
+    """
     visit = call.visit
     if body.days is not None and not 1 <= body.days <= MOST_DAYS:
         raise wrong("days", f"1 to {MOST_DAYS}")
@@ -97,7 +103,7 @@ async def make_token(call: Call, body: NewToken) -> MadeToken:
 
     def work(users: Users) -> MadeToken:
         maker = visit.token.maker if visit.token else visit.name
-        made = users.make_token(users.find(maker), body.name, body.role, lasts)
+        made = users.make_token(users.find(maker), body.name, body.role, lasts, by=visit.token)
         return MadeToken(name=body.name, role=body.role, token=made)
 
     return await changed_by(call, work)

@@ -72,8 +72,6 @@ def _verb(command: bytes) -> str:
     return command.partition(b" ")[0].decode("ascii")
 
 
-SUBMISSIONS = 465
-"""The port of mail servers that encrypt from the first byte."""
 _Step = tuple[Stage, bytes, tuple[int, ...]]
 """A stage, its command, and the reply codes that accept it."""
 # RFC 1870 5: at most twenty digits.
@@ -127,7 +125,7 @@ class Connection:
     async def _greeting(self, server: SmtpServer) -> SMTPResponse:
         clear = server.tls is not SmtpTls.IMPLICIT
         # Shorter than the usual five minutes, because this is the most common mistake.
-        mistaken = clear and server.port == SUBMISSIONS
+        mistaken = clear and server.port == self._timeouts.encrypted_port
         within = self._timeouts.connect if mistaken else self._timeouts.greeting
         try:
             return await self._read(Stage.GREETING, "the greeting", within)

@@ -10,7 +10,7 @@ import re
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import cast
 
 from aiohappyeyeballs import start_connection
@@ -266,12 +266,13 @@ class SmtpTimeouts:
     at_once: float = 20.0
     """The limit for each reply to commands sent together: a slower server may have lost them."""
     reset: float = 5.0
+    encrypted_port: int = 465
+    """The port of servers that encrypt from the first byte, whose greeting in clear may take as long as connecting."""
 
     def at_most(self, seconds: float) -> "SmtpTimeouts":
         """Return the time-outs, each limited to this many seconds."""
-        return SmtpTimeouts(
-            **{each.name: min(getattr(self, each.name), seconds) for each in fields(self)}
-        )
+        names = {each.name for each in fields(self)} - {"encrypted_port"}
+        return replace(self, **{name: min(getattr(self, name), seconds) for name in names})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
