@@ -37,7 +37,14 @@ from relay.services.find_chats import (
     count_newer,
     list_chats,
 )
-from relay.services.search_words import MOST_FOUND, WordSearch, WordsFound, search_words
+from relay.services.search_words import (
+    MOST_FOUND,
+    FoundWords,
+    WordSearch,
+    WordsFound,
+    found_words,
+    search_words,
+)
 from relay.text import cut
 from relay.web.app import Running
 
@@ -249,16 +256,14 @@ class WordPage:
         work = word_search(self._running, words)
 
         async def look_up(request: AnyRequest) -> Mapping[str, object]:
-            return {"days": await self._days(request, job.value), "most": MOST_FOUND}
+            chats = await chats_with_words(self._running, job.value)
+            lines = await chat_lines([each for each, _ in chats], self._pages.language(request))
+            days = by_day(lines, self._pages.zone(request))
+            said = {each.chat.about.id: words for each, words in chats}
+            return {"days": days, "said": said, "most": MOST_FOUND}
 
         job = self._jobs.start(visit, WORD_SEARCH, work, back="/chats", alone=True, look_up=look_up)
         return redirect(f"/jobs/{job.id}")
-
-    async def _days(self, request: AnyRequest, found: WordsFound | None) -> list[Any]:
-        """The chats that still exist, grouped by day in the page's time zone."""
-        chats = await chats_with_words(self._running, found)
-        lines = await chat_lines(chats, self._pages.language(request))
-        return by_day(lines, self._pages.zone(request))
 
 
 def word_search(running: Running, words: str) -> Work:
@@ -280,9 +285,15 @@ def word_search(running: Running, words: str) -> Work:
     return work
 
 
-async def chats_with_words(running: Running, found: WordsFound | None) -> list[FoundChat]:
-    """The chats that a search has found and that still exist, newest first."""
+async def chats_with_words(
+    running: Running, found: WordsFound | None
+) -> list[tuple[FoundChat, FoundWords | None]]:
+    """The chats that a search has found and that still exist, newest first, each with the words that were found."""
     if not found or not found.chats:
         return []
-    sessions, wanted = running.parts.outbox.sessions, WantedChats(names=found.chats)
-    return (await list_chats(sessions, "", wanted, before=None, limit=MOST_FOUND)).chats
+    hits = {(each.account, each.chat): each for each in found.chats}
+    sessions, wanted = running.parts.outbox.sessions, WantedChats(names=[*hits])
+    listed = await list_chats(sessions, "", wanted, before=None, limit=MOST_FOUND)
+    return await in_thread(
+        lambda _: [(each, found_words(each, hits[each.chat.about.name])) for each in listed.chats]
+    )

@@ -295,6 +295,29 @@ def _with_address(sessions: Sessions, wanted: str, report: Progress) -> Iterator
 _COMBINING = regex.compile(r"\P{Canonical_Combining_Class=0}+")
 
 
+def place_in(text: str, wanted: str) -> tuple[int, int] | None:
+    """Where `wanted`, simplified by `plain`, first stands in a text: indexes of its first character and behind its last.
+
+    None where it does not.
+    """
+    letters, places = [" "], [0]
+    for place, character in enumerate(text):
+        for letter in _COMBINING.sub("", unicodedata.normalize("NFKD", character).casefold()):
+            if not letter.isspace():
+                letters.append(letter)
+                places.append(place)
+            elif letters[-1] != " ":
+                letters.append(" ")
+                places.append(place)
+    begin = "".join(letters).find(wanted, 1)
+    if begin < 0 or not wanted:
+        return None
+    end = places[begin + len(wanted) - 1] + 1
+    while end < len(text) and _COMBINING.match(text[end]):
+        end += 1
+    return places[begin], end
+
+
 def plain(text: str) -> str:
     """The text without case, accents and repeated spaces, as people type a name that they remember."""
     if text.isascii():

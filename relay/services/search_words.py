@@ -5,15 +5,22 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from relay.chat import Author, Chat
+from relay.chat import Author
+from relay.outbox.history import StoredHook
+from relay.outbox.past_chats import PastHook
 from relay.outbox.session import CommandSessions
 from relay.services import read_all
 from relay.services.child_process import Telling
-from relay.services.find_chats import plain
+from relay.services.find_chats import FoundChat, place_in, plain
 from relay.settings.database import Database
 from relay.smartsupp import UnreadableHook, read_chat
+from relay.text import ELLIPSIS, cut
 
 MOST_FOUND = 100
+AROUND = 59
+MOST_AFTER = 100
+LONGEST_WORDS = 300
+"""Characters shown before the words that were found, after them, and of themselves."""
 LOOKED_AT = 200_000
 """How many hooks, the newest, are read at most."""
 
@@ -25,11 +32,36 @@ class WordSearch(Struct, frozen=True, kw_only=True):
     words: str
 
 
+class Hit(Struct, frozen=True, kw_only=True):
+    """Where the words stand in a chat, in numbers: it contains nothing that was said."""
+
+    account: str
+    chat: str
+    hook: int
+    """The number of the hook that was read."""
+    text: int
+    """The index of the text among those that people said in the chat."""
+    begin: int
+    end: int
+    """Indexes of the first character, and behind the last."""
+
+
+class FoundWords(Struct, frozen=True, kw_only=True):
+    """The words that were found, with what stands around them in the same text, in one line."""
+
+    before: str
+    """At most 60 characters."""
+    words: str
+    """At most 300 characters, as they were written."""
+    after: str
+    """At most 100 characters."""
+
+
 class WordsFound(Struct, frozen=True, kw_only=True):
     """The chats that a search has found so far. Contains nothing that was said."""
 
-    chats: tuple[tuple[str, str], ...]
-    """The account and id of each, newest first."""
+    chats: tuple[Hit, ...]
+    """A hit in each chat, newest first."""
     back_to: datetime | None
     """When the oldest hook that was read came in."""
     is_cut: bool = False
@@ -41,25 +73,67 @@ def search_words(search: WordSearch, telling: Telling) -> WordsFound:
 
     Runs in a child process. Raises StorageRefused and StorageUnavailable.
     """
-    wanted, found = plain(search.words), dict[tuple[str, str], None]()
+    wanted, found = plain(search.words), dict[tuple[str, str], Hit]()
     back_to: datetime | None = None
     sessions = CommandSessions(search.database)
 
     def progress(done: int, total: int) -> None:
         telling.progress(min(done, LOOKED_AT), min(total, LOOKED_AT))
-        telling.report_when_due(lambda: WordsFound(chats=tuple(found), back_to=back_to))
+        telling.report_when_due(lambda: WordsFound(chats=tuple(found.values()), back_to=back_to))
 
     for number, hook in enumerate(read_all(sessions, progress, newest_first=True)):
         if number >= LOOKED_AT or len(found) >= MOST_FOUND:
-            return WordsFound(chats=tuple(found), back_to=back_to, is_cut=True)
+            return WordsFound(chats=tuple(found.values()), back_to=back_to, is_cut=True)
         back_to = hook.received_at
-        with suppress(UnreadableHook):
-            if wanted in _said(read_chat(hook.body, hook.received_at)):
-                found[hook.account, hook.chat] = None
-    return WordsFound(chats=tuple(found), back_to=back_to)
+        name = hook.account, hook.chat
+        if name not in found and (hit := _hit(hook, wanted)):
+            found[name] = hit
+    return WordsFound(chats=tuple(found.values()), back_to=back_to)
 
 
-def _said(chat: Chat) -> str:
-    """Everything that people said, one message per line, simplified by `plain`."""
-    said = [one.text for one in chat.messages if one.author is not Author.SYSTEM]
-    return "\n".join(map(plain, (*said, chat.rating_comment)))
+def _hit(hook: PastHook, wanted: str) -> Hit | None:
+    for number, text in enumerate(_said(hook)):
+        if wanted in plain(text) and (place := place_in(text, wanted)):
+            begin, end = place
+            return Hit(
+                account=hook.account,
+                chat=hook.chat,
+                hook=hook.id,
+                text=number,
+                begin=begin,
+                end=end,
+            )
+    return None
+
+
+def _said(hook: PastHook | StoredHook) -> list[str]:
+    """What people said, message by message, and the rating's comment; empty where the hook can't be read."""
+    with suppress(UnreadableHook):
+        chat = read_chat(hook.body, hook.received_at)
+        said = [one.text for one in chat.messages if one.author is not Author.SYSTEM]
+        return [*said, chat.rating_comment]
+    return []
+
+
+def found_words(chat: FoundChat, hit: Hit) -> FoundWords | None:
+    """The words of a hit, read from the stored hook; None where that is no longer kept. Takes about a millisecond."""
+    hook = next((each for each in chat.chat.hooks if each.id == hit.hook), None)
+    texts = _said(hook) if hook else []
+    if hit.text >= len(texts):
+        return None
+    text = texts[hit.text]
+    start = max(0, hit.begin - AROUND)
+    before = text[start : hit.begin]
+    if start:  # from a word's beginning
+        before = ELLIPSIS + (before.split(maxsplit=1)[1:] or [before])[0]
+    after = text[hit.end : hit.end + 2 * MOST_AFTER]
+    return FoundWords(
+        before=_in_one_line(before),
+        words=cut(_in_one_line(text[hit.begin : hit.end]), LONGEST_WORDS),
+        after=cut(_in_one_line(after), MOST_AFTER),
+    )
+
+
+def _in_one_line(text: str) -> str:
+    """The text with each run of white space as one space, also at its ends."""
+    return " ".join(f"x{text}x".split())[1:-1]

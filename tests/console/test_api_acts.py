@@ -347,7 +347,8 @@ async def test_a_post_is_taken_in_once_it_can_be_read(
 async def test_what_was_said_is_searched_and_the_words_are_kept_nowhere(
     relay: RunningRelay, program: Program
 ) -> None:
-    message = {"type": "visitor", "content": "Žluťoučký kůň", "sentAt": 1763800000000}
+    text = f"{'ahoj ' * 400}Příliš Žluťoučký\n kůň <b>úpěl {'dlouze ' * 400}"
+    message = {"type": "visitor", "content": text, "sentAt": 1763800000000}
     number = await post(relay, missed=True, messages=[message])
     viewer = await a_program(relay, "viewer", "reader")
     begun = await viewer.post("/chats/words", {"words": " zlutoucky  KUN "})
@@ -355,6 +356,11 @@ async def test_what_was_said_is_searched_and_the_words_are_kept_nowhere(
     job = await ended(viewer, begun.json)
     assert [each["number"] for each in job["words"]["chats"]] == [number]
     assert (job["state"], job["words"]["is_cut"]) == ("done", False)
+    (found,) = [each["found"] for each in job["words"]["chats"]]
+    assert found["before"].startswith("…ahoj ")
+    assert found["before"].endswith(" Příliš ")
+    assert (found["words"], found["after"][:8]) == ("Žluťoučký kůň", " <b>úpěl")
+    assert max(map(len, found.values())) <= 100
     for words in ("", "  ", "a" * 301):
         assert (await viewer.post("/chats/words", {"words": words})).status == 422
 

@@ -1,9 +1,13 @@
 """A search for what was said: results as they come, nothing of the words kept."""
 
+import asyncio
 import logging
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from relay.services.find_chats import place_in, plain
 from tests.builders import a_hook
 from tests.console.reading import Read
 from tests.console.visiting import Got, Visitor, signed_in
@@ -49,11 +53,43 @@ async def test_chats_are_found_by_what_was_said_whatever_its_case_and_accents(
         days = await searched(visitor, "do zdaru")
         assert {*days.texts["day"]} <= {*before, *await days_of_chats(visitor)}
     await visitor.submit("/me/choices", zone="")
+    assert "posilate DO zdaru?" in page.text
+    assert "Posíláte do Žďáru <b>zdarma</b>?" in page.text
+    assert "<mark>do Žďáru</mark> &lt;b&gt;zdarma" in page.html
     assert "Found in 0 chats." in (await searched(visitor, "canary-word-17")).text
     assert "canary-word-17" not in caplog.text
     assert relay.rows("SELECT count(*) FROM acts WHERE detail LIKE '%canary%'") == [(0,)]
     relay.change("DELETE FROM chats WHERE chat = ?", "61")
     relay.change("DELETE FROM chats WHERE chat = ?", "62")
+
+
+words = st.text("aB ž\u030cŽİßﬁ½Σ각\u1100\u1161\ufdfa\u00a0\t\n\u200d🐴", max_size=12)
+
+
+@given(words, st.integers(0, 12), st.integers(0, 5))
+async def test_words_are_found_where_they_stand(text: str, begin: int, length: int) -> None:
+    wanted = plain(text[begin : begin + length])
+    place = place_in(text, wanted)
+    assert (place is not None) == (wanted != "" and wanted in plain(text))
+    assert place is None or wanted in plain(text[slice(*place)])
+
+
+async def test_a_search_that_is_stopped_while_it_ends_ends_once(relay: RunningRelay) -> None:
+    visitor = await signed_in(relay, "viewer")
+    await said(relay, 65, "Stopped in time?")
+    for looks in range(4):
+        begun = await visitor.submit("/chats/words", words="stopped in")
+        for _ in range(looks):
+            await visitor.get(begun.place)
+        both = [visitor.submit(f"{begun.place}/stop") for _ in range(2)]
+        assert {got.status for got in await asyncio.gather(*both)} == {303}
+        (state,) = Read((await visitor.get(begun.place)).text).texts["job-state"]
+        assert state == "Done." or state.startswith("Stopped after ")
+    found = await searched(visitor, "stopped in")
+    assert found.texts["job-state"] == ["Done."]
+    assert (await visitor.submit(f"{begun.place}/stop")).status == 303
+    assert Read((await visitor.get(begun.place)).text).texts["job-state"] == [state]
+    relay.change("DELETE FROM chats WHERE chat = ?", "65")
 
 
 async def test_no_words_are_no_search(relay: RunningRelay) -> None:

@@ -1,13 +1,13 @@
 """Operations on jobs, which are long work: backtests, searches in messages, trials of mutes, and sending many deliveries again."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
 from litestar import HttpMethod
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from relay.console.acts import act_of, write_act
 from relay.console.chat_list_page import WORD_SEARCH, chats_with_words, word_search
@@ -25,9 +25,10 @@ from relay.console.mute_page import mute_trial
 from relay.console.resend_page import KIND as RESEND
 from relay.console.resend_page import MOST, resending
 from relay.outbox.people import Role
+from relay.services.find_chats import FoundChat
 from relay.services.find_deliveries import failed_by_cause
 from relay.services.resend import ResentMany
-from relay.services.search_words import WordsFound
+from relay.services.search_words import FoundWords, WordsFound
 from relay.services.try_on_past import Numbers
 
 jobs = Operations("Jobs")
@@ -89,10 +90,17 @@ class ResendCount(Struct, kw_only=True):
     """How many are still to be queued."""
 
 
+class ChatWithWords(ListedChat, kw_only=True):
+    """A chat in which the words were found. Visitors' texts are unescaped: escape them before showing."""
+
+    found: FoundWords | None
+    """The words, with what stands around them; null where the hook in which they stood is no longer kept."""
+
+
 class FoundByWords(Struct, kw_only=True):
     """The chats found so far by a search in messages."""
 
-    chats: list[ListedChat]
+    chats: list[ChatWithWords]
     """The chats, newest first, at most 100, without those that were erased meanwhile."""
     back_to: datetime | None
     """When the oldest searched hook came in, in UTC; null before the first."""
@@ -220,6 +228,16 @@ def _found(call: Call, id_: str) -> Job:
     return job
 
 
+async def _with_words(
+    found: Sequence[tuple[FoundChat, FoundWords | None]],
+) -> list[ChatWithWords]:
+    chats = await chats_listed([each for each, _ in found])
+    return [
+        ChatWithWords(**structs.asdict(each), found=words)
+        for each, (_, words) in zip(chats, found, strict=True)
+    ]
+
+
 async def _told(call: Call, job: Job) -> JobAnswer:
     value = job.value
     count = value if isinstance(value, ResentMany) else None
@@ -240,7 +258,7 @@ async def _told(call: Call, job: Job) -> JobAnswer:
         if count
         else None,
         words=FoundByWords(
-            chats=await chats_listed(await chats_with_words(call.running, words)),
+            chats=await _with_words(await chats_with_words(call.running, words)),
             back_to=words.back_to,
             is_cut=words.is_cut,
         )
