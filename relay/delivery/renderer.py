@@ -144,6 +144,7 @@ class Renderer:
             zone=destination.timezone.key,
             public_url=self._public_url,
             bodies=bodies,
+            front=self._front,
         )
         try:
             rendered = await self._workers.render(asked)

@@ -2,15 +2,17 @@
 
 import shutil
 import tempfile
+import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.resources import files as package_files
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from relay.chat import Chat
 from relay.delivery.renderer import Renderer
@@ -18,6 +20,8 @@ from relay.destination import Destination
 from relay.languages.catalogue import PLACE
 from relay.notification import Notification
 from relay.outbox import Delivery
+from relay.outbox.rows import DIGEST as DIGEST_CHAT
+from relay.outbox.rows import ITSELF
 from relay.outbox.session import Sessions
 from relay.rendering.folders import DEFAULT, DIGEST
 from relay.rendering.isolation.worker_pool import RenderPool
@@ -29,10 +33,22 @@ from relay.services.trial_send import as_queued
 from relay.settings.table import Settings
 from relay.smartsupp import read_chat
 from relay.smartsupp.hook_json import as_of_now
+from relay.timing.digest_contents import Digest, Member, arranged
 
 SHOWN = ("email", "slack", "teams")
+BETWEEN = timedelta(minutes=7)
+"""The time between two chats in the preview of a digest."""
 LOW = 2
 """The rating up to which a chat is shown with the template `low_rating`."""
+
+
+RULE_OF = {
+    "missed": "Missed chats",
+    "low_rating": "Bad ratings",
+    "offline": "Offline messages",
+    DEFAULT: "All chats",
+}
+"""The name of the rule in the preview of a digest, by the template of such chats."""
 
 
 class MediumPreview(Struct, frozen=True):
@@ -124,13 +140,21 @@ class WordingPreviews:
     ) -> Preview:
         """A preview of the first of these hooks whose notification contains `words`, else of the first of all.
 
-        Nothing is sent. `template`: empty for the usual one for such chats. `now`: aware. Raises UnreadableHook.
+        If none of several contains `words`, a digest is shown that does. Nothing is sent. `template`: empty for the
+        usual one for such chats; that of digests shows one digest of these chats and the sample chats. `now`: aware.
+        Raises UnreadableHook.
         """
         async with self._with(drafts) as front:
-            renderer = Renderer(front.workers, self._settings.public_url, front=front.folder.name)
 
-            async def look(body: bytes, transport: str) -> MediumPreview:
-                delivery = await in_thread(lambda _: _delivery(body, now, template, transport))
+            async def digest(_: Delivery) -> Digest:
+                return await in_thread(lambda _: _digest(bodies, now))
+
+            renderer = Renderer(
+                front.workers, self._settings.public_url, digest, front=front.folder.name
+            )
+
+            async def look(body: bytes, transport: str, name: str = template) -> MediumPreview:
+                delivery = await in_thread(lambda _: _delivery(body, now, name, transport))
                 place = Destination(
                     name=transport,
                     transport=transport,
@@ -146,7 +170,12 @@ class WordingPreviews:
                 if says_it := _says((await look(body, SHOWN[0])).notification, words):
                     chosen = number
                     break
-            media = [await look(bodies[chosen], transport) for transport in SHOWN]
+            name = template
+            if not says_it and len(bodies) > 1:
+                told = await look(bodies[0], SHOWN[0], DIGEST)
+                if says_it := _says(told.notification, words):
+                    name = DIGEST
+            media = [await look(bodies[chosen], transport, name) for transport in SHOWN]
             return Preview(chosen, says_it, tuple(media))
 
 
@@ -154,7 +183,34 @@ def _delivery(body: bytes, now: datetime, template: str, transport: str) -> Deli
     chat = read_chat(body, now)
     name = template or usual_template(chat)
     match = Match(rule="Preview", template=name, destination=transport, recipients=(transport,))
-    return as_queued(chat, body, [match], "localhost", now)[0]
+    delivery = as_queued(chat, body, [match], "localhost", now)[0]
+    return replace(delivery, account=ITSELF, chat=DIGEST_CHAT) if name == DIGEST else delivery
+
+
+def _digest(bodies: Sequence[bytes], now: datetime) -> Digest:
+    """A digest of the chats of these hooks and of the sample chats, which came in one after the other until `now`."""
+    samples = [as_of_now(each, now) for each in sample_chats().values()]
+    members = [
+        _member(body, now, now - BETWEEN * number)
+        for number, body in enumerate((*samples, *bodies))
+    ]
+    each_once = {(one.account, one.chat): one for one in members}.values()
+    return arranged(each_once, order=[*RULE_OF.values()], destination="preview", closed_at=now)
+
+
+def _member(body: bytes, now: datetime, arrived: datetime) -> Member:
+    chat = read_chat(body, now)
+    return Member(
+        account=chat.account,
+        chat=chat.id,
+        rules=(RULE_OF[usual_template(chat)],),
+        why="send",
+        arrived=arrived,
+        heard=now,
+        missed=bool(chat.missed),
+        offline=bool(chat.offline),
+        body=zlib.compress(body),
+    )
 
 
 def _says(notification: Notification, words: str) -> bool:
@@ -175,9 +231,9 @@ def usual_template(chat: Chat) -> str:
 
 
 def template_for(file: str) -> str:
-    """The template with which a file such as `missed/subject.txt` is shown; empty for shared parts and for digests."""
+    """The template with which a file such as `missed/subject.txt` is shown; empty for shared parts."""
     folder = file.partition("/")[0]
-    return "" if folder.startswith("_") or folder == DIGEST else folder
+    return "" if folder.startswith("_") else folder
 
 
 SAMPLES = ("missed.json", "low_rating_vip.json", "offline.json", "documented.json")

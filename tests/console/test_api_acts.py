@@ -228,13 +228,13 @@ async def test_users_and_tokens_are_made_changed_and_ended(
     other = Program(relay, token.json["token"])
     assert (await other.get("/me")).json == {"kind": "token", "name": "short", "role": "viewer"}
     assert (await other.get("/users")).status == 403
-    ending = {"name": "ending", "role": "admin", "days": 30}
+    ending = {"name": "ending", "role": "admin", "days": 20}
     lent = Program(relay, (await program.post("/tokens", ending)).json["token"])
-    for days in ({}, {"days": None}, {"days": 31}, {"days": 3650}):
+    for days in ({}, {"days": None}, {"days": 21}, {"days": 3650}):
         got = await lent.post("/tokens", {"name": "longer", "role": "viewer", **days})
         assert (got.status, list(got.json["fields"])) == (422, ["days"])
         assert "no more than are left of the token" in got.detail
-    made = await lent.post("/tokens", {"name": "shorter", "role": "admin", "days": 29})
+    made = await lent.post("/tokens", {"name": "shorter", "role": "admin", "days": 19})
     assert made.status == 201
     names = [each["name"] for each in (await program.get("/tokens")).json["tokens"]]
     assert names[:2] == ["shorter", "ending"]

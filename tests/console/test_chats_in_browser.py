@@ -199,6 +199,11 @@ async def test_long_words_widen_no_page(site: Site) -> None:
 async def test_a_chat_and_a_version_of_the_rules_are_printed_whole(site: Site) -> None:
     """Without what leads elsewhere, with what is folded, nothing cut off, and on white whatever look somebody has chosen."""
     number = await post(site, 5701, missed=True, visitor={"name": "Printed"})
+    said = [
+        {"type": "visitor", "content": f"Question {one}", "sentAt": 1763800000000 + one}
+        for one in range(200)
+    ]
+    longer = await post(site, 5702, missed=True, messages=said)
     admin = await signed_in(site.relay)
     await admin.submit("/me/choices", language="", zone="", theme="dark", keys="on")
     async with site.tab(visitor=admin, viewport={"width": 480, "height": 800}) as page:
@@ -218,6 +223,17 @@ async def test_a_chat_and_a_version_of_the_rules_are_printed_whole(site: Site) -
             assert await page.evaluate(CUT_OFF) == []
             white = "rgb(255, 255, 255)"
             await expect(page.locator(".card").first).to_have_css("background-color", white)
+            await page.emulate_media(media="screen")
+        for chat, is_long in ((number, False), (longer, True)):
+            await page.goto(f"/chats/{chat}")
+            frame = page.locator("iframe.mail").first
+            await expect(frame).to_be_visible()
+            await page.emulate_media(media="print")
+            await expect(frame).to_be_visible(visible=not is_long)
+            text = page.locator("iframe.mail + details pre").first
+            await expect(text).to_be_visible()
+            assert await text.evaluate("(e) => e.scrollHeight <= e.clientHeight + 1")
+            assert not is_long or "Question 199" in await text.inner_text()
             await page.emulate_media(media="screen")
     await admin.submit("/me/choices", language="", zone="", theme="", keys="on")
 

@@ -208,6 +208,26 @@ async def test_the_preview_shows_mail_slack_and_teams(relay: RunningRelay, own: 
     assert f"208/{chat}" in read_refused(real)
 
 
+async def test_the_preview_of_a_digest_shows_several_chats(relay: RunningRelay) -> None:
+    admin = await signed_in(relay)
+    path = await key_of(admin, "Received between {first} and {last}.")
+    shown = (await admin.get(path)).text.partition('id="preview"')[2]
+    assert "Received between" in shown
+    assert "No sample chat has this sentence" not in shown
+    path, chat = "/templates/digest/subject.txt", next(CHATS)
+    assert (await relay.post(a_hook(chat, missed=True, visitor={"name": "Digested"}))).status == 202
+    form = {"token": await admin.token(), "act": "preview"}
+    for more, chats in (({}, 4), ({"sample": "missed.json"}, 4), ({"chat": f"208/{chat}"}, 5)):
+        text = "{{ digest.count }} tonight"
+        got = await admin.post(path, PARTIAL, **form, text=text, **more)
+        of_each = got.text.split("<article")[1:]
+        assert [f"{chats} tonight" in each for each in of_each] == [True] * 3
+        (mail,) = re.findall(r'src="(/previews/[^"]+)"', got.text)
+        assert ("Digested" in (await admin.get(mail)).text) == (chats == 5)
+    wrong = await admin.post(path, PARTIAL, **form, text="{{ digest.cout }}")
+    assert "digest/subject.txt:1" in wrong.text
+
+
 @pytest.mark.long
 async def test_a_template_file_is_changed_and_reset_without_a_restart(
     relay: RunningRelay, mail: SmtpServer, own: Path

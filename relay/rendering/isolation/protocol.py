@@ -66,6 +66,8 @@ class RenderDigest(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_on
     public_url: str
     bodies: bool
     template: str = DIGEST
+    front: str = ""
+    """A folder whose files take precedence over all others, as in `Render.front`."""
 
 
 class Check(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):

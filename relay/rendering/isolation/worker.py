@@ -107,7 +107,7 @@ class _Worker:
         return self._rendered(templates, asked)
 
     def _templates(self, asked: Asked) -> Templates:
-        front = "" if isinstance(asked, RenderDigest) else asked.front
+        front = asked.front
         if not front:
             return self._edited.templates()
         if self._front[0] != front:
