@@ -93,7 +93,7 @@ class InForce:
         self._release = Release(
             outbox, [self._digests.close], self._dispatcher.wake, clock, rest=between_looks
         )
-        self._background = Background()
+        self._background, self._heeding = Background(), asyncio.Lock()
         self._pauses: Mapping[str, Pause] = {}
         self._gates: Mapping[str, Gate] = {}  # as they were last read
         self.mutes: tuple[Mute, ...] = ()
@@ -139,26 +139,28 @@ class InForce:
         """Put pauses and mutes that people make on any relay in force, within two seconds."""
         while True:
             await asyncio.sleep(self._between_looks.total_seconds())
-            try:
-                await self._look_at_pauses()
-                await self._look_at_mutes()
-            except StorageUnavailable:
-                pass  # the writer has logged it
-            except Exception:
-                # A bug must not let pauses last for ever.
-                log.exception("looking for pauses and mutes failed; going on")
+            await self.heed()
+
+    async def heed(self) -> None:
+        """Put the pauses and mutes in the database in force. Never raises: if it fails, the next look does it."""
+        try:
+            async with self._heeding:  # an earlier look must not undo what a later one has seen
+                with contextlib.suppress(StorageUnavailable):  # the writer has logged it
+                    await self._look_at_pauses()
+                    await self._look_at_mutes()
+        except Exception:  # a bug must not let pauses last for ever
+            log.exception("looking for pauses and mutes failed; going on")
 
     async def _look_at_mutes(self) -> None:
         sql, now = self._outbox.operations.sql, self._clock()
-        if self._followed != self.rules.mutes:
-            of_file = self.rules.mutes
+        if self._followed != (of_file := self.rules.mutes):
             work = partial(follow_file, sql, of_file=of_file, timings=self._timings(), now=now)
             if await self._outbox.run(work):
                 self._release.look_now()
             self._followed = of_file
         kept = await self._outbox.run(partial(lasting_mutes, sql, now=now))
-        if self.mutes != (mutes := tuple(one.mute for one in kept)):
-            self.mutes = mutes
+        before, self.mutes = self.mutes, tuple(one.mute for one in kept)
+        if self.mutes != before:
             self._judge_anew()
 
     def _judge_anew(self) -> None:
@@ -199,8 +201,7 @@ class InForce:
         """Give deliveries that are being sent `grace` seconds or until `hurry`, then close all connections."""
         await self._release.stop()
         await self._dispatcher.stop(grace, hurry)
-        # Last, as it renews the leases of what is being sent.
-        await self._background.stop()
+        await self._background.stop()  # late, as it renews the leases of what is being sent
         await self._access.close()
         self._judging.close()
 
@@ -252,10 +253,8 @@ class InForce:
     async def send_once(self, delivery: Delivery) -> Outcome:
         """Make one attempt at a delivery that is not in the database; nothing is stored."""
         lane = self.lanes[delivery.destination]
-        notification = await self.renderer.render(
-            delivery, lane.destination, bodies=lane.spec.bodies
-        )
-        identity = identity_of(delivery, "")
+        to, identity = lane.destination, identity_of(delivery, "")
+        notification = await self.renderer.render(delivery, to, bodies=lane.spec.bodies)
         try:
             async with asyncio.timeout(LONGEST_SEND.total_seconds()):
                 return await lane.transport.send(notification, delivery.recipient, identity)

@@ -201,6 +201,7 @@ async def pause_destination(call: Call, path: DestinationName, body: PauseReques
         raise wrong("until", f"must be later than now, and at most {days} days from now")
     made = Pause(by=call.visit.name, until=body.until, because=body.because.strip(), since=call.now)
     await pause(call.acting("pause", name), name, made)
+    await call.running.parts.in_force.heed()
     return PausedBy(by=made.by, because=made.because, since=made.since, until=made.until)
 
 
@@ -209,6 +210,7 @@ async def resume_destination(call: Call, path: DestinationName) -> Resumed:
     """End the pause of a destination, and try it at once if it is broken."""
     name = _lane(call, path.name).name
     done = await resume(call.acting("resume", name), [name], by=call.visit.name, now=call.now)
+    await call.running.parts.in_force.heed()
     return Resumed(name=name, was_paused=name in done.no_longer_paused, is_tried=name in done.tried)
 
 

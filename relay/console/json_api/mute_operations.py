@@ -154,6 +154,7 @@ async def mute(call: Call, body: MuteRequest) -> MadeMute:
         also_waiting=body.also_waiting,
         now=call.now,
     )
+    await call.running.parts.in_force.heed()
     return MadeMute(id=done.number, until=made.until, held=done.held)
 
 
@@ -206,6 +207,7 @@ async def end_mute(call: Call, path: Numbered) -> EndedMute:
         rules=rules,
         now=call.now,
     )
+    await call.running.parts.in_force.heed()
     if what != "ended":
         raise _not_ended(path.number, of_file=False)
     return EndedMute(id=path.number)
