@@ -31,6 +31,7 @@ SETTINGS = {
     "fsync": "off",
 }
 DEADLINE = 30.0
+_TO = "FROM pg_stat_activity WHERE"
 
 
 BINARIES = "RELAY_TEST_POSTGRES"
@@ -157,12 +158,17 @@ class PostgresCluster:
 
     def drop_connections(self, database: str) -> int:
         """Every one to this database; returns how many there were."""
+        ending = f"SELECT pid, pg_terminate_backend(pid) {_TO} datname = '{database}'"
+        ended = [pid for pid, _ in self.rows("postgres", ending)]
+        for pid in ended:
+            self.until_gone(f"pid = {pid}")
+        return len(ended)
+
+    def until_gone(self, which: str) -> None:
+        """Waits until the server knows that these connections have ended, which it learns a little later."""
         with self.admin() as connection:
-            ended = connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
-                [database],
-            )
-            return len(ended.fetchall())
+            while connection.execute(f"SELECT 1 {_TO} {which}".encode()).fetchall():
+                pass
 
 
 def server(url: str) -> PostgresServer:

@@ -39,7 +39,7 @@ pytestmark = pytest.mark.long
 TABLES = len(metadata.tables)
 SELDOM = Rhythm(beat=3600)
 """What is noticed in this rhythm was told."""
-QUICK = Rhythm(lease=timedelta(seconds=1), beat=0.1)
+QUICK = Rhythm(lease=timedelta(seconds=2), beat=0.1)
 
 
 @pytest.fixture
@@ -419,9 +419,12 @@ ELSEWHERE = replace(OWN, boot="another-machine")
 OTHER_CONTAINER = replace(OWN, namespace="another-container")
 
 
-def kill(outbox: Outbox) -> None:
+def kill(cluster: PostgresCluster, outbox: Outbox) -> None:
     """Its connection ends, and it says nothing to the server."""
-    outbox._store._connection.close()  # type: ignore[attr-defined]
+    connection = outbox._store._connection  # type: ignore[attr-defined]
+    pid = connection.info.backend_pid
+    connection.close()
+    cluster.until_gone(f"pid = {pid}")
 
 
 @contextlib.asynccontextmanager
@@ -465,7 +468,7 @@ async def test_a_relay_that_was_killed_takes_up_its_own_work_when_it_starts_agai
         killed=replace(OWN, **gone, listens=""),
     ) as outboxes:
         for outbox in outboxes.values():
-            kill(outbox)
+            kill(cluster, outbox)
         await start_and_end(url)
         assert queued_again(cluster, name) == [("6",)]
         ended = "SELECT ending FROM attempts WHERE ending IS NOT NULL"
@@ -483,7 +486,7 @@ async def test_a_container_that_was_killed_takes_up_its_work_when_it_has_no_conn
         await outboxes["one"].accept(a_new_hook(2))  # by another, which tells its name as well
         await start_and_end(url)
         assert queued_again(cluster, name) == [("2",)]
-        kill(outboxes["one"])
+        kill(cluster, outboxes["one"])
         await start_and_end(url)
         assert sorted(queued_again(cluster, name)) == [("1",), ("2",)]
 
@@ -498,7 +501,7 @@ async def test_behind_a_pool_nobody_knows_which_container_is_connected(
             url, container=OTHER_CONTAINER, process=replace(OWN, pid=ended_pid)
         ) as outboxes:
             for outbox in outboxes.values():
-                kill(outbox)
+                kill(cluster, outbox)
             await start_and_end(url)
             assert queued_again(cluster, name) == [("2",)]
 
@@ -598,6 +601,7 @@ async def test_a_server_that_is_away_is_told_and_taken_up_again(fragile: Postgre
 
 def a_role_of_two_connections(cluster: PostgresCluster, name: str) -> None:
     with cluster.admin(name) as admin:
+        cluster.until_gone("usename = 'few'")
         if not admin.execute("SELECT 1 FROM pg_roles WHERE rolname = 'few'").fetchall():
             admin.execute("CREATE ROLE few LOGIN CONNECTION LIMIT 2")
         admin.execute("GRANT ALL ON SCHEMA public TO few")
@@ -1019,8 +1023,4 @@ async def test_nothing_of_ours_stays_connected_after_the_end(
 ) -> None:
     async with opened(cluster.url(name)) as outbox, attending(outbox, QUICK):
         pass
-    with psycopg.connect(cluster.url()) as admin:
-        left = admin.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = %s", [name]
-        ).fetchone()
-    assert left == (0,)
+    cluster.until_gone(f"datname = '{name}'")
