@@ -31,14 +31,11 @@ class ResendPage:
     def routes(self) -> list[HTTPRouteHandler]:
         return [
             page_route("/deliveries/failed/{group:str}", Role.EDITOR, self._look),
-            form_route("/deliveries/failed/{group:str}", Role.EDITOR, self._send_all),
+            form_route("/deliveries/failed/{group:str}", Role.EDITOR, self._begin),
         ]
 
     async def _look(self, request: AnyRequest, group: Text) -> Page:
         return await self._show(request, await self._group(group))
-
-    async def _send_all(self, request: AnyRequest, group: Text) -> Response[bytes]:
-        return await self._begin(request, group)
 
     async def _group(self, wanted: str) -> FailedGroup:
         sessions = self._running.parts.outbox.sessions
@@ -61,22 +58,22 @@ class ResendPage:
             key=new_key(),
         )
 
-    async def _begin(self, request: AnyRequest, wanted: str) -> Response[bytes]:
+    async def _begin(self, request: AnyRequest, group: Text) -> Response[bytes]:
         visit, now = visit_of(request.scope), self._running.clock()
         sessions, key = self._running.parts.outbox.sessions, visit.form.get("key", "")
         if job := self._jobs.begun_by(visit, key):
             return redirect(f"/jobs/{job.id}")
-        group = await self._group(wanted)
-        count = len(group.deliveries)
+        found = await self._group(group)
+        count = len(found.deliveries)
         if visit.form.get("count", "").strip() != str(count):
-            return await self._show(request, group, is_miscounted=True)
-        act = act_of(visit, "send all again", group.destination, str(count))
+            return await self._show(request, found, is_miscounted=True)
+        act = act_of(visit, "send all again", found.destination, str(count))
         self._jobs.refuse_too_many(visit)
         try:
             await write_act(sessions, act, now)
         except AlreadyDone:  # by another relay, or one that was restarted meanwhile
             return redirect("/deliveries")
-        work = resending(self._running, group, act.by)
+        work = resending(self._running, found, act.by)
         job = self._jobs.start(visit, KIND, work, back="/deliveries", is_asked=True, key=key)
         return redirect(f"/jobs/{job.id}")
 

@@ -29,14 +29,11 @@ class UnreadablePostPage:
     def routes(self) -> list[HTTPRouteHandler]:
         return [
             page_route("/set-aside/{number:int}", Role.ADMIN, self._look),
-            form_route("/set-aside/{number:int}", Role.ADMIN, self._take_in_post),
+            form_route("/set-aside/{number:int}", Role.ADMIN, self._take_in),
         ]
 
     async def _look(self, request: AnyRequest, number: Number) -> Page:
         return await self._show(request, await self._post(number))
-
-    async def _take_in_post(self, request: AnyRequest, number: Number) -> Response[bytes]:
-        return await self._take_in(request, await self._post(number))
 
     async def _post(self, number: int) -> SetAside:
         sessions = self._running.parts.outbox.sessions
@@ -60,7 +57,8 @@ class UnreadablePostPage:
             key=new_key(),
         )
 
-    async def _take_in(self, request: AnyRequest, post: SetAside) -> Response[bytes]:
+    async def _take_in(self, request: AnyRequest, number: Number) -> Response[bytes]:
+        post = await self._post(number)
         in_force, now = self._running.parts.in_force, self._running.clock()
         outbox = self._running.parts.outbox
         act = act_of(visit_of(request.scope), "take in", str(post.id))
@@ -77,6 +75,6 @@ class UnreadablePostPage:
                 return await self._show(request, post, still=still, status=422)
             for judged in done.judged:
                 name = judged.hook.chat.account, judged.hook.chat.id
-                number = await outbox.read(lambda read: number_of_chat(read, name))  # noqa: B023
-                return redirect(f"/chats/{number}")
+                chat = await outbox.read(lambda read: number_of_chat(read, name))  # noqa: B023
+                return redirect(f"/chats/{chat}")
         return redirect("/deliveries")

@@ -109,15 +109,12 @@ class SentencePages:
         return [
             page_route("/wordings", Role.EDITOR, self._list),
             page_route("/wordings/{language:str}/{key:str}", Role.EDITOR, self._sentence),
-            form_route("/wordings/{language:str}/{key:str}", Role.EDITOR, self._change_named),
+            form_route("/wordings/{language:str}/{key:str}", Role.EDITOR, self._change),
         ]
 
     async def _sentence(self, request: AnyRequest, language: Word, key: Word) -> Page:
         wording, one = await self._found(language, key)
         return await self._show(request, wording, one, one.own or one.shipped)
-
-    async def _change_named(self, request: AnyRequest, language: Word, key: Word) -> Page:
-        return await self._change(request, *await self._found(language, key))
 
     @property
     def _sentences(self) -> Sentences:
@@ -153,7 +150,8 @@ class SentencePages:
             **why_not(self._sentences.files, file.read_only, file.path, self._pages, request),
         )
 
-    async def _change(self, request: AnyRequest, wording: Wording, one: Sentence) -> Page:
+    async def _change(self, request: AnyRequest, language: Word, key: Word) -> Page:
+        wording, one = await self._found(language, key)
         form = visit_of(request.scope).form
         act, names = form.get("act", ""), [f"said-{number}" for number in range(len(one.shipped))]
         if act != "reset" and not form.keys() >= set(names):
@@ -222,7 +220,7 @@ class TemplatePages:
         return [
             page_route("/templates", Role.ADMIN, self._list),
             page_route("/templates/{name:str}/{file:str}", Role.ADMIN, self._template),
-            form_route("/templates/{name:str}/{file:str}", Role.ADMIN, self._change_named),
+            form_route("/templates/{name:str}/{file:str}", Role.ADMIN, self._change),
         ]
 
     async def _list(self, request: AnyRequest) -> Page:
@@ -241,9 +239,6 @@ class TemplatePages:
         found = await self._found(f"{name}/{file}")
         return await self._show(request, found, text_in(found))
 
-    async def _change_named(self, request: AnyRequest, name: Word, file: Word) -> Page:
-        return await self._change(request, await self._found(f"{name}/{file}"))
-
     @property
     def _templates(self) -> TemplateFiles:
         return TemplateFiles(template_folder(self._running), self._parts.previews)
@@ -254,7 +249,8 @@ class TemplatePages:
         except NoSuchFile:
             raise NotFoundException from None
 
-    async def _change(self, request: AnyRequest, found: TemplateText) -> Page:
+    async def _change(self, request: AnyRequest, name: Word, file: Word) -> Page:
+        found = await self._found(f"{name}/{file}")
         form, name = visit_of(request.scope).form, found.about.name
         act, text = form.get("act", ""), form.get("text", "").replace("\r\n", "\n")
         if act == "preview":
