@@ -141,9 +141,8 @@ class ActPages:
         before = _number(request.query_params.get("before", ""))
         found = await self._sign_in.read(list_acts, before=before, most=IN_A_TABLE)
         names = KeptAct.__struct_fields__
-        return csv_file(
-            "acts.csv", names, ([getattr(each, name) for name in names] for each in found)
-        )
+        rows = ([getattr(each, name) for name in names] for each in found)
+        return await in_thread(lambda _: csv_file("acts.csv", names, rows))
 
 
 def _number(text: str) -> int:

@@ -18,6 +18,7 @@ from relay.outbox.people import Role
 from relay.outbox.session import Sessions
 from relay.rules import RuleBook, RulesError
 from relay.runtime.startup import read_rule_book
+from relay.services import in_thread
 from relay.services.explanation import verdicts_beside
 from relay.services.find_chats import ChatHistory, chat_history, count_of_email
 from relay.services.find_deliveries import delivery_json
@@ -143,10 +144,12 @@ class ChatActs:
         kept = await export(sessions, theirs.chats)
         name = f"chat-{history.chat.chat.about.id}"
         if kind == "csv":
-            return csv_file(f"{name}.csv", _COLUMNS, map(_row, _deliveries(kept)))
+            return await in_thread(
+                lambda _: csv_file(f"{name}.csv", _COLUMNS, map(_row, _deliveries(kept)))
+            )
         mutes = await find_mutes(sessions, theirs.mutes)
         return Response(
-            exported(kept, theirs.set_aside, mutes).encode(),
+            await in_thread(lambda _: exported(kept, theirs.set_aside, mutes).encode()),
             media_type="application/json",
             headers={"content-disposition": f'attachment; filename="{name}.json"'},
         )

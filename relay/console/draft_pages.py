@@ -8,10 +8,9 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from litestar import HttpMethod, Request, Response, route
+from litestar import Response
 from litestar.exceptions import ClientException, NotFoundException
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromPath
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -19,7 +18,7 @@ from relay.console.delivery_pages import MAIL_POLICY
 from relay.console.file_access import rules_file, who_edits
 from relay.console.jobs import Job, JobPage, Jobs, Work
 from relay.console.notification_look import Look, packed_look
-from relay.console.page import READ, AnyRequest, Page, Pages
+from relay.console.page import AnyRequest, Page, Pages, Text, form_route, page_route
 from relay.console.request_context import Visit, visit_of
 from relay.languages import LANGUAGES
 from relay.outbox.history import stored_hooks
@@ -47,7 +46,6 @@ PERIODS = {
 }
 MOST_KEPT = 60
 """How many emails of previews are kept."""
-Id = FromPath[str]
 
 
 class ShownLook(Struct, frozen=True):
@@ -125,42 +123,29 @@ class DraftPages:
         self._mails = mails
 
     def routes(self) -> list[HTTPRouteHandler]:
-        post = partial(route, http_method=HttpMethod.POST, opt={"role": Role.EDITOR})
-        read = partial(route, http_method=READ, opt={"role": Role.EDITOR})
+        return [
+            form_route("/rules/check", Role.EDITOR, self._check),
+            page_route("/rules/schema.json", Role.EDITOR, self._schema),
+            form_route("/rules/draft", Role.EDITOR, self._draft),
+            form_route("/rules/try/chat", Role.EDITOR, self._try_chat),
+            form_route("/rules/try/cases", Role.EDITOR, self._try_cases),
+            form_route("/rules/try/past", Role.EDITOR, self._try_past),
+            page_route("/previews/{name:str}", Role.EDITOR, self._mail),
+        ]
 
-        @post("/rules/check")
-        async def check(request: Request[Any, Any, Any]) -> Page:
-            return await self._check(request)
+    async def _schema(self) -> Response[bytes]:
+        settings = self._running.ready.settings
 
-        @read("/rules/schema.json")
-        async def schema() -> Response[bytes]:
-            names = template_names(template_folders(self._running.ready.settings))
-            found = json_schema(TRANSPORTS, names, LANGUAGES)
-            return Response(json.dumps(found).encode(), media_type="application/json")
+        def work(_: object) -> bytes:
+            names = template_names(template_folders(settings))
+            return json.dumps(json_schema(TRANSPORTS, names, LANGUAGES)).encode()
 
-        @post("/rules/draft")
-        async def draft(request: Request[Any, Any, Any]) -> Page:
-            written = await self._written(visit_of(request.scope))
-            await self._keep(request, written)
-            return await self._pages.show(request, "draft_kept.html", editing=written)
+        return Response(await in_thread(work), media_type="application/json")
 
-        @post("/rules/try/chat")
-        async def try_chat(request: Request[Any, Any, Any]) -> Page:
-            return await self._try_chat(request)
-
-        @post("/rules/try/cases")
-        async def try_cases(request: Request[Any, Any, Any]) -> Page:
-            return await self._try_cases(request)
-
-        @post("/rules/try/past")
-        async def try_past(request: Request[Any, Any, Any]) -> Response[bytes]:
-            return await self._try_past(request)
-
-        @read("/previews/{name:str}")
-        async def preview(request: Request[Any, Any, Any], name: Id) -> Response[bytes]:
-            return await self._mail(visit_of(request.scope), name)
-
-        return [check, schema, draft, try_chat, try_cases, try_past, preview]
+    async def _draft(self, request: AnyRequest) -> Page:
+        written = await self._written(visit_of(request.scope))
+        await self._keep(request, written)
+        return await self._pages.show(request, "draft_kept.html", editing=written)
 
     @property
     def _file(self) -> RulesFile:
@@ -297,8 +282,8 @@ class DraftPages:
         job = self._jobs.start(visit, "past", work, back="/rules/edit", alone=True)
         return await JobPage(self._jobs, self._pages).begun(request, job)
 
-    async def _mail(self, visit: Visit, name: str) -> Response[bytes]:
-        kept = self._mails.find(visit, name)
+    async def _mail(self, request: AnyRequest, name: Text) -> Response[bytes]:
+        kept = self._mails.find(visit_of(request.scope), name)
         if kept is None:
             raise NotFoundException
         hook, html = kept

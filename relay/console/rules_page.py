@@ -266,7 +266,7 @@ class RulesVersionPages:
         history = rules_file(self._running).history
         base = await history.version(against) if against else None
         old = base[1] if base else b""
-        text = _readable(version, source)
+        text = await in_thread(lambda _: _readable(version, source))
         diff = await in_thread(lambda _: compared(_readable(base[0], old), text) if base else [])
         return await self._pages.show(
             request,

@@ -108,7 +108,7 @@ async def get_rule(call: Call, path: RuleName) -> RuleDetails:
     near = await near_misses(call.sessions, rule.name, most=FEW)
     return RuleDetails(
         rule=_in_words(rule, counts.get(rule.name)),
-        text=readable_text(call, text.encode(), is_refused=False),
+        text=await readable_text(call, text.encode(), is_refused=False),
         near=[
             NearMiss(chat=each.chat, visitor=each.visitor, at=each.at, finding=each.finding)
             for each in near

@@ -107,7 +107,7 @@ async def get_rules(call: Call) -> RulesText:
     found = await rules_file(call.running).read()
     is_in_force = found.hash == call.running.parts.in_force.rules.hash
     return RulesText(
-        text=readable_text(call, found.source, is_refused=not is_in_force),
+        text=await readable_text(call, found.source, is_refused=not is_in_force),
         hash=found.hash,
         is_in_force=is_in_force,
         problems=() if is_in_force else tuple(call.running.parts.reload.problems),
@@ -182,11 +182,11 @@ async def get_schema(call: Call) -> RulesSchema:
     return RulesSchema(schema=found)
 
 
-def readable_text(call: Call, source: bytes, *, is_refused: bool) -> str:
+async def readable_text(call: Call, source: bytes, *, is_refused: bool) -> str:
     """A text of the rules file; for viewers with asterisks in place of possible secrets."""
     if call.visit.may(Role.EDITOR):
         return source.decode("utf-8", "replace")
-    return readable(source, is_refused=is_refused)
+    return await in_thread(lambda _: readable(source, is_refused=is_refused))
 
 
 def _source(body: RulesRequest) -> bytes:

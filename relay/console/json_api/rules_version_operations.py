@@ -113,7 +113,7 @@ async def get_version(call: Call, path: VersionHash, query: VersionQuery) -> Ver
     if found is None:
         raise not_there("version with this hash")
     version, source = found
-    text = readable_text(call, source, is_refused=bool(version.problems))
+    text = await readable_text(call, source, is_refused=bool(version.problems))
     base = await file.history.version(query.against or version.base_hash)
     changes = await file.changes(base[1], source) if base else None
     return VersionText(version=_version(version), text=text, changes=changes)
