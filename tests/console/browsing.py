@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, Dialog, Page, expect
+from playwright.async_api import Browser, Dialog, Error, Page, expect
 
 from tests.chromium import chromium
 from tests.console.visiting import PASSWORD, Visitor, signed_in
@@ -186,5 +186,12 @@ async def shows(page: Page, path: str, *words: str) -> None:
         text = ""
         while not all(each in text for each in words):
             text = await (await page.request.get(path)).text()
-    await page.wait_for_load_state()
-    await page.goto(path)
+        while True:
+            await page.wait_for_load_state()
+            try:
+                await page.goto(path)
+            except Error as error:  # a click before it leads to another page only now
+                if "interrupted by another navigation" not in error.message:
+                    raise
+            else:
+                return

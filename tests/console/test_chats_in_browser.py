@@ -51,9 +51,10 @@ async def until_delivered(site: Site, number: int) -> None:
 @pytest.mark.usefixtures("each_store")
 async def test_the_first_start(tmp_path: Path, program: Browser) -> None:
     """Scenario 1: an empty console says what is missing, and shows an admin the hook's URL."""
+    # 401: what a page asks for while its user signs out.
     async with (
         running_site(tmp_path, program) as site,
-        open_tab(program, site.relay) as page,
+        open_tab(program, site.relay, ("401",)) as page,
     ):
         await sign_in(page)
         await expect(page.locator("h2")).to_have_text("No chat has come in yet")
