@@ -450,7 +450,9 @@ async def test_another_claim_and_a_provider_that_wants_the_secret_in_the_form(
 async def test_from_one_address_few_sign_ins_are_tried(
     provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.console.oidc_pages.BETWEEN_TRIES", 3600.0)  # however long each takes
+    monkeypatch.setattr(
+        "relay.console.sign_in_page.BETWEEN_OIDC_TRIES", 3600.0
+    )  # however long each takes
     async with running_relay(tmp_path, **oidc(provider.url)) as relay:
         found = [(await Visitor(relay).get("/login/oidc")).status for _ in range(21)]
         assert (set(found[:20]), found[20]) == ({303}, 429)
