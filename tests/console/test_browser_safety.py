@@ -126,7 +126,11 @@ async def test_a_session_that_has_ended_leads_to_the_sign_in(site: Site) -> None
     """Scenario 22: never a form to sign in within a part; another password ends other sessions; back shows nothing."""
     assert (await site.relay.post(a_hook(2201, visitor={"name": "Left Behind"}))).status == 202
     anna = await invited(await signed_in(site.relay), "anna", "editor")
-    async with site.tab(visitor=anna) as page, site.tab(visitor=anna, may_say=("401",)) as other:
+    said = ("401",)  # what a page asks for while its user signs out, or is signed out
+    async with (
+        site.tab(visitor=anna, may_say=said) as page,
+        site.tab(visitor=anna, may_say=said) as other,
+    ):
         await other.goto("/chats")
         await other.wait_for_function("window.htmx")
         await page.goto("/me")
