@@ -25,7 +25,9 @@ async def ended(program: Program, job: dict[str, Any]) -> dict[str, Any]:
     """The job after its end."""
     async with asyncio.timeout(DEADLINE):
         while job["ended_at"] is None:
-            job = (await program.get(job["location"])).json
+            got = await program.get(job["location"])
+            assert got.status in {200, 503}, got.detail  # 503: a busy computer; ask again
+            job = got.json if got.status == 200 else job
     return job
 
 
