@@ -369,7 +369,7 @@ async def test_a_secret_is_told_once_and_what_it_opens_is_made_once(
     relay: RunningRelay, program: Program
 ) -> None:
     for path, body in (
-        ("/tokens", {"name": "once", "role": "viewer"}),
+        ("/tokens", {"name": "once", "role": "viewer", "days": 7}),
         ("/users", {"name": "once@example.com", "role": "viewer"}),
     ):
         got, again = [await program.post(path, body, idempotency_key=path) for _ in range(2)]

@@ -254,7 +254,9 @@ async def test_no_answer_of_the_api_holds_a_secret(
         await relay.post(a_hook(1, missed=True))
         await relay.until("SELECT count(*) FROM deliveries WHERE state = 'failed'", (1,))
         program = await a_program(relay)
-        made = (await program.post("/tokens", {"name": "canary", "role": "viewer"})).json["token"]
+        made = (
+            await program.post("/tokens", {"name": "canary", "role": "viewer", "days": 7})
+        ).json["token"]
         link = (await program.post("/users", {"name": "canary", "role": "viewer"})).json["link"]
         hidden = [secret, PASSWORD, program.token, made, link[-43:], hook_token(relay), "$argon2"]
         document = (await program.get("/openapi.json")).json

@@ -86,6 +86,7 @@ async def mail_bench(
     *,
     hurried: bool = False,
     timeouts: SmtpTimeouts | None = None,
+    is_encrypted_port: bool = False,
     helo: str = "",
     clock: Callable[[], float] = time.monotonic,
     kind: Callable[..., FarEnd] = FarEnd,
@@ -110,7 +111,7 @@ async def mail_bench(
             at_once=PATIENCE,
             reset=PATIENCE,
         )
-        if server.get("implicit"):
+        if is_encrypted_port:
             times = replace(times, encrypted_port=far_end.port)
         access = Access(
             Settings(smtp=smtp, mail_from=SENDER),

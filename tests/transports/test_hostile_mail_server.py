@@ -306,6 +306,7 @@ async def test_the_commonest_mistake_is_told_after_seconds() -> None:
         tls=certificates.server,
         implicit=True,
         timeouts=SmtpTimeouts(connect=1),
+        is_encrypted_port=True,
     ) as bench:
         outcome = await bench.send()
         assert outcome.ending is LATER
