@@ -2,8 +2,8 @@
 
     .venv/bin/python -m benchmarks.console [--deliveries 1000000] [--rounds 4] [--seconds 10]
 
-Prints start, memory, the time of pages, and the hook's answers: alone, while ten people turn pages of another relay on
-this computer, while they turn pages of this one, and while one of them tries rules on the past, too.
+Prints start, memory, the time of pages, and the hook's answers: alone, and while ten people turn pages and one of them
+tries rules on the past; of another relay on this computer, which shows what the computer itself costs, and of this one.
 """
 
 import argparse
@@ -118,44 +118,45 @@ async def readers(people: Sequence[Visitor]) -> AsyncIterator[list[str]]:
         await asyncio.gather(*reading, return_exceptions=True)
 
 
-async def try_on_past(visitor: Visitor) -> float:
-    """Begin a trial on all that is kept; the seconds until there are numbers."""
+@asynccontextmanager
+async def trial_on_past(visitor: Visitor) -> AsyncIterator[float]:
+    """A trial on all that is kept, stopped at the end; gives the seconds until there were numbers."""
     began = time.perf_counter()
     job = await visitor.submit("/rules/try/past", text=RULES, period="all")
     while "<table" not in (await visitor.get(job.place)).text:  # noqa: ASYNC110 - as a browser asks
         await asyncio.sleep(0.1)
-    return time.perf_counter() - began
+    yield time.perf_counter() - began
+    await visitor.submit(f"{job.place}/stop")
 
 
 async def measure(relay: RelayProcess, other: RelayProcess, rounds: int, seconds: float) -> None:
     """Turn by turn, so that whatever else the computer does falls on all of them alike."""
-    names = ("alone", "ten read elsewhere", "ten people read", "and one tries rules")
-    taken = {each: list[float]() for each in names}
-    alone, elsewhere, read, tried = taken.values()
+    taken: dict[str, list[float]] = {"alone": []}
     tries, many = list[float](), list[int]()
     with ProcessPoolExecutor(1) as apart:
         async with aiohttp.ClientSession() as client, aiohttp.ClientSession() as another:
-            visitor = await visitor_of(relay, client)
-            await pages(visitor, relay.process.pid)
-            people = [await visitor_of(relay, client) for _ in range(READERS)]
-            others = [await visitor_of(other, another) for _ in range(READERS)]
+            await pages(await visitor_of(relay, client), relay.process.pid)
+            here = [await visitor_of(relay, client) for _ in range(READERS)]
+            elsewhere = [await visitor_of(other, another) for _ in range(READERS)]
 
-            async def post(into: list[float]) -> None:
+            async def post(while_: str) -> None:
                 running = asyncio.get_running_loop().run_in_executor
-                into += await running(apart, hooks, relay.hook_url, seconds)
+                taken.setdefault(while_, []).extend(
+                    await running(apart, hooks, relay.hook_url, seconds)
+                )
 
             for _ in range(rounds):
-                await post(alone)
-                async with readers(others):
-                    await post(elsewhere)
-                async with readers(people) as seen:
-                    await post(read)
-                    tries.append(await try_on_past(visitor))
-                    await post(tried)
+                await post("alone")
+                for where, people in (("of another relay", elsewhere), ("of this one", here)):
+                    async with readers(people) as seen:
+                        await post(f"ten read pages {where}")
+                        async with trial_on_past(people[0]) as took:
+                            tries.append(took)
+                            await post(f"and one tries rules {where}")
                 many.append(len(seen))
     for name, each in taken.items():
         parts = quantiles(each, n=100)
-        print(f"  hooks, {name:<20} p50 {parts[49]:5.1f} ms   p99 {parts[98]:5.1f} ms")
+        print(f"  hooks, {name:<36} p50 {parts[49]:5.1f} ms   p99 {parts[98]:5.1f} ms")
     print(f"  pages read in a round: {median(many):.0f}")
     print(
         f"  seconds to the first numbers of a trial: {', '.join(f'{each:.1f}' for each in tries)}"

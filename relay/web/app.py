@@ -146,8 +146,8 @@ async def open_relay(
 
     `load` reads rules and secrets again after a file was saved. `pages` serves all other paths; it gets the
     environment's `variables`. `between_looks`: how often problems, the database and the clock are looked at; None: as
-    usual. `hurry`, once set, cuts the end short. `rest`: how long work waits between transactions. Raises StorageRefused, and NotReady where the token file can't be
-    used.
+    usual. `hurry`, once set, cuts the end short. `rest` waits between two transactions of long work. Raises
+    StorageRefused, and NotReady where the token file can't be used.
     """
     async with AsyncExitStack() as undo:
         outbox = await Outbox.open(
