@@ -25,8 +25,6 @@ from relay.smartsupp.hook_json import as_of_now
 
 RECEIVED = "/received"
 MOST_OF_A_KIND = 30
-ARRIVES_WITHIN = 3.0
-"""Seconds to wait for the deliveries of a posted sample; digests and the like come later."""
 
 
 class DemoPages:
@@ -101,7 +99,7 @@ class DemoPages:
         now = self._clock()
         hook = as_of_now(hook, now, chat=int(now.timestamp()) + next(self._numbers))
         posted = await self._demo.post(name, hook)
-        await self._demo.arrived(before + posted.deliveries, ARRIVES_WITHIN)
+        await self._demo.arrived(before + posted.deliveries, self._demo.page_patience)
 
     async def _received(self, request: AnyRequest) -> Page:
         received = self._demo.received

@@ -50,6 +50,8 @@ class DemoOptions:
     """A folder that is kept and used again; None for one that is deleted at the end."""
     once: bool = False
     """End as soon as the samples have arrived."""
+    page_patience: float = 3.0
+    """Seconds that a page waits for the deliveries of a posted sample; digests and the like come later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,13 +81,15 @@ class PostedSample:
 class Demo:
     """A running demo, for its console. Used from one event loop."""
 
-    def __init__(self, folder: Path, received: Received, say: Say, *, is_kept: bool) -> None:
-        """`is_kept`: the folder stays when the demo ends."""
+    def __init__(self, folder: Path, received: Received, say: Say, options: DemoOptions) -> None:
         self.received = received
         self.posted: list[PostedSample] = []
         """The newest last."""
         self.is_guide_shown = True
-        self.folder, self.is_kept = folder, is_kept
+        self.folder = folder
+        self.is_kept = options.folder is not None
+        """The folder stays when the demo ends."""
+        self.page_patience = options.page_patience
         self.token = f"demo-{secrets.token_urlsafe(16)}"
         self.url = ""
         """The relay's base URL; empty until it accepts hooks."""
@@ -163,7 +167,7 @@ async def run_demo(
         except OSError as error:
             raise NotReady([str(error)]) from None
         async with Catchers() as catchers:
-            demo = Demo(folder, catchers.received, say, is_kept=options.folder is not None)
+            demo = Demo(folder, catchers.received, say, options)
             # Never the user's database: one that knew the samples would queue nothing for them.
             variables = {
                 **_variables(catchers),

@@ -4,7 +4,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from relay import demo
 from relay.languages import LANGUAGES, SOURCE
@@ -71,7 +71,6 @@ async def _of_all(
         for language in LANGUAGES
         if language != SOURCE
     ]
-    loading = {_first(paths, "/chats/"), _first(paths, "/deliveries/")}
     tabs: dict[tuple[str, str, int], Page] = {}
     for path, language, look, width in wanted:
         if (language, look, width) not in tabs:
@@ -87,7 +86,10 @@ async def _of_all(
         if path != "/login":
             await keep_cookie(page, admin)
         await page.set_viewport_size({"width": width, "height": 800})
-        await page.goto(path, wait_until="networkidle" if path in loading else "load")
+        await page.goto(path)
+        await expect(page.locator("[hx-trigger=load]:empty")).to_have_count(0)
+        for frame in page.frames:
+            await frame.wait_for_load_state()
         height = int(await page.evaluate("document.documentElement.scrollHeight"))
         # A bar at the bottom of the screen would stand in the middle of a longer picture.
         await page.set_viewport_size({"width": width, "height": min(max(height, 800), TALLEST)})

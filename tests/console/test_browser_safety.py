@@ -115,8 +115,8 @@ async def test_a_mail_in_a_frame_can_do_nothing(tmp_path: Path, program: Browser
                 styled = frame.locator("#styled")
                 await expect(styled).to_have_css("font-size", "33px")
                 await expect(styled).to_have_css("color", "rgb(1, 2, 3)")
-                await frame.locator("a").click()
-                await page.wait_for_load_state("networkidle")
+                async with page.expect_console_message(lambda said: "navigat" in said.text):
+                    await frame.locator("a").click()
                 assert page.url.endswith(f"/deliveries/{number}")
                 assert await page.evaluate("window.x === undefined")
         assert far.requests == []

@@ -54,14 +54,11 @@ class RunningDemo:
 async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningDemo]:
     folder, stopping = tmp_path_factory.mktemp("demo"), asyncio.Event()
     running = RunningDemo(folder)
-    options = DemoOptions(listen="127.0.0.1:0", folder=folder)
+    options = DemoOptions(listen="127.0.0.1:0", folder=folder, page_patience=DEADLINE)
     task = asyncio.create_task(
         run_demo(options, pages=console_of_demo, say=running.say, stopping=stopping)
     )
-    with pytest.MonkeyPatch.context() as patch:
-        # A page waits for what was sent, however slow the computer is.
-        patch.setattr("relay.console.demo_pages.ARRIVES_WITHIN", DEADLINE)
-        yield running
+    yield running
     stopping.set()
     await asyncio.wait_for(task, DEADLINE)
 
