@@ -117,6 +117,11 @@ class State(StrEnum):
     LEFT_OUT = "left out"
     """Not sent on purpose: muted, outside hours, or once per visitor."""
 
+    @property
+    def was_sent(self) -> bool:
+        """Whether a server took the notification, or may have taken it."""
+        return self in {State.DELIVERED, State.ACCEPTED, State.MAYBE_DELIVERED}
+
 
 BLIP = timedelta(seconds=30)
 """The longest wait of a retry schedule after one failure; only a server asks for a longer one."""

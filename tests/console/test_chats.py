@@ -154,9 +154,11 @@ async def test_failed_deliveries_stand_in_groups_with_the_cure(tmp_path: Path) -
         running_relay(tmp_path, smtp=mail.port, RELAY_CONSOLE_PASSWORD=PASSWORD) as relay,
     ):
         for _ in range(3):
-            await post(relay, missed=True)
+            chat = await post(relay, missed=True)
         await relay.until("SELECT count(*) FROM deliveries WHERE state = 'failed'", (3,))
         visitor = await signed_in(relay)
+        assert "What was sent" not in (await read(visitor, f"/chats/{chat}")).text
+        assert "How it looks" in (await read(visitor, f"/chats/{chat}")).text
         page = await read(visitor, "/deliveries")
         assert "3 deliveries have failed" in page.text
         assert "3 to desk" in page.text

@@ -122,6 +122,7 @@ async def test_why_somebody_was_told(site: Site) -> None:
         shown = await page.locator(".verdicts .findings li").all_inner_texts()
         words = [re.sub(r"^\W+", "", " ".join(one.split())) for one in shown]
         assert words == [f"{one['condition']}: {answer(one)}" for one in findings]
+        await expect(page.locator("#sent")).to_have_text("What was sent")
         await page.click("section[aria-labelledby=sent] >> text=room")
         look = " ".join((await page.inner_text(".slack-post")).split())
         for text in said_in(posted["blocks"]):
