@@ -28,7 +28,8 @@ from tests.forks import ForkedServe
 STORE = "RELAY_TEST_STORE"
 """Names the database of the next relays (tests/conftest.py, `each_store`); else each has a file in its folder."""
 TOKEN = "a-token-for-tests-0123456789"
-DEADLINE = 20.0
+DEADLINE = 60.0
+"""Seconds that may pass before a test gives up: many times what is needed, on a computer that stands still meanwhile."""
 OFTEN = timedelta(milliseconds=20)
 """Between two looks of a relay that need not spare the processor."""
 PATIENT = Deadlines(headers=DEADLINE, body=DEADLINE)

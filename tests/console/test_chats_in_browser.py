@@ -206,6 +206,8 @@ async def test_a_chat_and_a_version_of_the_rules_are_printed_whole(site: Site) -
         for one in range(200)
     ]
     longer = await post(site, 5702, missed=True, messages=said)
+    for one in (number, longer):
+        await until_delivered(site, one)
     admin = await signed_in(site.relay)
     await admin.submit("/me/choices", language="", zone="", theme="dark", keys="on")
     async with site.tab(visitor=admin, viewport={"width": 480, "height": 800}) as page:

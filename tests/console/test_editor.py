@@ -106,6 +106,7 @@ async def test_by_keyboard_rules_are_completed_published_and_left(site: Site) ->
         await press(page, "Escape")
         await press(page, "Tab")
         await expect(page.locator("button[value=check]")).to_be_focused()
+        await expect(page.locator("button[value=publish]")).to_be_enabled()
         await page.locator("#message").focus()
         await press(page, "Tab")
         await expect(page.locator("button[value=publish]")).to_be_focused()
