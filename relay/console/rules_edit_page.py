@@ -296,6 +296,7 @@ class RulesEditPage:
             excerpts=_excerpts(editing),
             chat=request.query_params.get("chat", ""),
             rule=rule,
+            is_new=request.query_params.get("done", "") == "new",
             begins=await in_thread(lambda _: line_of_rule(editing.source, rule)) if rule else 0,
         )
 

@@ -32,6 +32,7 @@ from relay.console.json_api import api_routes
 from relay.console.json_api.api_request import API, LARGEST, Api
 from relay.console.json_api.problem_details import problem_answer
 from relay.console.mute_page import MutePage
+from relay.console.new_rule_page import NewRulePage
 from relay.console.oidc import OidcProvider, oidc_of
 from relay.console.page import AnyRequest, FormRefused, Hold, Page, Pages, Setting, Status
 from relay.console.people_pages import OwnPage, PeoplePages, TokenPages
@@ -137,6 +138,7 @@ def routes(
         *RulesPage(running, pages).routes(),
         *RulePage(running, pages).routes(),
         *RulesEditPage(running, pages, jobs).routes(),
+        *NewRulePage(running, pages).routes(),
         *RulesVersionPages(running, pages).routes(),
         *PeoplePages(pages, sign_in, hosts).routes(),
         *OwnPage(pages, sign_in).routes(),

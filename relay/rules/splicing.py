@@ -1,9 +1,10 @@
-"""Changes a rules file as a person would: one line differs, and comments and alignment stay."""
+"""Changes a rules file as a person would: comments, alignment and all other lines stay as they are."""
 
 import codecs
 import re
 from collections.abc import Iterator
-from textwrap import dedent
+from itertools import islice
+from textwrap import dedent, indent
 from typing import Any
 
 from relay.rules.differences import plain
@@ -20,6 +21,8 @@ from relay.rules.reading.document import (
 from relay.rules.reading.problem import Problems, TooManyProblems
 
 _ENABLED = "enabled"
+MOST_TRIED = 50
+"""How many places for a new rule are tried."""
 
 
 class NotSpliced(Exception):
@@ -48,6 +51,41 @@ def switched(source: bytes, rule: str, *, on: bool) -> bytes:
         if _says(result, document, places[0], on=on):
             return result
     raise NotSpliced
+
+
+def with_rule(source: bytes, rule: str) -> bytes:
+    """Return the file with a rule below the last one. Raises NotSpliced.
+
+    `rule`: its lines without indentation, ended by LF, comments first, then `- name: ...`. The result is parsed again, to
+    make sure that nothing else has changed.
+    """
+    document = _document(source)
+    added: Any = plain(member(_document(f"rules:\n{rule}".encode()), "rules"))
+    if not (document is None or isinstance(document, Table)) or not isinstance(added, list):
+        raise NotSpliced
+    wanted: Any = plain(document) or {}
+    wanted["rules"] = [*(wanted.get("rules") or []), *added]
+    mark = codecs.BOM_UTF8 if source.startswith(codecs.BOM_UTF8) else b""
+    lines = _Lines(source.removeprefix(mark).decode())
+    for candidate in islice(_with_rule(lines, document, rule), MOST_TRIED):
+        result = mark + candidate.encode()
+        try:
+            if plain(_document(result)) == wanted:
+                return result
+        except NotSpliced:
+            continue
+    raise NotSpliced
+
+
+def names_in(source: bytes, section: str) -> list[str]:
+    """Return the names of all rules, destinations or schedules of a file, whose key is `section`. Raises NotSpliced."""
+    match member(_document(source), section):
+        case Table() as table:
+            return list(table.entries)
+        case Items() as items:
+            names = [member(each, "name") for each in items.nodes]
+            return [each.value for each in names if isinstance(each, Text)]
+    return []
 
 
 def text_of_rule(source: bytes, rule: str) -> str:
@@ -124,6 +162,16 @@ class _Lines:
         self.text = text
         self._starts = [0, *(found.end() for found in BREAK.finditer(text))]
 
+    @property
+    def count(self) -> int:
+        """How many lines there are; an empty one after the last line break does not count."""
+        return len(self._starts) - (self._starts[-1] == len(self.text))
+
+    @property
+    def usual_break(self) -> str:
+        """The line break that the text begins with."""
+        return next((found.group() for found in BREAK.finditer(self.text)), "\n")
+
     def at(self, node: Node) -> int:
         """Return the number of characters before a node."""
         return self._starts[node.line - 1] + node.column - 1
@@ -134,6 +182,17 @@ class _Lines:
         end = self._starts[number] if number < len(self._starts) else len(self.text)
         ending = BREAK.search(self.text, start, end)
         return start, end, ending.group() if ending else ""
+
+    def words(self, number: int) -> str:
+        """Return a line without the white space around it."""
+        start, end, _ = self.line(number)
+        return self.text[start:end].strip()
+
+    def is_comment(self, number: int, *, deeper_than: int) -> bool:
+        """Whether a line has nothing but a comment, which begins after the column."""
+        start, end, _ = self.line(number)
+        bare = self.text[start:end].lstrip(" ")
+        return bare.startswith("#") and end - start - len(bare) > deeper_than
 
 
 def _candidates(lines: _Lines, table: Table, *, on: bool) -> Iterator[str]:
@@ -156,14 +215,51 @@ def _with_line(lines: _Lines, table: Table) -> Iterator[str]:
         yield f"{text[:end]}, enabled: false{text[end:]}"
         yield f"{text[: opening + 1]}enabled: false, {text[opening + 1 :]}"
         return
-    usual = next((found.group() for found in BREAK.finditer(text)), "\n")
     for number in range(name.line, _last_line(table) + 1):
         _, end, ending = lines.line(number)
         added = f"{' ' * (table.column - 1)}enabled: false"
         if ending:
             yield f"{text[:end]}{added}{ending}{text[end:]}"
         else:
-            yield f"{text[:end]}{usual}{added}"
+            yield f"{text[:end]}{lines.usual_break}{added}"
+
+
+def _with_rule(lines: _Lines, document: Node | None, rule: str) -> Iterator[str]:
+    """Yield possible texts with a rule below the last one, best first."""
+    rules = member(document, "rules")
+    if isinstance(rules, Items) and rules.nodes:
+        last = _last_line(rules)
+        between = [lines.words(number) for number in range(rules.line, last)]
+        is_spaced = len(rules.nodes) == 1 or "" in between
+        yield from _below(lines, last, rule, rules.column - 1, is_spaced=is_spaced)
+    elif isinstance(document, Table) and "rules" in document.entries:
+        key = document.entries["rules"][0]
+        start, end, _ = lines.line(key.line)
+        bare = _NO_RULES.sub(r"\1", lines.text[start:end])
+        changed = _Lines(lines.text[:start] + bare + lines.text[end:])
+        yield from _below(changed, key.line, rule, 2, is_spaced=False)
+    else:
+        section = "rules:\n" + indent(rule, "  ")
+        yield from _below(lines, lines.count, section, 0, is_spaced=bool(lines.text))
+
+
+_NO_RULES = re.compile(r"^(\s*rules:)\s*(?:\[\s*\]|~|null)")
+
+
+def _below(lines: _Lines, last: int, block: str, column: int, *, is_spaced: bool) -> Iterator[str]:
+    """Yield texts with a block of lines below line `last`, or else below one that follows it, indented by `column`."""
+    text, usual = lines.text, lines.usual_break
+    for first in range(last, lines.count + 1):
+        number = first
+        while number < lines.count and lines.is_comment(number + 1, deeper_than=column):
+            number += 1
+        _, end, ending = lines.line(number) if number else (0, 0, usual)
+        before = "" if ending else usual
+        if is_spaced and lines.words(number):
+            before += usual
+        after = usual if is_spaced and number < lines.count and lines.words(number + 1) else ""
+        added = indent(block, " " * column).replace("\n", usual)
+        yield f"{text[:end]}{before}{added}{after}{text[end:]}"
 
 
 def _last_line(node: Node) -> int:

@@ -48,6 +48,13 @@ async def test_rules_are_read_published_and_undone(tmp_path: Path) -> None:
         assert (newest["by"], newest["message"]) == ("admin (token robot)", "say who")
         checked = (await program.post("/rules/check", {"text": was.json["text"] + NEW_RULE})).json
         assert [(one["kind"], one["name"]) for one in checked["changes"]] == [("rule added", "New")]
+        asked: dict[str, Any] = {"kind": "missed", "name": "New", "send_to": ["desk"]}
+        new = (await program.post("/rules/new", asked | {"text": was.json["text"]})).json
+        assert new["text"].splitlines()[new["line"] - 1] == "  - name: New"
+        assert new["text"].startswith(was.json["text"].rstrip("\n"))
+        assert (await program.post("/rules/new", asked)).json["rule"] == new["rule"]
+        for name, value in {"kind": "x", "send_to": [], "within": "x", "text": "rules: ["}.items():
+            assert (await program.post("/rules/new", asked | {name: value})).status == 422
         mine = {"base": was.json["hash"], "text": was.json["text"].replace("room:", "room: ")}
         both = (await program.post("/rules/merge", mine)).json
         assert both["text"] == changed["text"].replace("room:", "room: ")

@@ -140,6 +140,58 @@ async def test_a_switch_changes_one_line_and_undo_brings_the_same_bytes(
     ]
 
 
+async def test_a_new_rule_is_written_without_yaml_and_published(
+    relay: RunningRelay, admin: Visitor
+) -> None:
+    assert "/rules/new" in Read((await admin.get("/rules")).text).links
+    page = Read((await admin.get("/rules/new")).text)
+    assert page.wrong == []
+    assert relay.rows("SELECT count(*) FROM drafts") == [(0,)]
+    form = {"kind": "low_rating", "value-low_rating": "9", "name": "Zlé <b>", "to:room": "on"}
+    for wrong, words in (
+        ({}, "Enter a whole number from 1 to 5."),
+        ({"kind": "missed", "name": "Bad ratings"}, "There is a rule of this name already."),
+        ({"kind": "missed", "to:room": ""}, "Choose where to send."),
+    ):
+        asked = {name: value for name, value in {**form, **wrong}.items() if value}
+        got = await admin.submit("/rules/new", **asked)
+        page = Read(got.text)
+        assert (got.status, page.wrong) == (422, [])
+        assert words in page.text
+        assert escape(asked["name"]) in got.text
+    got = await admin.submit("/rules/new", **{**form, "value-low_rating": "1"})
+    assert got.status == 303
+    page = Read((await admin.get(got.place)).text)
+    assert "The rule is added to your draft. Try it, then publish it." in page.text
+    assert path_of(relay).read_text() == FILE
+    await admin.submit("/rules/new", **{"kind": "vip", "value-vip": "VIP", "to:desk": "on"})
+    form = form_of(await admin.get("/rules/edit"))
+    got = await admin.submit("/rules/edit", act="publish", **form)
+    assert got.place.startswith("/rules?done=publish")
+    assert (
+        path_of(relay).read_text()
+        == f"""{FILE}
+  # The visitor gave a low rating.
+  - name: "Zlé <b>"
+    when:
+      rating: {{at_most: 1}}
+    send_to: [room]
+    template: low_rating
+
+  # The agents' note on the visitor has a certain word.
+  - name: VIP customers
+    when:
+      visitor.note: {{contains: VIP}}
+    send_to: [desk]
+    template: vip
+"""
+    )
+    assert "4 rules are in force" in (await admin.get("/rules")).text
+    await saved(admin, "rules: [")
+    got = await admin.submit("/rules/new", **{"kind": "missed", "to:desk": "on"})
+    assert (got.status, "No rule can be added to this text." in got.text) == (422, True)
+
+
 async def test_what_is_edited_is_kept_checked_and_published(
     relay: RunningRelay, admin: Visitor
 ) -> None:

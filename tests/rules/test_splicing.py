@@ -1,13 +1,16 @@
-"""A rule turned on or off in the file's text: one line differs, and the file says nothing else."""
+"""A rule turned on or off, or added, in the file's text: no other line differs, and the file says nothing else."""
 
 from difflib import ndiff
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.files import shipped
-from relay.rules.splicing import NotSpliced, switched
+from relay.rules.new_rule import STARTING_POINTS, NewRule, NotARule, add_rule
+from relay.rules.splicing import NotSpliced, line_of_rule, names_in, switched, text_of_rule
+from tests.rules.books import a_book
 
 HEAD = "# ours\ndestinations:\n  desk:   {email: {to: a@example.com}}   # us\nrules:\n"
 STYLES = {
@@ -91,3 +94,113 @@ def test_one_of_many_changes_alone(styles: list[str], data: st.DataObject) -> No
     for n in range(len(rules)):
         is_off = switched(off, f"Rule {n}", on=False) == off
         assert is_off is (n == chosen)
+
+
+# -- a new rule ----------------------------------------------------------------------------------------------------
+
+MISSED = NewRule(kind="missed", name="New", send_to=("desk",))
+COMMENT = "Nobody answered."
+
+
+def added(source: bytes, rule: NewRule = MISSED) -> bytes:
+    return add_rule(source, rule, COMMENT, ["missed"])
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("after", ["", "  # the end\n", "    # urgent: true\n\nlanguage: en\n"])
+def test_a_rule_is_added_below_the_others(style: str, ending: str, mark: bytes, after: str) -> None:
+    for rules in {STYLES[style] + after, (STYLES[style] + after).rstrip("\n")}:
+        source = mark + (HEAD + rules).replace("\n", ending).encode()
+        found = added(source)
+        assert names_in(found, "rules") == ["One", "New"]
+        assert text_of_rule(found, "New").splitlines()[:2] == ["# Nobody answered.", "- name: New"]
+        assert signs(source, found).replace("+", "") in {"", "-"}  # a last line gets an end
+        assert found.count(b"\n") == found.count(ending.encode())
+        if "urgent" in after:
+            assert found.index(b"urgent") < found.index(b"New") < found.index(b"language")
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["", "# ours\n", "rules:\n", "rules: []\n", "rules: ~  # none\n", "rules:\n  # none\n"],
+)
+def test_a_first_rule_is_added(source: str) -> None:
+    text = HEAD.replace("rules:\n", source).encode()
+    found = added(text)
+    assert names_in(found, "rules") == ["New"]
+    assert line_of_rule(found, "New") > 3
+    assert [rule.name for rule in a_book(found.decode()).rules] == ["New"]
+
+
+@pytest.mark.parametrize("rules", ["rules: [", "rules: [{name: A, when: always}]\n", "rules: A\n"])
+def test_a_rule_is_not_added_to_what_is_not_understood(rules: str) -> None:
+    with pytest.raises(NotSpliced):
+        added(HEAD.replace("rules:\n", rules).encode())
+
+
+def test_a_rule_is_added_to_the_example_as_a_person_would_write_it() -> None:
+    source = shipped("rules.example.yaml").read_bytes()
+    rule = NewRule(
+        kind="words",
+        name="Refunds: #1",
+        send_to=("sales", "vip-room"),
+        value="refund, money back,no",
+        outside="office",
+    )
+    found = added(source, rule)
+    assert (
+        found
+        == source
+        + b"""
+  # Nobody answered.
+  - name: "Refunds: #1"
+    when:
+      said: {contains_word: [refund, money back, "no"]}
+      began: {outside: office}
+    send_to: [sales, vip-room]
+"""
+    )
+
+
+@given(
+    st.sampled_from([*STARTING_POINTS]),
+    st.text(max_size=30).filter(str.strip),
+    st.text(max_size=20),
+    st.integers(1, 5),
+)
+def test_any_name_and_words_make_the_rule_that_was_asked_for(
+    kind: str, name: str, words: str, number: int
+) -> None:
+    value = str(number) if STARTING_POINTS[kind].is_number else words
+    rule = NewRule(kind=kind, name=name, send_to=("desk",), value=value)
+    try:
+        found = added((HEAD + STYLES["block"]).encode(), rule)
+    except NotARule as refused:
+        assert refused.field in {"name", "value"}
+        return
+    (_, made) = a_book(found.decode()).rules
+    assert (made.send_to, made.enabled) == (("desk",), True)
+    assert made.name == names_in(found, "rules")[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"name": " "}, "name"),
+        ({"name": "One"}, "name"),
+        ({"send_to": ()}, "send_to"),
+        ({"send_to": ("room",)}, "send_to"),
+        ({"within": "office"}, "when"),
+        ({"kind": "low_rating", "value": "6"}, "value"),
+        ({"kind": "low_rating", "value": "0"}, "value"),
+        ({"kind": "slow", "value": "soon"}, "value"),
+        ({"kind": "words", "value": " , "}, "value"),
+    ],
+)
+def test_an_answer_that_makes_no_rule_is_named(changes: dict[str, object], field: str) -> None:
+    rule = msgspec.structs.replace(MISSED, **changes)
+    with pytest.raises(NotARule) as refused:
+        added((HEAD + STYLES["block"]).encode(), rule)
+    assert refused.value.field == field

@@ -1,7 +1,7 @@
 """Operations on the rules file: read, check and publish it, and list its versions."""
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from litestar import HttpMethod
 from msgspec import Meta, Struct
@@ -15,7 +15,8 @@ from relay.outbox.people import Role
 from relay.rules import Problem, RuleBook, RulesError
 from relay.rules.differences import Change
 from relay.rules.json_schema import json_schema
-from relay.rules.splicing import NotSpliced
+from relay.rules.new_rule import ODD_TEXT, STARTING_POINTS, NewRule, NotARule, add_rule
+from relay.rules.splicing import NotSpliced, line_of_rule, text_of_rule
 from relay.runtime.startup import read_rule_book, template_folders, template_names
 from relay.services import in_thread
 from relay.services.draft_check import Flaw, check_draft
@@ -92,6 +93,42 @@ class RuleSwitch(Struct, kw_only=True, forbid_unknown_fields=True):
 
     rule: Annotated[Line, Meta(description="Its name.")]
     on: Annotated[bool, Meta(description="false: it is turned off.")]
+
+
+class NewRuleRequest(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A rule to add below the others, of one of the usual kinds."""
+
+    kind: Annotated[
+        Literal[tuple(STARTING_POINTS)],  # type: ignore[valid-type]
+        Meta(description="Which chats it is about."),
+    ]
+    send_to: Annotated[tuple[Line, ...], Meta(description="The names of destinations.")]
+    name: Annotated[Line, Meta(description="Its name; empty: the usual one of its kind.")] = ""
+    value: Annotated[
+        Line,
+        Meta(
+            description="The highest rating, the minutes to wait, or words with commas between them; empty: the usual value."
+        ),
+    ] = ""
+    within: Annotated[
+        Line, Meta(description="The schedule in whose hours the chat begins; empty: any time.")
+    ] = ""
+    outside: Annotated[
+        Line, Meta(description="The schedule outside whose hours the chat begins.")
+    ] = ""
+    text: Annotated[str, Meta(max_length=1_000_000)] | None = None
+    """The text of a rules file; left out or null: the file as it is saved."""
+
+
+class TextWithRule(Struct, kw_only=True):
+    """A text of the rules file with one more rule. Nothing was published."""
+
+    text: str
+    """The text with the rule, which can be checked, tried and published."""
+    rule: str
+    """The lines of the rule."""
+    line: int
+    """The line on which the rule begins, from 1."""
 
 
 class RulesSchema(Struct, kw_only=True):
@@ -174,6 +211,35 @@ async def switch_rule(call: Call, body: RuleSwitch) -> PublishedRules:
     return await _published(call, published)
 
 
+@rules.operation(HttpMethod.POST, "/rules/new", Role.EDITOR)
+async def write_rule(call: Call, body: NewRuleRequest) -> TextWithRule:
+    """Add a rule of a usual kind to a text of the rules file, without publishing it."""
+    start = STARTING_POINTS[body.kind]
+    rule = NewRule(
+        kind=body.kind,
+        name=body.name or start.name,
+        send_to=body.send_to,
+        value=body.value or start.usual,
+        within=body.within,
+        outside=body.outside,
+    )
+    text = (await rules_file(call.running).read()).source if body.text is None else _source(body)
+    folders = template_folders(call.running.ready.settings)
+    try:
+        made = await in_thread(
+            lambda _: add_rule(text, rule, start.meaning, template_names(folders))
+        )
+    except NotARule as error:
+        raise wrong(error.field, str(error)) from None
+    except NotSpliced:
+        raise wrong("text", ODD_TEXT) from None
+    return TextWithRule(
+        text=made.decode("utf-8"),
+        rule=text_of_rule(made, rule.name),
+        line=line_of_rule(made, rule.name),
+    )
+
+
 @rules.operation(HttpMethod.GET, "/rules/schema", Role.EDITOR)
 async def get_schema(call: Call) -> RulesSchema:
     """The JSON Schema of a rules file, with the templates that this relay has."""
@@ -189,8 +255,8 @@ async def readable_text(call: Call, source: bytes, *, is_refused: bool) -> str:
     return await in_thread(lambda _: readable(source, is_refused=is_refused))
 
 
-def _source(body: RulesRequest) -> bytes:
-    return body.text.encode("utf-8", "replace")
+def _source(body: RulesRequest | NewRuleRequest) -> bytes:
+    return (body.text or "").encode("utf-8", "replace")
 
 
 def _problem(found: Problem, flaw: Flaw | None = None) -> FileProblem:
