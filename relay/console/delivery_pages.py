@@ -38,9 +38,17 @@ from relay.services.find_deliveries import (
     waiting_by_cause,
 )
 from relay.services.resend import resend
+from relay.transports.outcome import CHECK, RESUME, SEND_TEST
 from relay.transports.registry import cure_of
 from relay.web.app import Running
 
+_SEND_TEST = N_("Then send a test to {destination}, under “Destinations”.")
+_NEXT_ACT = {
+    CHECK: _SEND_TEST,
+    SEND_TEST: _SEND_TEST,
+    RESUME: N_("Then choose “Retry now” at {destination}, under “Destinations”."),
+}
+"""What to do in the console where a row names a command. A failed delivery has its button beside it."""
 MOST_FAILED = 1_000
 MOST_IN_A_GROUP = 20
 MOST_UNREADABLE = 20
@@ -231,14 +239,13 @@ def failed_card(group: FailedGroup, language: Language) -> FailedCard:
 def cure_lines(
     words: str, destination: str, language: Language | None = None, *, is_retried: bool = True
 ) -> tuple[str, ...]:
-    """What to do about a server's answer, and the command to run then; empty where that is not known.
+    """What to do about a server's answer, and what to do next; empty where that is not known.
 
-    `language`: of the page; None for English.
+    `language`: of the page, which names what to do in the console; None names the command, in English.
     """
     row = cure_of(words) if words else None
     if row is None or language is None:
         return row.lines(destination, is_retried=is_retried) if row else ()
-    command = row.next_command(destination)
     what_to_do = row.what_to_do(language_called(language.name).gettext, is_retried=is_retried)
-    then = language.gettext("Then run: {command}", command=command) if command else ""
-    return tuple(filter(None, (what_to_do, then)))
+    then = _NEXT_ACT.get(row.command)
+    return (what_to_do, *([language.gettext(then, destination=destination)] if then else []))

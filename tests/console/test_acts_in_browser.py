@@ -108,6 +108,7 @@ async def test_a_broken_destination_is_seen_and_tried_again(site: Site) -> None:
         card = page.locator("article", has_text="room")
         await shows(page, "/destinations", "broken</span>")
         await expect(card).to_contain_text("no_service")
+        await expect(card).to_contain_text("Then send a test to room, under “Destinations”.")
         await expect(page).to_have_title(re.compile(r"^\(\d+!\) "))
         icon = await page.get_attribute("link[rel=icon]", "href") or ""
         assert "trouble" in icon

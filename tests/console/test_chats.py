@@ -164,6 +164,8 @@ async def test_failed_deliveries_stand_in_groups_with_the_cure(tmp_path: Path) -
         assert "3 to desk" in page.text
         assert "user unknown" in page.text
         assert page.texts["cure"]
+        assert "Then send a test to room, under “Destinations”." in page.text
+        assert "Then run" not in page.text
         assert "3 deliveries failed" in (await read(visitor, "/chats")).text
         assert len(shown(await read(visitor, "/chats?told=failed"))) == 3
 
