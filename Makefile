@@ -15,7 +15,7 @@ MINUTES := 10
 PROOF   := $(addprefix tests/,journeys/test_kill.py journeys/test_crash_points.py journeys/test_io_errors.py \
   journeys/test_upgrade.py journeys/test_storage_faults.py outbox/test_state_machine.py journeys/test_postgres.py \
   cli/test_deliveries.py cli/test_chats.py cli/test_resend.py cli/test_replay.py cli/test_resume.py web/test_health.py web/test_hook.py \
-  journeys/test_reload.py journeys/test_reload_of_what_waits.py journeys/test_samples.py journeys/test_pause.py journeys/test_mutes.py transports/test_slack_journey.py outbox/test_upkeep.py \
+  journeys/test_reload.py journeys/test_reload_of_what_waits.py journeys/test_samples.py journeys/test_pause.py journeys/test_mutes.py transports/test_slack_journey.py outbox/test_retention.py \
   console/test_openapi.py)
 
 .PHONY: run serve test test-all proof lint types docs messages reference golden pictures image-test lock frontend build clean help

@@ -32,23 +32,23 @@ sys.path.insert(0, str(ROOT))
 import sqlalchemy as sa  # noqa: E402 - the path is set just above
 from sqlalchemy.engine import Dialect  # noqa: E402
 
-from relay.outbox import NewDelivery, NewHook, Outbox, Settlement, State, snapshot  # noqa: E402
-from relay.outbox.history import Wanted, find, stored_hooks  # noqa: E402
-from relay.outbox.leases import Leases  # noqa: E402
-from relay.outbox.past_chats import count_hooks, find_chats  # noqa: E402
-from relay.outbox.rows import (  # noqa: E402
+from relay.outbox import NewDelivery, NewHook, Outbox, Settlement, State, database_copy  # noqa: E402
+from relay.outbox.delivery_types import (  # noqa: E402
     from_ms,
     keys_of,
     to_ms,
 )
+from relay.outbox.history import Wanted, find, stored_hooks  # noqa: E402
+from relay.outbox.leases import Leases  # noqa: E402
+from relay.outbox.past_chats import count_hooks, find_chats  # noqa: E402
+from relay.outbox.retention import Retention  # noqa: E402
 from relay.outbox.schema import attempts, chats, deliveries, hook_bodies, hooks  # noqa: E402
 from relay.outbox.session import CommandSessions  # noqa: E402
 from relay.outbox.statements import Statement  # noqa: E402
-from relay.outbox.upkeep import Upkeep  # noqa: E402
 from relay.outbox.writer import Cursor  # noqa: E402
 from relay.settings.database import Database  # noqa: E402
 from relay.smartsupp import read_chat  # noqa: E402
-from relay.transports.outcome import Ending  # noqa: E402
+from relay.transports.outcomes_and_cures import Ending  # noqa: E402
 from tests.postgres import postgres_cluster, server  # noqa: E402
 
 NOW = datetime.now(UTC)
@@ -358,7 +358,7 @@ async def _nobody() -> None:
 
 async def _forget(outbox: Outbox, keep_for: timedelta) -> None:
     done = asyncio.Event()
-    upkeep = Upkeep(
+    upkeep = Retention(
         outbox,
         keep_for=keep_for,
         clock=lambda: NOW,
@@ -387,7 +387,7 @@ def databases(kind: str, folder: Path, many: int) -> Iterator[dict[str, Database
         for name, path in paths.items():
             target = server(cluster.url(cluster.new_database()))
             began = time.perf_counter()
-            moved = snapshot.move(path, target, now=NOW, progress=lambda _: None)
+            moved = database_copy.move(path, target, now=NOW, progress=lambda _: None)
             rows = sum(contents.rows for contents in moved.tables.values())
             print(f"{name}: {rows} rows moved in {time.perf_counter() - began:.0f} s", flush=True)
             path.unlink()

@@ -11,8 +11,8 @@ from relay.chat import Chat
 from relay.outbox import Accepted, NewDelivery, NewHook, Outbox
 from relay.outbox.digests import DIGEST_RULE
 from relay.rules import Match, RuleBook
-from relay.rules.chat_view import ChatView
-from relay.rules.judgement import Judged, Judging, Unreached
+from relay.rules.compared_values import ChatView
+from relay.rules.timed_evaluation import Judged, Judging, Unreached
 from relay.smartsupp import UnreadableHook, read_chat
 from relay.timing.plan import AT_ONCE, NOW, SKIP, URGENT, WAIT, Mute, Plan, plan
 

@@ -18,9 +18,10 @@ from relay.cli import main
 from relay.cli.field_list import filter_docs, sample_data
 from relay.console.json_api import api_document
 from relay.outbox.schema import metadata
-from relay.rendering.description import Plain
 from relay.rendering.made_up_chats import made_up_chats
-from relay.rendering.reference import (
+from relay.rendering.sandbox import JINJA_FILTERS
+from relay.rendering.template_data import Plain
+from relay.rendering.template_reference import (
     AROUND,
     CHAT,
     ENTRIES,
@@ -31,7 +32,6 @@ from relay.rendering.reference import (
     VISITOR,
     value_of,
 )
-from relay.rendering.sandbox import JINJA_FILTERS
 from relay.rendering.templates import Templates
 from relay.rules import read_rules
 from relay.runtime.startup import get_ready

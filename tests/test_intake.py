@@ -15,10 +15,10 @@ import pytest
 from relay.alerts.stored_alert import RuleAlerts
 from relay.intake import Taken, take
 from relay.outbox import Outbox
-from relay.rules.chat_view import ChatView
+from relay.rules.compared_values import ChatView
 from relay.rules.conditions import Condition, Finding
-from relay.rules.judgement import Judging
 from relay.rules.rule_book import RuleBook
+from relay.rules.timed_evaluation import Judging
 from relay.smartsupp import read_chat
 from relay.timing.plan import Mute
 from tests.builders import NOON, a_hook, later

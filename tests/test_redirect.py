@@ -10,7 +10,7 @@ from relay.chat import Visitor
 from relay.delivery.retry import Redirect
 from relay.destination import Destination
 from relay.outbox import NewDelivery
-from relay.outbox.rows import ITSELF, visitor_key
+from relay.outbox.delivery_types import ITSELF, visitor_key
 from relay.timing.plan import Mute
 from tests.builders import NOON, a_delivery, a_hook
 from tests.rules.books import a_book

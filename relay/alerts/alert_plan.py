@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from relay.alerts.detection import LATE, Kind
-from relay.outbox.rows import State
+from relay.alerts.problem_detection import LATE, Kind
+from relay.outbox.delivery_types import State
 from relay.outbox.troubles import AlertDelivery, Failures, Trouble
 from relay.rules import RuleBook
 

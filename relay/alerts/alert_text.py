@@ -7,15 +7,15 @@ from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
-from relay.alerts.detection import Kind
+from relay.alerts.problem_detection import Kind
 from relay.alerts.stored_alert import Alert, alert_of
 from relay.delivery.retry import move_command
 from relay.languages import N_, SOURCE
 from relay.notification import Fact, Notification, Tone
 from relay.outbox.troubles import Trouble
 from relay.rendering.built_in_wording import Page, built_in_html
-from relay.rendering.story import local_time
-from relay.rendering.words import Words, words_in
+from relay.rendering.transcript import local_time
+from relay.rendering.translation import Words, words_in
 from relay.text import clean_line
 from relay.transports.registry import cure_of
 

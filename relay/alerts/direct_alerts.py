@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from relay.alerts.alert_plan import Ways
-from relay.alerts.detection import Kind
+from relay.alerts.problem_detection import Kind
 from relay.alerts.stored_alert import alert_hook
 from relay.outbox import Delivery
 from relay.outbox.troubles import Trouble
 from relay.rules import RuleBook
-from relay.transports.outcome import Ending, Outcome
+from relay.transports.outcomes_and_cures import Ending, Outcome
 
 BETWEEN_TRIES = timedelta(minutes=1)
 """Time to the next try, when an alert has reached nobody."""

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
-from relay.alerts.detection import Kind
+from relay.alerts.problem_detection import Kind
 from relay.outbox.mutes import KeptMute, lasting_mutes, remind
 from relay.outbox.pauses import pauses, remind_of_pause
 from relay.outbox.statements import Statements

@@ -10,15 +10,15 @@ from datetime import date, datetime
 
 import msgspec
 
-from relay.alerts.detection import Kind
+from relay.alerts.problem_detection import Kind
 from relay.chat import Chat
 from relay.clock import Clock
 from relay.intake import new_deliveries
 from relay.outbox import Accepted, NewHook, StorageUnavailable
-from relay.outbox.rows import ITSELF, NewDelivery
+from relay.outbox.delivery_types import ITSELF, NewDelivery
 from relay.outbox.troubles import Trouble
 from relay.rules import Match, RuleBook
-from relay.rules.judgement import Judged
+from relay.rules.timed_evaluation import Judged
 from relay.timing.plan import Mute, plan_alert
 
 RULE, RULE_WHEN_OVER = "alert", "alert resolved"

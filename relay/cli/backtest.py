@@ -21,7 +21,7 @@ from relay.cli.printing import (
     progress_bar,
 )
 from relay.outbox.session import CommandSessions
-from relay.rules.reading.values import BadValue, duration, duration_words
+from relay.rules.reading.value_parsers import BadValue, duration, duration_words
 from relay.services import backtesting
 from relay.services.backtesting import Change, Comparison, Name, Times
 from relay.settings.table import Settings, SettingsError, read_settings

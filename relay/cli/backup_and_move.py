@@ -10,8 +10,8 @@ import click
 from relay.cli.open_outbox import database
 from relay.cli.printing import could_not_run, counted, progress_bar
 from relay.files import make_private_folder
-from relay.outbox import StorageRefused, StorageUnavailable, snapshot
-from relay.outbox.snapshot import Copied, Moved, copy_database
+from relay.outbox import StorageRefused, StorageUnavailable, database_copy
+from relay.outbox.database_copy import Copied, Moved, copy_database
 from relay.outbox.sqlite import sqlite_file
 from relay.settings.database import Database, PostgresServer, read_database
 from relay.settings.environment import Environment
@@ -112,7 +112,7 @@ def move(source: str, target: str | None) -> None:
         raise click.UsageError("a relay moves from sqlite:///... to postgresql://...")
     try:
         with progress_bar(f"moving {file}") as progress:
-            moved = snapshot.move(
+            moved = database_copy.move(
                 file, server, now=datetime.now(UTC), progress=lambda done: progress(done, 100)
             )
             progress(100, 100)

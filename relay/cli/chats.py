@@ -19,9 +19,9 @@ from relay.cli.printing import (
     progress_bar,
     terminal_width,
 )
+from relay.outbox.delivery_types import State
 from relay.outbox.history import ENDED_BADLY, Held, Record
 from relay.outbox.past_chats import ChatRow, WantedChats
-from relay.outbox.rows import State
 from relay.services.find_chats import FoundChat, FoundChats, search_chats
 from relay.text import clean_line, cut
 

@@ -20,8 +20,8 @@ from relay.cli.printing import (
     print_lines,
     terminal_width,
 )
+from relay.outbox.delivery_types import State
 from relay.outbox.history import ENDED_BADLY, Wanted
-from relay.outbox.rows import State
 from relay.services.find_deliveries import (
     delivery_details,
     delivery_json,

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, tzinfo
 import click
 
 from relay.cli.printing import counted, fitted_widths
+from relay.outbox.delivery_types import State
 from relay.outbox.history import ENDED_BADLY, Attempt, Record, SetAside
-from relay.outbox.rows import State
 from relay.services.find_deliveries import Details, Listed, Waiting, about
-from relay.services.resume import Paused
+from relay.services.pause_and_resume import Paused
 from relay.text import clean_line, cut
 
 _COLOURS = {

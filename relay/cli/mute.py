@@ -16,7 +16,7 @@ from relay.cli.printing import FOUND, JSON, could_not_run, counted, print_json, 
 from relay.outbox.mutes import KeptMute
 from relay.rules import RuleBook, RulesError
 from relay.rules.reading.mute_reader import with_condition
-from relay.rules.reading.values import did_you_mean, quoted
+from relay.rules.reading.value_parsers import did_you_mean, quoted
 from relay.rules.rule_book import urgent_and_muted
 from relay.services.muting import (
     LONGEST,

@@ -16,11 +16,11 @@ from relay.cli.printing import could_not_run, print_lines
 from relay.outbox.history import Wanted
 from relay.outbox.pauses import Pause
 from relay.rules import RuleBook
-from relay.rules.reading.values import BadValue, duration
-from relay.rules.schedules import coming
+from relay.rules.reading.value_parsers import BadValue, duration
+from relay.rules.schedule_parser import coming
 from relay.services.find_deliveries import unknown_names
-from relay.services.resume import LONGEST_PAUSE
-from relay.services.resume import pause as pause_destination
+from relay.services.pause_and_resume import LONGEST_PAUSE
+from relay.services.pause_and_resume import pause as pause_destination
 
 _UTC = ZoneInfo("UTC")
 

@@ -19,7 +19,7 @@ from relay.cli.printing import FINE, FOUND, JSON, could_not_run, counted, print_
 from relay.languages import Languages, speak
 from relay.preview.preview_page import INDEX, LIST, FolderTaken, fill
 from relay.rules import RuleBook
-from relay.rules.reading.values import quoted
+from relay.rules.reading.value_parsers import quoted
 from relay.runtime.startup import settings_of, template_folders
 from relay.services.chat_preview import Preview, preview_chat
 from relay.services.find_chats import last_hook

@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 import click
 
 from relay.cli.printing import COULD_NOT_RUN, FINE, FOUND, counted
+from relay.outbox.delivery_types import State
 from relay.outbox.history import Record
-from relay.outbox.rows import State
 from relay.redaction import redact_line
 from relay.rules import Finding, Problem, RuleBook, Severity, Standing, Verdict
 from relay.rules.conditions import time_words
-from relay.rules.reading.document import lines_of
-from relay.rules.reading.values import shown
+from relay.rules.reading.value_parsers import shown
+from relay.rules.reading.yaml_document import lines_of
 from relay.services.check import Checked
 from relay.services.explanation import Explanation, PastExplanation
 from relay.services.trial_send import Tried

@@ -21,19 +21,19 @@ from relay.cli.printing import (
     progress_bar,
 )
 from relay.delivery.retry import stranded
+from relay.outbox.delivery_types import Gate, State
 from relay.outbox.history import Held, Record, Wanted
-from relay.outbox.rows import Gate, State
 from relay.rules import RuleBook
-from relay.rules.reading.values import did_you_mean, quoted
+from relay.rules.reading.value_parsers import did_you_mean, quoted
 from relay.services.find_deliveries import unknown_names
 from relay.services.move_deliveries import Unsent, unsent_deliveries, waiting_deliveries
 from relay.services.move_deliveries import move_deliveries as move_all
+from relay.services.pause_and_resume import Paused, Resumed, held_destinations, paused_destinations
+from relay.services.pause_and_resume import resume as resume_all
 from relay.services.replay import Judged, Replayed
 from relay.services.replay import replay as replay_all
 from relay.services.resend import Resent
 from relay.services.resend import resend as resend_all
-from relay.services.resume import Paused, Resumed, held_destinations, paused_destinations
-from relay.services.resume import resume as resume_all
 
 if TYPE_CHECKING:
     from relay.runtime.startup import Ready

@@ -18,10 +18,10 @@ from relay.delivery.renderer import Renderer
 from relay.destination import Destination
 from relay.languages import Languages, speak
 from relay.outbox import Delivery
-from relay.rendering.folders import Folders
 from relay.rendering.isolation.worker_pool import RenderPool
+from relay.rendering.template_folders import Folders
 from relay.rules import RuleBook
-from relay.rules.reading.values import did_you_mean, quoted
+from relay.rules.reading.value_parsers import did_you_mean, quoted
 from relay.runtime.startup import known_secret, missing_variables, settings_of, template_folders
 from relay.services.trial_send import (
     TEST_TEMPLATE,

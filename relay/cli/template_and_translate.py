@@ -13,11 +13,11 @@ from relay.cli.printing import could_not_run, counted, print_lines
 from relay.files import read_file
 from relay.languages import LANGUAGES, OWN
 from relay.languages.catalogue import OddLine
+from relay.languages.catalogue_writer import Made, begin, bring_up_to_date
 from relay.languages.tags import SUCH_AS, is_tag, name_of, tag_meant_by
-from relay.languages.writing import Made, begin, bring_up_to_date
-from relay.rendering.folders import inherited_from, shipped_files
 from relay.rendering.template_checks import texts
-from relay.rules.reading.values import did_you_mean, quoted, shown
+from relay.rendering.template_folders import inherited_from, shipped_files
+from relay.rules.reading.value_parsers import did_you_mean, quoted, shown
 from relay.runtime.startup import OWN_TEMPLATES
 
 

@@ -14,8 +14,8 @@ from relay.cli.deliveries_words import TimeFormat
 from relay.cli.open_outbox import answer_of, sessions
 from relay.cli.pause import author
 from relay.cli.printing import JSON, could_not_run, counted, print_json, print_lines
-from relay.outbox.people import ADMIN, KnownUser, Role, all_users
-from relay.rules.reading.values import did_you_mean, quoted
+from relay.outbox.user_accounts import ADMIN, KnownUser, Role, all_users
+from relay.rules.reading.value_parsers import did_you_mean, quoted
 from relay.services import Progress, in_thread
 from relay.services.users import LONGEST_NAME, Actor, NotDone, Users, Why, is_password
 from relay.settings.parsers import SHORTEST_PASSWORD

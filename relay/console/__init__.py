@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from relay.outbox.people import has_users
+from relay.outbox.user_accounts import has_users
 from relay.runtime.startup import Ready
 from relay.web.app import Asgi, Pages, Running
 

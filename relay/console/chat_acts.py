@@ -7,15 +7,15 @@ from litestar import Response
 from litestar.exceptions import ClientException, NotFoundException
 from litestar.handlers import HTTPRouteHandler
 
-from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key, write_act
 from relay.console.file_access import rules_file
+from relay.console.logged_acts import ActingSessions, AlreadyDone, act_of, new_key, write_act
 from relay.console.page import AnyRequest, Number, Page, Pages, form_route, page_route, redirect
-from relay.console.request_context import visit_of
+from relay.console.request_context import caller_of
 from relay.console.sign_in import SignIn, SignInRefused
 from relay.console.spreadsheet import csv_file
-from relay.outbox.log_of_acts import Act
-from relay.outbox.people import Role
+from relay.outbox.audit_log import Act
 from relay.outbox.session import Sessions
+from relay.outbox.user_accounts import Role
 from relay.rules import RuleBook, RulesError
 from relay.runtime.startup import read_rule_book
 from relay.services import in_thread
@@ -110,7 +110,7 @@ class ChatActs:
 
     async def _replay(self, request: AnyRequest, number: Number) -> Page:
         history = await self._chat(number)
-        act = act_of(visit_of(request.scope), "replay", history.chat.name)
+        act = act_of(caller_of(request.scope), "replay", history.chat.name)
         with suppress(AlreadyDone):
             await self._asked(self._acting(act), history, act.by)
         return redirect(f"/chats/{history.chat.chat.about.id}")
@@ -133,13 +133,13 @@ class ChatActs:
 
     async def _export(self, request: AnyRequest, number: Number) -> Response[bytes]:
         history = await self._chat(number)
-        visit, sessions = visit_of(request.scope), self._running.parts.outbox.sessions
-        kind = visit.form.get("as", "")
+        caller, sessions = caller_of(request.scope), self._running.parts.outbox.sessions
+        kind = caller.form.get("as", "")
         if kind not in {"json", "csv"}:
             raise ClientException
         theirs, is_all = await self._theirs(request, history)
         detail = EVERYTHING if is_all else ""
-        act = act_of(visit, "export", history.chat.name, detail, each_time=True)
+        act = act_of(caller, "export", history.chat.name, detail, each_time=True)
         await write_act(sessions, act, self._running.clock())
         kept = await export(sessions, theirs.chats)
         name = f"chat-{history.chat.chat.about.id}"
@@ -156,7 +156,7 @@ class ChatActs:
 
     async def _theirs(self, request: AnyRequest, history: ChatHistory) -> tuple[Theirs, bool]:
         """The data that a form is about: this chat, or all data of its visitor; and whether it is all."""
-        is_all = visit_of(request.scope).form.get("of") == EVERYTHING
+        is_all = caller_of(request.scope).form.get("of") == EVERYTHING
         email = history.chat.email if is_all else ""
         whose = Whose.of_chat(history.chat.chat.about.name, email)
         theirs = await find_theirs(self._running.parts.outbox.sessions, whose)
@@ -174,10 +174,10 @@ class ChatActs:
         error: str = "",
         wait: int = 0,
     ) -> Page:
-        visit, email = visit_of(request.scope), history.chat.email
+        caller, email = caller_of(request.scope), history.chat.email
         sessions = self._running.parts.outbox.sessions
-        user = visit.session.user if visit.session else None
-        is_asked = bool(user and user.password) and not await self._sign_in.is_recent(visit)
+        user = caller.session.user if caller.session else None
+        is_asked = bool(user and user.password) and not await self._sign_in.is_recent(caller)
         return await self._pages.show(
             request,
             "erase.html",
@@ -194,20 +194,20 @@ class ChatActs:
 
     async def _erase(self, request: AnyRequest, number: Number) -> Page:
         history = await self._chat(number)
-        visit, name = visit_of(request.scope), history.chat.name
-        typed = visit.form.get("typed", "").strip().casefold()
+        caller, name = caller_of(request.scope), history.chat.name
+        typed = caller.form.get("typed", "").strip().casefold()
         if typed not in {name.casefold(), history.chat.email.strip().casefold()} - {""}:
             return await self._before_erasing(request, history, status=422, error="typed")
-        if not await self._sign_in.is_recent(visit):
+        if not await self._sign_in.is_recent(caller):
             try:
-                await self._sign_in.confirm(visit.form.get("password", ""), visit)
+                await self._sign_in.confirm(caller.form.get("password", ""), caller)
             except SignInRefused as refused:
                 status, error = (429, "wait") if refused.wait else (422, "password")
                 return await self._before_erasing(
                     request, history, status=status, error=error, wait=refused.wait
                 )
         theirs, is_all = await self._theirs(request, history)
-        act = act_of(visit, "erase", name, EVERYTHING if is_all else "")
+        act = act_of(caller, "erase", name, EVERYTHING if is_all else "")
         rules, now = self._running.parts.in_force.rules, self._running.clock()
         try:
             done = await erase(self._acting(act), theirs, by=act.by, rules=rules, now=now)

@@ -23,21 +23,15 @@ from relay.console.page import (
     page_route,
     redirect,
 )
-from relay.console.request_context import visit_of
+from relay.console.request_context import caller_of
 from relay.languages import N_, Language
 from relay.outbox.chat_list import number_of_chat
 from relay.outbox.past_chats import WantedChats
-from relay.outbox.people import Role
+from relay.outbox.user_accounts import Role
 from relay.services import in_thread
 from relay.services.child_process import in_child
-from relay.services.find_chats import (
-    LOOKED_AT,
-    FoundChat,
-    count_chats,
-    count_newer,
-    list_chats,
-)
-from relay.services.search_words import (
+from relay.services.find_chats import LOOKED_AT, FoundChat, count_chats, count_newer, list_chats
+from relay.services.search_transcripts import (
     MOST_FOUND,
     FoundWords,
     WordSearch,
@@ -249,8 +243,8 @@ class WordPage:
         ]
 
     async def _begin(self, request: AnyRequest) -> Response[bytes]:
-        visit = visit_of(request.scope)
-        words = visit.form.get("words", "").strip()[:LONGEST_FILTER]
+        caller = caller_of(request.scope)
+        words = caller.form.get("words", "").strip()[:LONGEST_FILTER]
         if not words:
             raise FormRefused(N_("Write the words to look for."))
         work = word_search(self._running, words)
@@ -262,7 +256,9 @@ class WordPage:
             said = {each.chat.about.id: words for each, words in chats}
             return {"days": days, "said": said, "most": MOST_FOUND}
 
-        job = self._jobs.start(visit, WORD_SEARCH, work, back="/chats", alone=True, look_up=look_up)
+        job = self._jobs.start(
+            caller, WORD_SEARCH, work, back="/chats", alone=True, look_up=look_up
+        )
         return redirect(f"/jobs/{job.id}")
 
 

@@ -9,16 +9,16 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from relay.chat import Author, Chat
-from relay.console.acts import new_key
 from relay.console.chat_list_page import chat_line
 from relay.console.delivery_states import OutcomeWords, is_under_way, mutes_of, outcome_of
+from relay.console.logged_acts import new_key
 from relay.console.page import AnyRequest, Number, Page, Pages, page_route
 from relay.languages import Language
 from relay.links import web_link
+from relay.outbox.delivery_types import State
 from relay.outbox.history import Attempt, Record, StoredHook
-from relay.outbox.people import Role
-from relay.outbox.rows import State
-from relay.rendering.words import words_in
+from relay.outbox.user_accounts import Role
+from relay.rendering.translation import words_in
 from relay.rules import Finding, Recorded, Verdict, read_record
 from relay.services import in_thread
 from relay.services.explanation import Miss, misses, nearest_misses

@@ -8,8 +8,8 @@ from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
-from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key
 from relay.console.delivery_states import is_under_way, mutes_of, outcome_of, words_of
+from relay.console.logged_acts import ActingSessions, AlreadyDone, act_of, new_key
 from relay.console.notification_look import Look, look_of, mail_of
 from relay.console.page import (
     AnyRequest,
@@ -21,13 +21,13 @@ from relay.console.page import (
     page_route,
     redirect,
 )
-from relay.console.request_context import visit_of
+from relay.console.request_context import caller_of
 from relay.delivery.lane import LaneState
 from relay.languages import N_, Language, language_called
 from relay.outbox.chat_list import number_of_chat
+from relay.outbox.delivery_types import State
 from relay.outbox.history import Record, Wanted
-from relay.outbox.people import Role
-from relay.outbox.rows import State
+from relay.outbox.user_accounts import Role
 from relay.services.find_deliveries import (
     FailedGroup,
     WaitingGroup,
@@ -38,7 +38,7 @@ from relay.services.find_deliveries import (
     waiting_by_cause,
 )
 from relay.services.resend import resend
-from relay.transports.outcome import CHECK, RESUME, SEND_TEST
+from relay.transports.outcomes_and_cures import CHECK, RESUME, SEND_TEST
 from relay.transports.registry import cure_of
 from relay.web.app import Running
 
@@ -126,7 +126,7 @@ class DeliveryPages:
 
     async def _resend(self, request: AnyRequest, number: Number) -> Response[bytes]:
         record, now = await self._record(number), self._running.clock()
-        act = act_of(visit_of(request.scope), "send again", str(number), record.destination)
+        act = act_of(caller_of(request.scope), "send again", str(number), record.destination)
         sessions = ActingSessions(self._running.parts.outbox.sessions, act, now)
         with suppress(AlreadyDone):
             await resend(sessions, [number], by=act.by, now=now)

@@ -7,13 +7,13 @@ from msgspec import Struct
 
 from relay.languages import N_, Language
 from relay.outbox import Outbox
+from relay.outbox.delivery_types import State
 from relay.outbox.history import Record
 from relay.outbox.mutes import KeptMute, find_mute
-from relay.outbox.rows import State
 from relay.outbox.session import Session
 from relay.services.find_deliveries import WaitingGroup
 from relay.timing.plan import MUTED
-from relay.transports.outcome import Ending
+from relay.transports.outcomes_and_cures import Ending
 
 _BY_STATE = {
     State.DELIVERED: ("good", "✓", N_("delivered")),

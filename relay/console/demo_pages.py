@@ -13,11 +13,11 @@ from markupsafe import Markup
 from relay.clock import Clock
 from relay.console.delivery_pages import MAIL_POLICY
 from relay.console.page import AnyRequest, Number, Page, Pages, form_route, page_route, redirect
-from relay.console.request_context import cookie_header, visit_of
+from relay.console.request_context import caller_of, cookie_header
 from relay.console.sign_in import LinkEnded, SignIn, SignInRefused
 from relay.console.sign_in_page import HOME
 from relay.demo.run import Demo
-from relay.outbox.people import Role
+from relay.outbox.user_accounts import Role
 from relay.preview.lookalike.slack_post import slack_post_html
 from relay.preview.lookalike.teams_card import teams_card_html
 from relay.preview.received import CaughtBody, CaughtPost
@@ -62,15 +62,15 @@ class DemoPages:
         return Response(body, media_type="text/html", headers=headers)
 
     async def _send_sample(self, request: AnyRequest) -> Page:
-        await self._send(visit_of(request.scope).form.get("sample", ""))
+        await self._send(caller_of(request.scope).form.get("sample", ""))
         return redirect(RECEIVED)
 
     async def _guide(self, request: AnyRequest) -> Page:
-        self._demo.is_guide_shown = visit_of(request.scope).form.get("show", "") == "yes"
+        self._demo.is_guide_shown = caller_of(request.scope).form.get("show", "") == "yes"
         return redirect(HOME)
 
     async def _welcome(self, request: AnyRequest, secret: FromPath[str]) -> Page:
-        if visit_of(request.scope).session:
+        if caller_of(request.scope).session:
             return redirect(HOME)
         try:
             await self._sign_in.owner_of_link(secret)
@@ -81,7 +81,7 @@ class DemoPages:
     async def _come_in(self, request: AnyRequest, secret: FromPath[str]) -> Page:
         """Sign in. Only this form uses up the link, not opening it, as some programs open links to check them."""
         try:
-            cookie = await self._sign_in.enter_by_link(secret, visit_of(request.scope))
+            cookie = await self._sign_in.enter_by_link(secret, caller_of(request.scope))
         except (LinkEnded, SignInRefused):
             return await self._pages.show(request, "link_ended.html", status=404)
         await self.open_link()

@@ -11,8 +11,8 @@ from litestar.exceptions import ClientException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
-from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key, write_act
 from relay.console.delivery_pages import LANE_STATES, cure_lines
+from relay.console.logged_acts import ActingSessions, AlreadyDone, act_of, new_key, write_act
 from relay.console.page import (
     AnyRequest,
     FormRefused,
@@ -22,21 +22,21 @@ from relay.console.page import (
     page_route,
     redirect,
 )
-from relay.console.request_context import visit_of
+from relay.console.request_context import caller_of
 from relay.console.throttle import Throttle
 from relay.delivery.lane import Lane, LaneState
 from relay.languages import N_, Language
+from relay.outbox.delivery_types import from_ms, to_ms
 from relay.outbox.pauses import Pause
-from relay.outbox.people import Role
-from relay.outbox.rows import from_ms, to_ms
+from relay.outbox.user_accounts import Role
 from relay.rules.recipients import Recipients
-from relay.rules.schedules import coming
+from relay.rules.schedule_parser import coming
 from relay.services.deliveries_by_hour import HourOfDeliveries, LastDay, last_day
 from relay.services.find_deliveries import WaitingGroup, waiting_by_cause
 from relay.services.find_digests import WaitingDigest, find_digests, send_digest_now
-from relay.services.resume import pause, resume
+from relay.services.pause_and_resume import pause, resume
 from relay.services.trial_send import CantTest, queued_test, trial_of
-from relay.transports.outcome import Ending
+from relay.transports.outcomes_and_cures import Ending
 from relay.web.app import Running
 
 LENGTHS: Mapping[str, timedelta] = {
@@ -196,12 +196,12 @@ class DestinationPage:
         )
 
     async def _pause(self, request: AnyRequest) -> Response[bytes]:
-        visit, now = visit_of(request.scope), self._running.clock()
-        name, because = self._named(request), visit.form.get("because", "").strip()
+        caller, now = caller_of(request.scope), self._running.clock()
+        name, because = self._named(request), caller.form.get("because", "").strip()
         if not because:
             raise FormRefused(NO_REASON)
-        act = act_of(visit, "pause", name)
-        ends = end_of(visit.form.get("until", ""), self._running, now)
+        act = act_of(caller, "pause", name)
+        ends = end_of(caller.form.get("until", ""), self._running, now)
         paused = Pause(by=act.by, until=ends, because=because[:LONGEST_REASON])
         sessions = ActingSessions(self._running.parts.outbox.sessions, act, now)
         with suppress(AlreadyDone):
@@ -210,8 +210,8 @@ class DestinationPage:
         return redirect("/destinations")
 
     async def _resume(self, request: AnyRequest) -> Response[bytes]:
-        visit, now, name = visit_of(request.scope), self._running.clock(), self._named(request)
-        act = act_of(visit, "resume", name)
+        caller, now, name = caller_of(request.scope), self._running.clock(), self._named(request)
+        act = act_of(caller, "resume", name)
         sessions = ActingSessions(self._running.parts.outbox.sessions, act, now)
         with suppress(AlreadyDone):
             await resume(sessions, [name], by=act.by, now=now)
@@ -219,7 +219,7 @@ class DestinationPage:
         return redirect("/destinations")
 
     async def _test(self, request: AnyRequest) -> Page:
-        visit, now, name = visit_of(request.scope), self._running.clock(), self._named(request)
+        caller, now, name = caller_of(request.scope), self._running.clock(), self._named(request)
         in_force, sessions = self._running.parts.in_force, self._running.parts.outbox.sessions
 
         def tested(**found: Any) -> Awaitable[Page]:  # noqa: ANN401 - what the template shows
@@ -228,7 +228,7 @@ class DestinationPage:
             shown = {"nav": "destinations", "name": name, **nothing, **found}
             return self._pages.show(request, "tested.html", **shown)
 
-        to = visit.form.get("to", "").strip() or None
+        to = caller.form.get("to", "").strip() or None
         try:
             delivery = queued_test(
                 in_force.rules, name, to=to, mail_domain=in_force.mail_domain, now=now
@@ -238,7 +238,7 @@ class DestinationPage:
         if wait := self._tests.take("", time.monotonic()):
             return await tested(status=429, headers={"retry-after": str(wait)}, wait=wait)
         try:
-            await write_act(sessions, act_of(visit, "test", name), now)
+            await write_act(sessions, act_of(caller, "test", name), now)
         except AlreadyDone:
             return await tested(is_repeated=True)
         lane = in_force.lanes[name]
@@ -255,16 +255,16 @@ class DestinationPage:
         )
 
     async def _send_digest(self, request: AnyRequest) -> Response[bytes]:
-        visit, now, name = visit_of(request.scope), self._running.clock(), self._named(request)
-        due = visit.form.get("due", "")
+        caller, now, name = caller_of(request.scope), self._running.clock(), self._named(request)
+        due = caller.form.get("due", "")
         if not (due.isascii() and due.isdigit() and len(due) < 15):
             raise ClientException
-        act = act_of(visit, "send digest", name)
+        act = act_of(caller, "send digest", name)
         with suppress(AlreadyDone):
             await send_digest_now(
                 ActingSessions(self._running.parts.outbox.sessions, act, now),
                 name,
-                visit.form.get("to", ""),
+                caller.form.get("to", ""),
                 from_ms(int(due)),
                 mail_domain=self._running.parts.in_force.mail_domain,
                 by=act.by,
@@ -274,7 +274,7 @@ class DestinationPage:
 
     def _named(self, request: AnyRequest) -> str:
         """The destination that a form names. Raises FormRefused if the rules in force do not have it."""
-        name = visit_of(request.scope).form.get("destination", "")
+        name = caller_of(request.scope).form.get("destination", "")
         if name not in self._running.parts.in_force.lanes:
             raise FormRefused(N_("The rules in force have no destination “{name}”."), name=name)
         return name

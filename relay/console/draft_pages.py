@@ -19,10 +19,10 @@ from relay.console.file_access import rules_file, who_edits
 from relay.console.jobs import Job, JobPage, Jobs, Work
 from relay.console.notification_look import Look, packed_look
 from relay.console.page import AnyRequest, Page, Pages, Text, form_route, page_route
-from relay.console.request_context import Visit, visit_of
+from relay.console.request_context import Caller, caller_of
 from relay.languages import LANGUAGES
 from relay.outbox.history import stored_hooks
-from relay.outbox.people import Role
+from relay.outbox.user_accounts import Role
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rules import RuleBook, RulesError
 from relay.rules.json_schema import json_schema
@@ -32,9 +32,9 @@ from relay.services.case_run import CaseRun, cases_beside, read_suite, run_cases
 from relay.services.child_process import SpareChild, in_child
 from relay.services.draft_check import check_draft, flaws_of
 from relay.services.draft_trial import ChatTrial, NoSuchChat, find_hook, try_on_chat
+from relay.services.live_backtest import Numbers, Trial, try_on_past
 from relay.services.publish_rules import ForAdmins, NotUsable, RulesFile
 from relay.services.text_diff import as_written, compared, shown, with_newlines
-from relay.services.try_on_past import Numbers, Trial, try_on_past
 from relay.transports.registry import TRANSPORTS
 from relay.web.app import Running
 
@@ -62,7 +62,7 @@ class ShownLook(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class _KeptMail:
-    visit: Visit
+    caller: Caller
     hook: int
     html: str
 
@@ -89,20 +89,20 @@ class PreviewMails:
     def __init__(self) -> None:
         self._kept: OrderedDict[str, _KeptMail] = OrderedDict()
 
-    def keep(self, visit: Visit, hook: int, html: str) -> str:
+    def keep(self, caller: Caller, hook: int, html: str) -> str:
         """Keep an email and return its path; beyond MOST_KEPT the oldest is dropped. `hook`: 0 for a sample chat."""
         name = secrets.token_urlsafe(12)
-        self._kept[name] = _KeptMail(visit, hook, html)
+        self._kept[name] = _KeptMail(caller, hook, html)
         while len(self._kept) > MOST_KEPT:
             self._kept.popitem(last=False)
         return f"/previews/{name}"
 
-    def find(self, visit: Visit, name: str) -> tuple[int, str] | None:
+    def find(self, caller: Caller, name: str) -> tuple[int, str] | None:
         """The number of an email's hook, and its HTML; None for an email of another session."""
         kept = self._kept.get(name)
-        if kept is None or visit.session is None or kept.visit.session is None:
+        if kept is None or caller.session is None or kept.caller.session is None:
             return None
-        is_own = kept.visit.session.id == visit.session.id
+        is_own = kept.caller.session.id == caller.session.id
         return (kept.hook, kept.html) if is_own else None
 
 
@@ -143,7 +143,7 @@ class DraftPages:
         return Response(await in_thread(work), media_type="application/json")
 
     async def _draft(self, request: AnyRequest) -> Page:
-        written = await self._written(visit_of(request.scope))
+        written = await self._written(caller_of(request.scope))
         await self._keep(request, written)
         return await self._pages.show(request, "draft_kept.html", editing=written)
 
@@ -151,11 +151,11 @@ class DraftPages:
     def _file(self) -> RulesFile:
         return rules_file(self._running)
 
-    async def _written(self, visit: Visit) -> Written:
+    async def _written(self, caller: Caller) -> Written:
         """The text of the form. Raises ClientException for a form without one."""
-        if "text" not in visit.form:  # and none is kept in place of the draft
+        if "text" not in caller.form:  # and none is kept in place of the draft
             raise ClientException
-        base, text = visit.form.get("base", ""), with_newlines(visit.form["text"])
+        base, text = caller.form.get("base", ""), with_newlines(caller.form["text"])
         found = await self._file.history.version(base) if base else None
         began_from = found[1] if found else (await self._file.read()).source
         return Written(base, text, began_from, as_written(text, began_from))
@@ -171,7 +171,7 @@ class DraftPages:
     async def _check(self, request: AnyRequest) -> Page:
         self._jobs.spare.prepare()
         running, path = self._running, self._running.ready.settings.rules
-        written = await self._written(visit_of(request.scope))
+        written = await self._written(caller_of(request.scope))
         found = await check_draft(written.source, path, running.variables, running.clock())
         refused: tuple[str, ...] = ()
         if not found.count:
@@ -196,9 +196,9 @@ class DraftPages:
 
     # -- try -----------------------------------------------------------------------------------------------------
 
-    async def _book(self, visit: Visit) -> RuleBook:
+    async def _book(self, caller: Caller) -> RuleBook:
         """The rules of the draft. Raises RulesError."""
-        settings, source = self._running.ready.settings, (await self._written(visit)).source
+        settings, source = self._running.ready.settings, (await self._written(caller)).source
         return await in_thread(lambda _: read_rule_book(source, str(settings.rules), settings))
 
     async def _show(
@@ -213,23 +213,23 @@ class DraftPages:
 
         `follows`: the part is requested again when the user has gone on typing.
         """
-        visit = visit_of(request.scope)
-        if not visit.is_partial:
-            await self._keep(request, await self._written(visit))
-        template = "try_part.html" if visit.is_partial else "try_page.html"
+        caller = caller_of(request.scope)
+        if not caller.is_partial:
+            await self._keep(request, await self._written(caller))
+        template = "try_part.html" if caller.is_partial else "try_page.html"
         return await self._pages.show(
             request, template, nav="rules", kind=kind, follows=follows, **values
         )
 
     async def _try_chat(self, request: AnyRequest) -> Page:
-        visit, running = visit_of(request.scope), self._running
-        name = visit.form.get("chat", "")
+        caller, running = caller_of(request.scope), self._running
+        name = caller.form.get("chat", "")
         try:
             hook = await find_hook(running.parts.outbox.sessions, name)
             found = await try_on_chat(
                 hook,
                 running.parts.in_force.rules,
-                await self._book(visit),
+                await self._book(caller),
                 running.ready.settings,
                 self._workers,
             )
@@ -237,10 +237,10 @@ class DraftPages:
             return await self._show(request, "broken", follows=True)
         except NoSuchChat:
             return await self._show(request, "no_chat", name=name, follows=True)
-        shown = self._looks(found, visit)
+        shown = self._looks(found, caller)
         return await self._show(request, "chat", found=found, shown=shown, follows=True)
 
-    def _looks(self, found: ChatTrial, visit: Visit) -> list[ShownLook]:
+    def _looks(self, found: ChatTrial, caller: Caller) -> list[ShownLook]:
         looks = []
         for one in found.shown:
             made = one.delivery
@@ -249,7 +249,7 @@ class DraftPages:
             recipient = "" if made.recipient == made.destination else made.recipient
             mail_at = ""
             if look.kind == "mail":
-                mail_at = self._mails.keep(visit, found.hook.id, one.notification.html)
+                mail_at = self._mails.keep(caller, found.hook.id, one.notification.html)
             looks.append(ShownLook(made.destination, recipient, made.rule, look, mail_at))
         return looks
 
@@ -257,7 +257,7 @@ class DraftPages:
         path = self._running.ready.settings.rules
         beside = cases_beside(path)
         try:
-            book = await self._book(visit_of(request.scope))
+            book = await self._book(caller_of(request.scope))
         except RulesError:
             return await self._show(request, "broken")
         try:
@@ -269,21 +269,21 @@ class DraftPages:
         return await self._show(request, "cases", run=run)
 
     async def _try_past(self, request: AnyRequest) -> Response[bytes]:
-        visit, running = visit_of(request.scope), self._running
-        before, written = await text_in_force(running), await self._written(visit)
+        caller, running = caller_of(request.scope), self._running
+        before, written = await text_in_force(running), await self._written(caller)
         try:
-            await self._book(visit)
+            await self._book(caller)
         except RulesError:
             return await self._show(request, "broken")
-        period = PERIODS.get(visit.form.get("period", ""), PERIODS["7d"])
+        period = PERIODS.get(caller.form.get("period", ""), PERIODS["7d"])
         work = past_trial(running, before, written.source, period, self._jobs.spare)
-        if not visit.is_partial:
+        if not caller.is_partial:
             await self._keep(request, written)
-        job = self._jobs.start(visit, "past", work, back="/rules/edit", alone=True)
+        job = self._jobs.start(caller, "past", work, back="/rules/edit", alone=True)
         return await JobPage(self._jobs, self._pages).begun(request, job)
 
     async def _mail(self, request: AnyRequest, name: Text) -> Response[bytes]:
-        kept = self._mails.find(visit_of(request.scope), name)
+        kept = self._mails.find(caller_of(request.scope), name)
         if kept is None:
             raise NotFoundException
         hook, html = kept

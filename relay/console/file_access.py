@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 from relay.console.page import AnyRequest, Pages
-from relay.console.request_context import Visit, visit_of
+from relay.console.request_context import Caller, caller_of
 from relay.languages import N_
 from relay.redaction import redact, redact_line
 from relay.services.edit_file import ReadOnly
@@ -60,18 +60,18 @@ def readable(source: bytes, *, is_refused: bool) -> str:
 
 def who_edits(request: AnyRequest) -> Author:
     """The author of a request's changes to the rules file."""
-    return author_of(visit_of(request.scope))
+    return author_of(caller_of(request.scope))
 
 
-def author_of(visit: Visit) -> Author:
+def author_of(caller: Caller) -> Author:
     """The author of a user's or program's changes to the rules file. A program has no draft: its `user` is 0."""
-    user = visit.session.user if visit.session else None
+    user = caller.session.user if caller.session else None
     return Author(
-        name=visit.name,
-        role=visit.role,
+        name=caller.name,
+        role=caller.role,
         user=user.id if user else 0,
-        address=visit.address,
-        via=visit.via,
+        address=caller.address,
+        via=caller.via,
     )
 
 

@@ -12,20 +12,20 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from relay import __version__
+from relay.alerts.alert_loop import NO_ANSWER
 from relay.alerts.alert_text import alert_notification
 from relay.alerts.stored_alert import alert_of
-from relay.alerts.watch import NO_ANSWER
-from relay.console.acts import act_of
 from relay.console.delivery_pages import LANE_STATES
+from relay.console.logged_acts import act_of
 from relay.console.page import AnyRequest, Page, Pages, form_route, page_route
-from relay.console.request_context import visit_of
+from relay.console.request_context import caller_of
 from relay.delivery.lane import LaneState
 from relay.languages import N_, Language
 from relay.outbox import StorageRefused, StorageUnavailable
-from relay.outbox.log_of_acts import add_act
-from relay.outbox.people import Role
-from relay.outbox.process import Process, known_relays
+from relay.outbox.audit_log import add_act
+from relay.outbox.process_identity import Process, known_relays
 from relay.outbox.troubles import Trouble
+from relay.outbox.user_accounts import Role
 from relay.services.deliveries_by_hour import LastDay, last_day
 from relay.web.app import Running
 from relay.web.health import storage_trouble
@@ -60,8 +60,8 @@ class HealthPage:
         ]
 
     async def _health(self, request: AnyRequest) -> Page:
-        visit = visit_of(request.scope)
-        readiness = await self._readiness(visit.no_database)
+        caller = caller_of(request.scope)
+        readiness = await self._readiness(caller.no_database)
         has_database = "deliveries" in readiness
         keeps = self._running.ready.settings.retention
         return await self._pages.show(
@@ -91,8 +91,8 @@ class HealthPage:
         return self._pages.show_at_once(request, "status.html", path=path)
 
     async def _show_hook_url(self, request: AnyRequest) -> Page:
-        parts, visit = self._running.parts, visit_of(request.scope)
-        act = act_of(visit, "show hook url", "", each_time=True)
+        parts, caller = self._running.parts, caller_of(request.scope)
+        act = act_of(caller, "show hook url", "", each_time=True)
         sql, now = parts.outbox.operations.sql, self._running.clock()
         await parts.outbox.run(lambda cursor: add_act(sql, cursor, act, now))
         url = hook_url(self._running, request.headers["host"], parts.reload.hook_tokens[0])

@@ -29,10 +29,10 @@ from relay.console.page import (
     page_route,
     redirect,
 )
-from relay.console.request_context import Visit, visit_of
+from relay.console.request_context import Caller, caller_of
 from relay.languages import N_
 from relay.outbox import StorageRefused, StorageUnavailable
-from relay.outbox.people import Role
+from relay.outbox.user_accounts import Role
 from relay.services.child_process import ChildFailed, SpareChild
 
 MOST_OF_ONE = 4
@@ -75,8 +75,8 @@ class Job:
     id: str
     kind: str
     """Names the template that shows it: `job_KIND.html`."""
-    visit: Visit
-    """The visit that began it."""
+    caller: Caller
+    """The caller that began it."""
     back: str
     """The path of the page on which it was begun."""
     state: State = State.WAITING
@@ -109,31 +109,31 @@ Work = Callable[[Job], Awaitable[object]]
 class Jobs:
     """All jobs of one relay."""
 
-    def __init__(self, is_open: Callable[[Visit], Awaitable[bool]], clock: Clock) -> None:
-        """`is_open`: whether the session or API token of a job's visit is still valid."""
+    def __init__(self, is_open: Callable[[Caller], Awaitable[bool]], clock: Clock) -> None:
+        """`is_open`: whether the session or API token of a job's caller is still valid."""
         self._is_open = is_open
         self._clock = clock
-        self.spare = SpareChild("relay.services.try_on_past")
+        self.spare = SpareChild("relay.services.live_backtest")
         """A child process for backtests, started in advance while somebody edits the rules."""
         self._jobs: dict[str, Job] = {}
         self._turns: dict[str, asyncio.Lock] = {}
 
-    def refuse_too_many(self, visit: Visit) -> None:
+    def refuse_too_many(self, caller: Caller) -> None:
         """Raise TooManyJobs where a session or token has as many jobs as may run at the same time.
 
         For work that must not be done twice: called before it, with `is_asked` for `start` after it.
         """
-        if len(self._running(visit)) >= MOST_OF_ONE:
+        if len(self._running(caller)) >= MOST_OF_ONE:
             raise TooManyJobs
 
-    def _running(self, visit: Visit) -> list[Job]:
+    def _running(self, caller: Caller) -> list[Job]:
         self._forget_old()
-        mine = (each for each in self._jobs.values() if _owner(each.visit) == _owner(visit))
+        mine = (each for each in self._jobs.values() if _owner(each.caller) == _owner(caller))
         return [each for each in mine if not each.is_over]
 
     def start(
         self,
-        visit: Visit,
+        caller: Caller,
         kind: str,
         work: Work,
         *,
@@ -148,7 +148,7 @@ class Jobs:
         `alone`: only one of its kind runs at a time. Another of the same user is stopped; those of others are waited
         for. `is_asked`: `refuse_too_many` was called before.
         """
-        running = self._running(visit)
+        running = self._running(caller)
         if alone:
             for each in running:
                 if each.kind == kind:
@@ -157,7 +157,12 @@ class Jobs:
         if len(running) >= MOST_OF_ONE and not is_asked:
             raise TooManyJobs
         job = Job(
-            secrets.token_urlsafe(12), kind, replace(visit, form={}), back, key=key, look_up=look_up
+            secrets.token_urlsafe(12),
+            kind,
+            replace(caller, form={}),
+            back,
+            key=key,
+            look_up=look_up,
         )
         self._jobs[job.id] = job
         turn = self._turns.setdefault(kind, asyncio.Lock()) if alone else contextlib.nullcontext()
@@ -165,15 +170,15 @@ class Jobs:
         job.task.add_done_callback(lambda _: self._over(job))
         return job
 
-    def find(self, visit: Visit, id_: str) -> Job | None:
+    def find(self, caller: Caller, id_: str) -> Job | None:
         """The job, if it was begun by this session or token; else None."""
         job = self._jobs.get(id_)
-        return job if job and _owner(job.visit) == _owner(visit) else None
+        return job if job and _owner(job.caller) == _owner(caller) else None
 
-    def begun_by(self, visit: Visit, key: str) -> Job | None:
+    def begun_by(self, caller: Caller, key: str) -> Job | None:
         """The job that a form with this key has begun in this session, so that a form sent twice begins one job; else None."""
         found = (each for each in self._jobs.values() if key and each.key == key)
-        return next((each for each in found if _owner(each.visit) == _owner(visit)), None)
+        return next((each for each in found if _owner(each.caller) == _owner(caller)), None)
 
     async def stop(self, job: Job) -> None:
         """Cancel a job, and wait until it has ended. What it has done stays done."""
@@ -225,7 +230,7 @@ class Jobs:
         while True:
             await asyncio.sleep(BETWEEN_LOOKS)
             with contextlib.suppress(StorageUnavailable, StorageRefused, TimeoutError):
-                if not await self._is_open(job.visit):
+                if not await self._is_open(job.caller):
                     self._cancel(job)
                     return
 
@@ -237,11 +242,11 @@ class Jobs:
                 del self._jobs[each.id]
 
 
-def _owner(visit: Visit) -> tuple[str, int]:
-    """The session or token of a visit."""
-    if visit.token:
-        return "token", visit.token.id
-    return "session", visit.session.id if visit.session else 0
+def _owner(caller: Caller) -> tuple[str, int]:
+    """The session or token of a caller."""
+    if caller.token:
+        return "token", caller.token.id
+    return "session", caller.session.id if caller.session else 0
 
 
 class JobPage:
@@ -257,17 +262,17 @@ class JobPage:
         ]
 
     async def _look(self, request: AnyRequest, id_: Text) -> Page:
-        visit = visit_of(request.scope)
-        job = self._jobs.find(visit, id_)
+        caller = caller_of(request.scope)
+        job = self._jobs.find(caller, id_)
         if job:
             return await self.show(request, job)
-        if visit.is_partial:
+        if caller.is_partial:
             return await self._pages.show(request, "job_gone.html", status=ENDS_POLLING)
         raise NotFoundException
 
     async def _stop(self, request: AnyRequest, id_: Text) -> Response[bytes]:
-        visit = visit_of(request.scope)
-        job = self._jobs.find(visit, id_)
+        caller = caller_of(request.scope)
+        job = self._jobs.find(caller, id_)
         if job is None:
             raise NotFoundException
         await self._jobs.stop(job)
@@ -275,7 +280,7 @@ class JobPage:
 
     async def show(self, request: AnyRequest, job: Job) -> Page:
         """The job as a page, or as a part of one for htmx."""
-        is_partial = visit_of(request.scope).is_partial
+        is_partial = caller_of(request.scope).is_partial
         template = "job_part.html" if is_partial else "job.html"
         more: dict[str, Any] = {}
         job = replace(job)  # as it is now: what it looks up must not belong to an older value
@@ -285,6 +290,6 @@ class JobPage:
 
     async def begun(self, request: AnyRequest, job: Job) -> Page:
         """The answer to a form that has begun or stopped a job: its part for htmx, else a redirect to its page."""
-        if visit_of(request.scope).is_partial:
+        if caller_of(request.scope).is_partial:
             return await self.show(request, job)
         return redirect(f"/jobs/{job.id}")

@@ -8,10 +8,10 @@ from litestar import Response
 from litestar.exceptions import ClientException
 from litestar.handlers import HTTPRouteHandler
 
-from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key
 from relay.console.destination_page import LONGEST_REASON, NO_REASON, end_of
 from relay.console.draft_pages import text_in_force
 from relay.console.jobs import Job, JobPage, Jobs, Work
+from relay.console.logged_acts import ActingSessions, AlreadyDone, act_of, new_key
 from relay.console.page import (
     AnyRequest,
     FormRefused,
@@ -22,10 +22,10 @@ from relay.console.page import (
     page_route,
     redirect,
 )
-from relay.console.request_context import visit_of
+from relay.console.request_context import caller_of
 from relay.languages import N_
-from relay.outbox.log_of_acts import Act
-from relay.outbox.people import Role
+from relay.outbox.audit_log import Act
+from relay.outbox.user_accounts import Role
 from relay.services.child_process import in_child
 from relay.services.muting import (
     LONGEST,
@@ -81,7 +81,7 @@ class MutePage:
         )
 
     async def _end(self, request: AnyRequest, number: Number) -> Response[bytes]:
-        act = act_of(visit_of(request.scope), "unmute", str(number))
+        act = act_of(caller_of(request.scope), "unmute", str(number))
         rules, now = self._running.parts.in_force.rules, self._running.clock()
         with suppress(AlreadyDone):
             await unmute(self._acting(act), number, by=act.by, rules=rules, now=now)
@@ -92,16 +92,16 @@ class MutePage:
         return ActingSessions(self._running.parts.outbox.sessions, act, self._running.clock())
 
     async def _try(self, request: AnyRequest) -> Page:
-        visit, running = visit_of(request.scope), self._running
+        caller, running = caller_of(request.scope), self._running
         asked, _ = self._asked(request, is_trial=True)
         work = mute_trial(running, asked)
-        job = self._jobs.start(visit, TRIAL, work, back="/mutes", alone=True)
+        job = self._jobs.start(caller, TRIAL, work, back="/mutes", alone=True)
         return await JobPage(self._jobs, self._pages).begun(request, job)
 
     def _asked(self, request: AnyRequest, *, is_trial: bool = False) -> tuple[Mute, Act]:
         """The mute that a form describes, and the act of making it. Raises FormRefused, and ClientException for an invalid form."""
-        visit, now = visit_of(request.scope), self._running.clock()
-        form, rules = visit.form, self._running.parts.in_force.rules
+        caller, now = caller_of(request.scope), self._running.clock()
+        form, rules = caller.form, self._running.parts.in_force.rules
         until, because = (
             end_of(form.get("until", ""), self._running, now),
             form.get("because", "").strip(),
@@ -113,7 +113,7 @@ class MutePage:
             raise FormRefused(N_("Choose a rule, a destination, or both."))
         if not (because or is_trial):
             raise FormRefused(NO_REASON)
-        act = act_of(visit, "mute", rule or destination, destination if rule else "")
+        act = act_of(caller, "mute", rule or destination, destination if rule else "")
         made = Mute(
             id=0,
             rule=rule,
@@ -138,7 +138,7 @@ class MutePage:
         try:
             made, act = self._asked(request)
         except FormRefused as refused:
-            return await self._show(request, visit_of(request.scope).form, refused)
+            return await self._show(request, caller_of(request.scope).form, refused)
         with suppress(AlreadyDone):
             await make_mute(self._acting(act), made, rules, origin="console", now=now)
         await self._running.parts.in_force.heed()

@@ -8,10 +8,10 @@ from litestar.handlers import HTTPRouteHandler
 
 from relay.console.file_access import rules_file, who_edits
 from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
-from relay.console.request_context import visit_of
-from relay.outbox.people import Role
+from relay.console.request_context import caller_of
+from relay.outbox.user_accounts import Role
+from relay.rules.line_edits import NotSpliced, names_in
 from relay.rules.new_rule import LONGEST, ODD_TEXT, STARTING_POINTS, NewRule, NotARule, add_rule
-from relay.rules.splicing import NotSpliced, names_in
 from relay.runtime.startup import template_folders, template_names
 from relay.services import in_thread
 from relay.services.text_diff import shown
@@ -44,7 +44,7 @@ class NewRulePage:
         return shown(now.source).encode(), now.hash
 
     async def _add(self, request: AnyRequest) -> Response[bytes]:
-        form = visit_of(request.scope).form
+        form = caller_of(request.scope).form
         text, base = await self._text(request)
         kind = form.get("kind", "")
         kind = kind if kind in STARTING_POINTS else next(iter(STARTING_POINTS))

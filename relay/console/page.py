@@ -23,16 +23,16 @@ from msgspec import Struct
 from relay.clock import Clock
 from relay.console.delivery_states import ending_in_words
 from relay.console.localized_sentences import finding_in_words, translated
-from relay.console.request_context import FORM_TOKEN, Visit, visit_of
+from relay.console.request_context import FORM_TOKEN, Caller, caller_of
 from relay.console.static_files import StaticFiles
 from relay.demo.run import Demo
 from relay.languages import LANGUAGES, SOURCE, Language
 from relay.languages.catalogue import read_catalogue
 from relay.languages.tags import base_of, own_name_of
-from relay.outbox.people import Role
+from relay.outbox.user_accounts import Role
 from relay.outbox.user_choices import Choices
-from relay.rendering.story import local_time
-from relay.rendering.words import words_in
+from relay.rendering.transcript import local_time
+from relay.rendering.translation import words_in
 
 FOLDER = Path(__file__).parent / "pages"
 CATALOGUES = Path(__file__).parent / "translations"
@@ -156,17 +156,17 @@ class Pages:
 
     def language(self, request: AnyRequest) -> Language:
         """The language of the page for this request."""
-        visit = visit_of(request.scope)
-        chosen = _choices(visit).language
+        caller = caller_of(request.scope)
+        chosen = _choices(caller).language
         return (
             language_called(chosen)
             if chosen
-            else language_for(visit.languages, self._setting().language)
+            else language_for(caller.languages, self._setting().language)
         )
 
     def zone(self, request: AnyRequest) -> ZoneInfo:
         """The time zone of the page for this request: the user's own, or that of the rules."""
-        chosen = _choices(visit_of(request.scope)).zone
+        chosen = _choices(caller_of(request.scope)).zone
         return ZoneInfo(chosen) if chosen else self._setting().zone
 
     async def show(
@@ -196,10 +196,10 @@ class Pages:
         **values: object,
     ) -> Page:
         """A template rendered for this request in the calling thread, for parts of a few lines."""
-        visit, language = visit_of(request.scope), self.language(request)
+        caller, language = caller_of(request.scope), self.language(request)
         names = {
             **Moments(language, self.zone(request), self._clock()).names(),
-            "choices": _choices(visit),
+            "choices": _choices(caller),
             "ending_in_words": partial(ending_in_words, language=language),
             "translated": partial(translated, language=language),
             "finding_in_words": partial(finding_in_words, language=language),
@@ -207,8 +207,8 @@ class Pages:
             "_": language.gettext,
             "ngettext": language.ngettext,
             "language": language.name,
-            "visit": visit,
-            "user": visit.session.user if visit.session else None,
+            "caller": caller,
+            "user": caller.session.user if caller.session else None,
             "path": request.scope["path"],
             "query": request.scope["query_string"].decode("latin-1"),
             "status": self._status(),
@@ -226,8 +226,8 @@ class Pages:
         )
 
 
-def _choices(visit: Visit) -> Choices:
-    return visit.session.user.choices if visit.session else Choices()
+def _choices(caller: Caller) -> Choices:
+    return caller.session.user.choices if caller.session else Choices()
 
 
 _YEAR = re.compile(r"(?: '[^']*')?,? y$")

@@ -8,16 +8,16 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
-from relay.alerts.watch import NO_ANSWER
-from relay.console.hosts import Hosts
+from relay.alerts.alert_loop import NO_ANSWER
+from relay.console.allowed_hosts import Hosts
 from relay.console.json_api.api_request import API
 from relay.console.json_api.problem_details import PROBLEM, problem
-from relay.console.request_context import COOKIE, FORM_TOKEN, Visit, cookie_header
+from relay.console.request_context import COOKIE, FORM_TOKEN, Caller, cookie_header
 from relay.console.sign_in import SignIn
 from relay.console.static_files import StaticFiles
 from relay.console.throttle import Turns
 from relay.outbox import StorageUnavailable
-from relay.outbox.people_tokens import is_mistyped
+from relay.outbox.user_tokens import is_mistyped
 from relay.services import in_thread
 from relay.web.app import Asgi
 from relay.web.asgi import FROM_PROXY, BodyReader, Disconnected, NotTaken
@@ -130,14 +130,14 @@ class RequestChecks:
             except TimeoutError:
                 raise Refused(503, "The console is busy. Try again.", retry_after="2") from None
             try:
-                visit, cookie = await self._visit(scope, headers, form)
+                caller, cookie = await self._caller(scope, headers, form)
             except (StorageUnavailable, TimeoutError) as error:
                 log.warning("the console can't ask who signed in: %s", error)
                 words = "The relay's database does not answer just now. Try again in a moment."
                 raise Refused(503, words, retry_after="5") from None
-            if is_api and not reads and (visit.session or visit.token):
-                visit = replace(visit, body=await self._body(scope, receive))
-            await self._pages(visit.put(scope), receive, _with_cookie(send, cookie))
+            if is_api and not reads and (caller.session or caller.token):
+                caller = replace(caller, body=await self._body(scope, receive))
+            await self._pages(caller.put(scope), receive, _with_cookie(send, cookie))
 
     async def _answered_by_file(
         self,
@@ -155,12 +155,12 @@ class RequestChecks:
         await send({"type": "http.response.body", "body": body})
         return True
 
-    async def _visit(
+    async def _caller(
         self, scope: Mapping[str, Any], headers: Mapping[str, str], form: Mapping[str, str]
-    ) -> tuple[Visit, str]:
-        """The visit, and the new cookie if a proxy has signed the user in. Raises Refused, StorageUnavailable and TimeoutError."""
+    ) -> tuple[Caller, str]:
+        """The caller, and the new cookie if a proxy has signed the user in. Raises Refused, StorageUnavailable and TimeoutError."""
         reads = scope["method"] in _READ
-        visit = Visit(
+        caller = Caller(
             session=None,
             secret="",
             form=form,
@@ -171,37 +171,37 @@ class RequestChecks:
             languages=headers.get("accept-language", ""),
         )
         if scope["path"].startswith(API) and (token := _token(headers)):
-            return await self._by_token(token, visit), ""
+            return await self._by_token(token, caller), ""
         secret = _cookie(headers.get("cookie", ""))
         if secret:
-            by_person = not (visit.is_partial and reads)
-            visit = await self._by_cookie(secret, visit, by_person=by_person)
+            by_person = not (caller.is_partial and reads)
+            caller = await self._by_cookie(secret, caller, by_person=by_person)
         if name := self._said_by_proxy(scope, headers):
-            if visit.session and visit.session.user.name == name and not reads:
-                _refuse_other_sessions(visit, scope, headers)
-            return await self._by_proxy(name, visit, reads=reads)
-        if visit.session and not reads:
-            _refuse_other_sessions(visit, scope, headers)
-        return visit, ""
+            if caller.session and caller.session.user.name == name and not reads:
+                _refuse_other_sessions(caller, scope, headers)
+            return await self._by_proxy(name, caller, reads=reads)
+        if caller.session and not reads:
+            _refuse_other_sessions(caller, scope, headers)
+        return caller, ""
 
-    async def _by_cookie(self, secret: str, visit: Visit, *, by_person: bool) -> Visit:
+    async def _by_cookie(self, secret: str, caller: Caller, *, by_person: bool) -> Caller:
         try:
             session = await self._sign_in.find(secret, by_person=by_person)
         except (StorageUnavailable, TimeoutError) as error:
             session = self._sign_in.seen(secret)
             if session is None:
                 raise
-            visit = replace(visit, no_database=str(error) or NO_ANSWER)
-        return replace(visit, session=session, secret=secret if session else "")
+            caller = replace(caller, no_database=str(error) or NO_ANSWER)
+        return replace(caller, session=session, secret=secret if session else "")
 
-    async def _by_token(self, secret: str, visit: Visit) -> Visit:
+    async def _by_token(self, secret: str, caller: Caller) -> Caller:
         if is_mistyped(secret):
             words = "This token is mistyped or cut off."
             raise Refused(401, words, www_authenticate="Bearer")
         token = await self._sign_in.find_token(secret)
         if token is None:
             raise Refused(401, "This token is not known here.", www_authenticate="Bearer")
-        return replace(visit, token=token, secret=secret)
+        return replace(caller, token=token, secret=secret)
 
     def _said_by_proxy(self, scope: Mapping[str, Any], headers: Mapping[str, str]) -> str:
         """The user named by a trusted proxy; empty without one."""
@@ -210,17 +210,17 @@ class RequestChecks:
         is_safe = self._hosts.is_safe(headers["host"])
         return headers.get(self._trusted_header, "").strip().lower() if is_safe else ""
 
-    async def _by_proxy(self, name: str, visit: Visit, *, reads: bool) -> tuple[Visit, str]:
-        visit = replace(visit, by_proxy=True)
-        if visit.session and visit.session.user.name == name:
-            return visit, ""
+    async def _by_proxy(self, name: str, caller: Caller, *, reads: bool) -> tuple[Caller, str]:
+        caller = replace(caller, by_proxy=True)
+        if caller.session and caller.session.user.name == name:
+            return caller, ""
         if not reads:  # of a session that has ended, or of somebody else
-            return replace(visit, session=None, secret=""), ""
-        begun = await self._sign_in.sign_in_elsewhere(name, visit, "by the proxy")
+            return replace(caller, session=None, secret=""), ""
+        begun = await self._sign_in.sign_in_elsewhere(name, caller, "by the proxy")
         if begun is None:
-            return replace(visit, session=None, secret="", stranger=name), ""
+            return replace(caller, session=None, secret="", stranger=name), ""
         secret, session = begun
-        return replace(visit, session=session, secret=secret), secret
+        return replace(caller, session=session, secret=secret), secret
 
     async def _form(
         self,
@@ -261,7 +261,7 @@ def _token(headers: Mapping[str, str]) -> str:
 
 
 def _refuse_other_sessions(
-    visit: Visit, scope: Mapping[str, Any], headers: Mapping[str, str]
+    caller: Caller, scope: Mapping[str, Any], headers: Mapping[str, str]
 ) -> None:
     """Raise Refused for a form of another session, or an API request that no script of the console has sent."""
     if scope["path"].startswith(API):
@@ -269,7 +269,9 @@ def _refuse_other_sessions(
             words = f"Without a token, send the header {OWN_HEADER.title()}: 1."
             raise Refused(403, words)
         return
-    if not hmac.compare_digest(visit.form.get(FORM_TOKEN, "").encode(), visit.form_token.encode()):
+    if not hmac.compare_digest(
+        caller.form.get(FORM_TOKEN, "").encode(), caller.form_token.encode()
+    ):
         raise Refused(
             403,
             "This form is of another session. Go back, load the page again, and send it once more.",

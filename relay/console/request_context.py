@@ -10,17 +10,17 @@ from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import unquote
 
-from relay.outbox.people import LONGEST, Role, UserSession
-from relay.outbox.people_tokens import ApiToken
+from relay.outbox.user_accounts import LONGEST, Role, UserSession
+from relay.outbox.user_tokens import ApiToken
 
 COOKIE = "__Host-relay"
 """The session's cookie. With this prefix browsers accept it only over HTTPS or on this computer, for one host and all its paths."""
 FORM_TOKEN = "token"  # noqa: S105 - the name of a form's field
-_KEY = "relay.visit"
+_KEY = "relay.caller"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Visit:
+class Caller:
     """A request as the checks have found it, before any page sees it."""
 
     session: UserSession | None
@@ -73,7 +73,7 @@ class Visit:
         return self.session is not None and self.session.user.role.may(role)
 
     def put(self, scope: Mapping[str, Any]) -> dict[str, Any]:
-        """The ASGI scope with this visit. In a path of the API, NUL stands for a slash within a name."""
+        """The ASGI scope with this caller. In a path of the API, NUL stands for a slash within a name."""
         path = scope["path"]
         if self.via == "api":
             path = unquote(
@@ -82,10 +82,10 @@ class Visit:
         return {**scope, "path": path, _KEY: self}
 
 
-def visit_of(scope: Mapping[str, Any]) -> Visit:
-    """The visit in a scope, as stored by `Visit.put`."""
-    visit: Visit = scope[_KEY]
-    return visit
+def caller_of(scope: Mapping[str, Any]) -> Caller:
+    """The caller in a scope, as stored by `Caller.put`."""
+    caller: Caller = scope[_KEY]
+    return caller
 
 
 def form_token(secret: str) -> str:

@@ -7,12 +7,12 @@ from litestar import Response
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 
-from relay.console.acts import AlreadyDone, act_of, new_key, write_act
 from relay.console.delivery_pages import failed_card
 from relay.console.jobs import Job, Jobs, Work
+from relay.console.logged_acts import AlreadyDone, act_of, new_key, write_act
 from relay.console.page import AnyRequest, Page, Pages, Text, form_route, page_route, redirect
-from relay.console.request_context import visit_of
-from relay.outbox.people import Role
+from relay.console.request_context import caller_of
+from relay.outbox.user_accounts import Role
 from relay.services.find_deliveries import FailedGroup, failed_by_cause
 from relay.services.resend import ResentMany, resend_failed
 from relay.web.app import Running
@@ -59,22 +59,22 @@ class ResendPage:
         )
 
     async def _begin(self, request: AnyRequest, group: Text) -> Response[bytes]:
-        visit, now = visit_of(request.scope), self._running.clock()
-        sessions, key = self._running.parts.outbox.sessions, visit.form.get("key", "")
-        if job := self._jobs.begun_by(visit, key):
+        caller, now = caller_of(request.scope), self._running.clock()
+        sessions, key = self._running.parts.outbox.sessions, caller.form.get("key", "")
+        if job := self._jobs.begun_by(caller, key):
             return redirect(f"/jobs/{job.id}")
         found = await self._group(group)
         count = len(found.deliveries)
-        if visit.form.get("count", "").strip() != str(count):
+        if caller.form.get("count", "").strip() != str(count):
             return await self._show(request, found, is_miscounted=True)
-        act = act_of(visit, "send all again", found.destination, str(count))
-        self._jobs.refuse_too_many(visit)
+        act = act_of(caller, "send all again", found.destination, str(count))
+        self._jobs.refuse_too_many(caller)
         try:
             await write_act(sessions, act, now)
         except AlreadyDone:  # by another relay, or one that was restarted meanwhile
             return redirect("/deliveries")
         work = resending(self._running, found, act.by)
-        job = self._jobs.start(visit, KIND, work, back="/deliveries", is_asked=True, key=key)
+        job = self._jobs.start(caller, KIND, work, back="/deliveries", is_asked=True, key=key)
         return redirect(f"/jobs/{job.id}")
 
 

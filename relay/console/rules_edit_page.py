@@ -14,13 +14,13 @@ from relay.console.file_access import (
 )
 from relay.console.jobs import Jobs
 from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
-from relay.console.request_context import visit_of
+from relay.console.request_context import caller_of
 from relay.languages import N_
-from relay.outbox.people import Role
 from relay.outbox.rules_versions import Draft
+from relay.outbox.user_accounts import Role
 from relay.rules import Problem
-from relay.rules.differences import Change
-from relay.rules.splicing import line_of_rule
+from relay.rules.compare_rules import Change
+from relay.rules.line_edits import line_of_rule
 from relay.services import in_thread
 from relay.services.publish_rules import (
     Changed,
@@ -175,7 +175,7 @@ class RulesEditPage:
         )
 
     async def _change(self, request: AnyRequest) -> Page:
-        form, author = visit_of(request.scope).form, who_edits(request)
+        form, author = caller_of(request.scope).form, who_edits(request)
         act, text = form.get("act", ""), with_newlines(form.get("text", ""))
         if act == "discard":
             await self._file.history.discard_draft(author.user)

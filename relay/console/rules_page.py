@@ -18,14 +18,14 @@ from relay.console.file_access import (
     who_edits,
 )
 from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
-from relay.console.request_context import visit_of
+from relay.console.request_context import caller_of
 from relay.languages import N_
 from relay.outbox.past_chats import WantedChats
-from relay.outbox.people import Role
 from relay.outbox.rules_versions import NEWEST, Version
-from relay.rules.differences import words_of
+from relay.outbox.user_accounts import Role
+from relay.rules.compare_rules import words_of
+from relay.rules.line_edits import NotSpliced, text_of_rule
 from relay.rules.rule_book import Rule, RuleBook
-from relay.rules.splicing import NotSpliced, text_of_rule
 from relay.services import in_thread
 from relay.services.find_chats import list_chats
 from relay.services.publish_rules import (
@@ -84,7 +84,7 @@ class RulesPage:
         ]
 
     async def _undo(self, request: AnyRequest) -> Response[bytes]:
-        base = visit_of(request.scope).form.get("base", "")
+        base = caller_of(request.scope).form.get("base", "")
         if not base:
             raise ClientException
         try:
@@ -128,7 +128,7 @@ class RulesPage:
         )
 
     async def _switch(self, request: AnyRequest) -> Response[bytes]:
-        form = visit_of(request.scope).form
+        form = caller_of(request.scope).form
         rule, on, base = form.get("rule", ""), form.get("on", ""), form.get("base", "")
         if on not in {"yes", "no"} or not base or not rule:
             raise ClientException

@@ -13,11 +13,11 @@ from typing import TypeVar
 
 from relay.clock import Clock
 from relay.console.passwords import Passwords
-from relay.console.request_context import Visit
+from relay.console.request_context import Caller
 from relay.console.throttle import PasswordTries
 from relay.outbox import Outbox, StorageUnavailable
-from relay.outbox.log_of_acts import Act, add_act
-from relay.outbox.people import (
+from relay.outbox.audit_log import Act, add_act
+from relay.outbox.user_accounts import (
     ADMIN,
     TO_THE,
     Role,
@@ -33,7 +33,8 @@ from relay.outbox.people import (
     set_user,
     use_session,
 )
-from relay.outbox.people_tokens import (
+from relay.outbox.user_choices import Choices, set_choices
+from relay.outbox.user_tokens import (
     ApiToken,
     find_link,
     find_token,
@@ -42,7 +43,6 @@ from relay.outbox.people_tokens import (
     use_link,
     use_token,
 )
-from relay.outbox.user_choices import Choices, set_choices
 from relay.outbox.writer import Cursor
 from relay.services.users import LONGEST_NAME, Actor, Users
 from relay.settings.environment import SecretValue
@@ -136,12 +136,12 @@ class SignIn:
         seen = self._seen.get(token_hash(secret))
         return seen[0] if seen and self._clock() - seen[1] < SEEN_FOR else None
 
-    async def is_open(self, visit: Visit) -> bool:
-        """Whether the session or token of an earlier visit is still valid. Raises StorageUnavailable and TimeoutError."""
-        if visit.token:
-            token = await self.find_token(visit.secret)
-            return token is not None and token.role.may(visit.token.role)
-        return await self.find(visit.secret, by_person=False) is not None
+    async def is_open(self, caller: Caller) -> bool:
+        """Whether the session or token of an earlier caller is still valid. Raises StorageUnavailable and TimeoutError."""
+        if caller.token:
+            token = await self.find_token(caller.secret)
+            return token is not None and token.role.may(caller.token.role)
+        return await self.find(caller.secret, by_person=False) is not None
 
     async def find_token(self, secret: str) -> ApiToken | None:
         """The valid API token with this secret; None without one. Raises StorageUnavailable and TimeoutError."""
@@ -152,16 +152,16 @@ class SignIn:
             await self._run(partial(use_token, self._sql, token=token, now=now))
         return token
 
-    async def sign_in(self, name: str, password: str, visit: Visit) -> str:
+    async def sign_in(self, name: str, password: str, caller: Caller) -> str:
         """Begin a session and return the value of its cookie. Raises SignInRefused, StorageUnavailable and TimeoutError."""
         await self._prepare()
         name = name.strip().lower()[: LONGEST_NAME + 1]
-        user = await self._asked_for_password(name, password, visit, "sign in")
-        log.info("%s signed in to the console from %s", user.name, visit.address)
-        return await self._run(partial(self._begin, user=user, visit=visit))
+        user = await self._asked_for_password(name, password, caller, "sign in")
+        log.info("%s signed in to the console from %s", user.name, caller.address)
+        return await self._run(partial(self._begin, user=user, caller=caller))
 
     async def sign_in_elsewhere(
-        self, name: str, visit: Visit, where: str
+        self, name: str, caller: Caller, where: str
     ) -> tuple[str, UserSession] | None:
         """Begin a session for a user who has signed in at a proxy or a provider; None where there is no such user.
 
@@ -171,7 +171,7 @@ class SignIn:
         user = await self.read(find_user, name=name.strip().lower())
         if user is None:
             return None
-        secret = await self._run(partial(self._begin, user=user, visit=visit, detail=where))
+        secret = await self._run(partial(self._begin, user=user, caller=caller, detail=where))
         log.info("%s signed in to the console %s", user.name, where)
         session = await self.find(secret, by_person=False)
         return (secret, session) if session else None
@@ -184,7 +184,7 @@ class SignIn:
             raise LinkEnded
         return user
 
-    async def use_link(self, secret: str, password: str, visit: Visit) -> str:
+    async def use_link(self, secret: str, password: str, caller: Caller) -> str:
         """Set a password with a link, once, and begin a session. Raises as `sign_in` does, and LinkEnded."""
         user = await self.owner_of_link(secret)
         kept = await self._passwords.hash(password)
@@ -192,7 +192,7 @@ class SignIn:
         def work(cursor: Cursor) -> str:
             if not use_link(self._sql, cursor, secret, self._clock()):
                 raise LinkEnded
-            return self._renew(cursor, user, kept, visit, "by a link")
+            return self._renew(cursor, user, kept, caller, "by a link")
 
         return await self._run(work)
 
@@ -206,54 +206,54 @@ class SignIn:
 
         return await self._run(work)
 
-    async def enter_by_link(self, secret: str, visit: Visit) -> str:
+    async def enter_by_link(self, secret: str, caller: Caller) -> str:
         """Begin a session with a link, once. Raises as `sign_in` does, and LinkEnded."""
         user = await self.owner_of_link(secret)
 
         def work(cursor: Cursor) -> str:
             if not use_link(self._sql, cursor, secret, self._clock()):
                 raise LinkEnded
-            return self._begin(cursor, user, visit, "by a link")
+            return self._begin(cursor, user, caller, "by a link")
 
         return await self._run(work)
 
-    async def change_password(self, old: str, new: str, visit: Visit) -> str:
+    async def change_password(self, old: str, new: str, caller: Caller) -> str:
         """Change the user's password and begin a new session; all other sessions end. Raises as `sign_in` does."""
-        session = _session(visit)
-        user = await self._asked_for_password(session.user.name, old, visit, "set password")
+        session = _session(caller)
+        user = await self._asked_for_password(session.user.name, old, caller, "set password")
         kept = await self._passwords.hash(new)
-        return await self._run(lambda cursor: self._renew(cursor, user, kept, visit))
+        return await self._run(lambda cursor: self._renew(cursor, user, kept, caller))
 
-    async def is_recent(self, visit: Visit) -> bool:
+    async def is_recent(self, caller: Caller) -> bool:
         """Whether the session began so recently that the password need not be asked again."""
-        session = _session(visit)
+        session = _session(caller)
         found = await self.read(sessions_of, user=session.user.id, now=self._clock())
         begun = (one.begun_at for one in found if one.id == session.id)
         return any(self._clock() - at < RECENT for at in begun)
 
-    async def confirm(self, password: str, visit: Visit) -> None:
+    async def confirm(self, password: str, caller: Caller) -> None:
         """Check the user's password again. A user without a password has signed in elsewhere. Raises as `sign_in` does."""
-        user = _session(visit).user
+        user = _session(caller).user
         if user.password:
-            await self._asked_for_password(user.name, password, visit, "confirm")
+            await self._asked_for_password(user.name, password, caller, "confirm")
 
     async def choose(self, user: User, choices: Choices) -> None:
         """Store a user's choices. Raises StorageUnavailable and TimeoutError."""
         await self._run(partial(set_choices, self._sql, user=user.id, choices=choices))
 
-    async def sign_out(self, visit: Visit) -> None:
+    async def sign_out(self, caller: Caller) -> None:
         """End the session. Raises StorageUnavailable and TimeoutError."""
-        session = _session(visit)
+        session = _session(caller)
 
         def work(cursor: Cursor) -> None:
             end_session(self._sql, cursor, session.id)
-            self._write(cursor, visit, session.user.name, "sign out")
+            self._write(cursor, caller, session.user.name, "sign out")
 
         await self._run(work)
 
-    async def change(self, visit: Visit, work: Callable[[Users], T]) -> T:
+    async def change(self, caller: Caller, work: Callable[[Users], T]) -> T:
         """The result of `work`, which changes users in one transaction. Raises NotDone, StorageUnavailable and TimeoutError."""
-        actor = Actor(name=visit.name, via=visit.via, address=visit.address)
+        actor = Actor(name=caller.name, via=caller.via, address=caller.address)
         fixed = ADMIN if self.has_password_of_setting else ""
         return await self._run(
             lambda cursor: work(Users(self._sql, cursor, actor, self._clock(), fixed=fixed))
@@ -264,42 +264,44 @@ class SignIn:
         async with asyncio.timeout(PATIENCE):
             return await self._outbox.read(lambda read: ask(self._sql, read.cursor, **values))
 
-    async def _asked_for_password(self, name: str, password: str, visit: Visit, act: str) -> User:
+    async def _asked_for_password(self, name: str, password: str, caller: Caller, act: str) -> User:
         """Check a password. Raises SignInRefused; each refusal counts, and is logged as a failed `act`."""
-        if wait := self._tries.take(name, visit.address, self._monotonic()):
-            log.warning("sign-in to the console from %s refused: too many tries", visit.address)
+        if wait := self._tries.take(name, caller.address, self._monotonic()):
+            log.warning("sign-in to the console from %s refused: too many tries", caller.address)
             raise SignInRefused(wait)
         user = await self.read(find_user, name=name)
         if not await self._passwords.fits(user.password if user else "", password) or user is None:
-            log.warning("sign-in to the console from %s failed", visit.address)
+            log.warning("sign-in to the console from %s failed", caller.address)
             by = user.name if user else ""
-            await self._run(lambda cursor: self._write(cursor, visit, by, act, "failed"))
+            await self._run(lambda cursor: self._write(cursor, caller, by, act, "failed"))
             raise SignInRefused
-        self._tries.give_back(name, visit.address, self._monotonic())
+        self._tries.give_back(name, caller.address, self._monotonic())
         return user
 
-    def _renew(self, cursor: Cursor, user: User, kept: str, visit: Visit, detail: str = "") -> str:
+    def _renew(
+        self, cursor: Cursor, user: User, kept: str, caller: Caller, detail: str = ""
+    ) -> str:
         """Set another password, and replace all sessions by a new one."""
-        actor = Actor(name=user.name, via="console", address=visit.address)
+        actor = Actor(name=user.name, via="console", address=caller.address)
         users = Users(self._sql, cursor, actor, self._clock())
         if users.by_id(user.id) != user:
             raise SignInRefused
         users.set_password(user, kept)
-        return self._begin(cursor, users.by_id(user.id), visit, detail)
+        return self._begin(cursor, users.by_id(user.id), caller, detail)
 
-    def _begin(self, cursor: Cursor, user: User, visit: Visit, detail: str = "") -> str:
+    def _begin(self, cursor: Cursor, user: User, caller: Caller, detail: str = "") -> str:
         if find_user_by_id(self._sql, cursor, user.id) != user:
             raise SignInRefused  # changed since it was read: another password or role, or removed
         now, secret = self._clock(), secrets.token_urlsafe(32)
-        if visit.session:
-            end_session(self._sql, cursor, visit.session.id)
-        where = {"address": visit.address, "agent": visit.agent}
+        if caller.session:
+            end_session(self._sql, cursor, caller.session.id)
+        where = {"address": caller.address, "agent": caller.agent}
         begin_session(self._sql, cursor, user, token_hash(secret), at=now, **where)
-        self._write(cursor, visit, user.name, "sign in", detail)
+        self._write(cursor, caller, user.name, "sign in", detail)
         return secret
 
-    def _write(self, cursor: Cursor, visit: Visit, name: str, act: str, detail: str = "") -> None:
-        done = Act(by=name, address=visit.address, act=act, subject=name, detail=detail)
+    def _write(self, cursor: Cursor, caller: Caller, name: str, act: str, detail: str = "") -> None:
+        done = Act(by=name, address=caller.address, act=act, subject=name, detail=detail)
         add_act(self._sql, cursor, done, self._clock())
 
     async def _prepare(self) -> None:
@@ -331,8 +333,8 @@ class SignIn:
             return await self._outbox.run(work)
 
 
-def _session(visit: Visit) -> UserSession:
-    """The session of a visit, which must have one."""
-    if visit.session is None:
+def _session(caller: Caller) -> UserSession:
+    """The session of a caller, which must have one."""
+    if caller.session is None:
         raise SignInRefused
-    return visit.session
+    return caller.session

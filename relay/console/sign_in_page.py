@@ -10,13 +10,13 @@ from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from relay.console.hosts import Hosts
+from relay.console.allowed_hosts import Hosts
 from relay.console.oidc import CALLBACK, LASTS, Denied, NotBegunHere, OidcProvider, OidcRefused
 from relay.console.page import READ, AnyRequest, Page, Pages, form_route, page_route, redirect
-from relay.console.request_context import cookie_header, visit_of
+from relay.console.request_context import caller_of, cookie_header
 from relay.console.sign_in import LinkEnded, SignIn, SignInRefused
 from relay.console.throttle import Throttle
-from relay.outbox.people import Role
+from relay.outbox.user_accounts import Role
 from relay.services.users import is_password
 
 HOME = "/chats"
@@ -39,7 +39,7 @@ def safe_next(asked: str) -> str:
 
 def to_sign_in(request: AnyRequest) -> Response[bytes]:
     """A redirect to the sign-in page, and from there back to the requested page."""
-    is_partial = visit_of(request.scope).is_partial
+    is_partial = caller_of(request.scope).is_partial
     asked = request.scope["path"]
     if query := request.scope["query_string"].decode("latin-1"):
         asked += f"?{query}"
@@ -80,20 +80,20 @@ class SignInPages:
         ]
 
     async def _home(self, request: AnyRequest) -> Response[bytes]:
-        return redirect(HOME) if visit_of(request.scope).session else to_sign_in(request)
+        return redirect(HOME) if caller_of(request.scope).session else to_sign_in(request)
 
     async def _login_form(self, request: AnyRequest) -> Response[bytes]:
         asked = request.query_params.get("next", HOME)
-        if name := visit_of(request.scope).stranger:
+        if name := caller_of(request.scope).stranger:
             return await self._pages.show(request, "stranger.html", status=403, name=name)
-        if visit_of(request.scope).session:
+        if caller_of(request.scope).session:
             return redirect(safe_next(asked))
         return await self._form(request, asked)
 
     async def _logout(self, request: AnyRequest) -> Response[bytes]:
-        await self._sign_in.sign_out(visit_of(request.scope))
+        await self._sign_in.sign_out(caller_of(request.scope))
         clear = {"clear-site-data": '"cache", "storage"', "set-cookie": cookie_header("")}
-        if not visit_of(request.scope).by_proxy:
+        if not caller_of(request.scope).by_proxy:
             return redirect("/login", **clear)
         return await self._pages.show(request, "signed_out.html", headers=clear)
 
@@ -102,8 +102,8 @@ class SignInPages:
 
         Only its form uses it up, as some programs open links in emails to check them.
         """
-        visit, is_safe = visit_of(request.scope), self._hosts.is_safe(request.headers["host"])
-        password = visit.form.get("password", "")
+        caller, is_safe = caller_of(request.scope), self._hosts.is_safe(request.headers["host"])
+        password = caller.form.get("password", "")
         try:
             user = await self._sign_in.owner_of_link(secret)
             if request.method in READ or not is_safe or not is_password(password):
@@ -114,19 +114,19 @@ class SignInPages:
                     name=user.name,
                     is_safe=is_safe,
                 )
-            cookie = await self._sign_in.use_link(secret, password, visit)
+            cookie = await self._sign_in.use_link(secret, password, caller)
         except (LinkEnded, SignInRefused):
             return await self._pages.show(request, "link_ended.html", status=404)
         return redirect(HOME, **{"set-cookie": cookie_header(cookie)})
 
     async def _login(self, request: AnyRequest) -> Response[bytes]:
-        visit = visit_of(request.scope)
-        name, password = visit.form.get("name", ""), visit.form.get("password", "")
-        asked = visit.form.get("next", HOME)
+        caller = caller_of(request.scope)
+        name, password = caller.form.get("name", ""), caller.form.get("password", "")
+        asked = caller.form.get("next", HOME)
         if not self._hosts.is_safe(request.headers["host"]):
             return await self._form(request, asked, status=403)
         try:
-            secret = await self._sign_in.sign_in(name, password, visit)
+            secret = await self._sign_in.sign_in(name, password, caller)
         except SignInRefused as refused:
             if refused.wait:
                 wait = {"retry-after": str(refused.wait)}
@@ -153,7 +153,7 @@ class SignInPages:
             wait=wait,
             is_safe=self._hosts.is_safe(request.headers["host"]),
             next=safe_next(asked),
-            name=visit_of(request.scope).form.get("name", "")[:100],
+            name=caller_of(request.scope).form.get("name", "")[:100],
             oidc=self._oidc,
             oidc_error="",
         )
@@ -180,7 +180,7 @@ class OidcPages:
         """The provider, and how many seconds to wait before it may be asked. Raises NotFoundException."""
         if self._provider is None or not self._hosts.is_safe(request.headers["host"]):
             raise NotFoundException
-        address = visit_of(request.scope).address
+        address = caller_of(request.scope).address
         return self._provider, self._tries.take(address, time.monotonic())
 
     async def _begin(self, request: AnyRequest) -> Response[bytes]:
@@ -198,14 +198,14 @@ class OidcPages:
         provider, wait = self._checked(request)
         if wait:
             return await self._refused(request, wait=wait)
-        visit, given = visit_of(request.scope), dict(request.query_params)
+        caller, given = caller_of(request.scope), dict(request.query_params)
         try:
             name, next_ = await provider.finish(request.cookies.get(OIDC_COOKIE, ""), given)
         except OidcRefused as error:
             return await self._refused(request, error)
-        begun = await self._sign_in.sign_in_elsewhere(name, visit, "by OpenID Connect")
+        begun = await self._sign_in.sign_in_elsewhere(name, caller, "by OpenID Connect")
         if begun is None:
-            log.warning("sign-in by OpenID Connect from %s: there is no such user", visit.address)
+            log.warning("sign-in by OpenID Connect from %s: there is no such user", caller.address)
             return self._forgetting(
                 await self._pages.show(request, "stranger.html", status=403, name=name)
             )
@@ -221,7 +221,7 @@ class OidcPages:
     async def _refused(
         self, request: AnyRequest, error: OidcRefused | None = None, *, wait: int = 0
     ) -> Page:
-        address = visit_of(request.scope).address
+        address = caller_of(request.scope).address
         why = "wait" if wait else "failed"
         if error:
             log.warning("sign-in by OpenID Connect from %s refused: %s", address, error)

@@ -16,8 +16,8 @@ from litestar.exceptions import (
 )
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
-from relay.alerts.detection import Kind
-from relay.console.acts import ActPages
+from relay.alerts.problem_detection import Kind
+from relay.console.allowed_hosts import Hosts
 from relay.console.chat_acts import ChatActs
 from relay.console.chat_list_page import ChatListPage, WordPage
 from relay.console.chat_page import ChatPage
@@ -26,18 +26,17 @@ from relay.console.demo_pages import DemoPages
 from relay.console.destination_page import BETWEEN_TESTS, TESTS, DestinationPage
 from relay.console.draft_pages import DraftPages, PreviewMails
 from relay.console.health_page import HealthPage
-from relay.console.hosts import Hosts
 from relay.console.jobs import JobPage, Jobs
 from relay.console.json_api import api_routes
 from relay.console.json_api.api_request import API, LARGEST, Api
 from relay.console.json_api.problem_details import problem_answer
+from relay.console.logged_acts import ActPages
 from relay.console.mute_page import MutePage
 from relay.console.new_rule_page import NewRulePage
 from relay.console.oidc import OidcProvider, oidc_of
 from relay.console.page import AnyRequest, FormRefused, Hold, Page, Pages, Setting, Status
-from relay.console.people_pages import OwnPage, PeoplePages, TokenPages
 from relay.console.request_checks import RequestChecks
-from relay.console.request_context import visit_of
+from relay.console.request_context import caller_of
 from relay.console.resend_page import ResendPage
 from relay.console.rules_edit_page import RulesEditPage
 from relay.console.rules_page import RulePage, RulesPage, RulesVersionPages
@@ -46,10 +45,11 @@ from relay.console.sign_in_page import OidcPages, SignInPages, to_sign_in
 from relay.console.static_files import StaticFiles
 from relay.console.throttle import Throttle
 from relay.console.unreadable_post_page import UnreadablePostPage
+from relay.console.user_pages import OwnPage, PeoplePages, TokenPages
 from relay.console.wording_pages import wording_routes
 from relay.demo.run import Demo
 from relay.outbox import StorageRefused, StorageUnavailable
-from relay.outbox.people import Role
+from relay.outbox.user_accounts import Role
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.services.wording_preview import WordingPreviews
 from relay.web.app import Asgi, Running
@@ -186,16 +186,16 @@ async def _let_in(
     connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
 ) -> None:
     role: Role | None = handler.opt["role"]
-    visit = visit_of(connection.scope)
-    if role is None or visit.may(role):
-        if visit.no_database and not handler.opt.get("needs_no_database"):
-            raise StorageUnavailable(visit.no_database)
+    caller = caller_of(connection.scope)
+    if role is None or caller.may(role):
+        if caller.no_database and not handler.opt.get("needs_no_database"):
+            raise StorageUnavailable(caller.no_database)
         if any(
             isinstance(each, int) and each > LARGEST for each in connection.path_params.values()
         ):
             raise NotFoundException  # and no database knows such a number
         return
-    is_known = visit.session or visit.token or visit.stranger
+    is_known = caller.session or caller.token or caller.stranger
     raise PermissionDeniedException if is_known else NotAuthorizedException
 
 
@@ -259,16 +259,16 @@ def _refused(pages: Pages) -> Answering:
     def answer(request: AnyRequest, error: HTTPException) -> Response[Any]:
         if request.scope["path"].startswith(API):
             return problem_answer(error.status_code, headers=error.headers)
-        if stranger := visit_of(request.scope).stranger:
+        if stranger := caller_of(request.scope).stranger:
             return pages.show_at_once(request, "stranger.html", status=403, name=stranger)
         if error.status_code == 401:
-            visit = visit_of(request.scope)
-            if visit.form.get("text") and not visit.is_partial:
+            caller = caller_of(request.scope)
+            if caller.form.get("text") and not caller.is_partial:
                 return pages.show_at_once(request, "session_ended.html", status=401)
             return to_sign_in(request)
         if isinstance(error, FormRefused):
             why = pages.language(request).gettext(error.words, **error.values)
-            is_partial = visit_of(request.scope).is_partial
+            is_partial = caller_of(request.scope).is_partial
             template = "refused_part.html" if is_partial else "refused.html"
             return pages.show_at_once(request, template, status=error.status_code, why=why)
         names = {403: "forbidden.html", 404: "not_found.html"}
@@ -286,7 +286,7 @@ def _without_database(pages: Pages) -> Answering:
             return problem_answer(503)
         # Of a server the words may name its users.
         why = str(error) or "no answer in time"
-        is_known = visit_of(request.scope).may(Role.VIEWER)
+        is_known = caller_of(request.scope).may(Role.VIEWER)
         return pages.show_at_once(
             request,
             "no_database.html",

@@ -6,12 +6,12 @@ from litestar import Response
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 
-from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key
+from relay.console.logged_acts import ActingSessions, AlreadyDone, act_of, new_key
 from relay.console.page import AnyRequest, Number, Page, Pages, form_route, page_route, redirect
-from relay.console.request_context import visit_of
+from relay.console.request_context import caller_of
 from relay.outbox.chat_list import number_of_chat
 from relay.outbox.history import SetAside
-from relay.outbox.people import Role
+from relay.outbox.user_accounts import Role
 from relay.services.find_deliveries import unreadable_posts
 from relay.services.replay import replay
 from relay.web.app import Running
@@ -61,7 +61,7 @@ class UnreadablePostPage:
         post = await self._post(number)
         in_force, now = self._running.parts.in_force, self._running.clock()
         outbox = self._running.parts.outbox
-        act = act_of(visit_of(request.scope), "take in", str(post.id))
+        act = act_of(caller_of(request.scope), "take in", str(post.id))
         with suppress(AlreadyDone):
             done = await replay(
                 ActingSessions(outbox.sessions, act, now),

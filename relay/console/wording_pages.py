@@ -8,17 +8,17 @@ from litestar.exceptions import ClientException, NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from relay.console.acts import act_of
 from relay.console.draft_pages import PreviewMails, ShownLook
 from relay.console.file_access import Refusal, refusal_of, template_folder, why_not
+from relay.console.logged_acts import act_of
 from relay.console.notification_look import packed_look
 from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
-from relay.console.request_context import Visit, visit_of
+from relay.console.request_context import Caller, caller_of
 from relay.languages import OWN
-from relay.languages.writing import NotChanged
-from relay.outbox.log_of_acts import Act
-from relay.outbox.people import Role
-from relay.rendering.folders import MAX_SIZE
+from relay.languages.catalogue_writer import NotChanged
+from relay.outbox.audit_log import Act
+from relay.outbox.user_accounts import Role
+from relay.rendering.template_folders import MAX_SIZE
 from relay.services import in_thread
 from relay.services.draft_trial import NoSuchChat
 from relay.services.publish_rules import Changed, NotPublished
@@ -64,8 +64,8 @@ class PreviewParts:
 
         If no chat was chosen yet, shows the first sample chat whose notification contains `words`.
         """
-        visit = visit_of(request.scope)
-        chat, sample = visit.form.get("chat", ""), visit.form.get("sample", "")
+        caller = caller_of(request.scope)
+        chat, sample = caller.form.get("chat", ""), caller.form.get("sample", "")
         asked: dict[str, Any] = {"samples": SAMPLES, "sample": sample, "chat": chat, "shown": []}
         try:
             sessions, clock = self._running.parts.outbox.sessions, self._running.clock
@@ -86,7 +86,7 @@ class PreviewParts:
             look = packed_look(one.notification, one.transport, one.made_at, one.trouble)
             mail_at = ""
             if look.kind == "mail":
-                mail_at = self._mails.keep(visit, hook, one.notification.html)
+                mail_at = self._mails.keep(caller, hook, one.notification.html)
             shown.append(ShownLook(one.transport, "", "", look, mail_at))
         sample = sample or SAMPLES[found.chosen]
         is_one = len(bodies) == 1
@@ -152,7 +152,7 @@ class SentencePages:
 
     async def _change(self, request: AnyRequest, language: Word, key: Word) -> Page:
         wording, one = await self._found(language, key)
-        form = visit_of(request.scope).form
+        form = caller_of(request.scope).form
         act, names = form.get("act", ""), [f"said-{number}" for number in range(len(one.shipped))]
         if act != "reset" and not form.keys() >= set(names):
             raise ClientException
@@ -162,7 +162,7 @@ class SentencePages:
         if act not in {"save", "reset"}:
             raise ClientException
         changed = ("",) * len(said) if act == "reset" or said == one.shipped else said
-        doing = act_on_sentence(visit_of(request.scope), wording.tag, one.key, changed)
+        doing = act_on_sentence(caller_of(request.scope), wording.tag, one.key, changed)
         try:
             await self._sentences.change(wording.tag, one.key, changed, form.get("base", ""), doing)
         except NotPublished as error:
@@ -179,7 +179,7 @@ class SentencePages:
         is_preview: bool = False,
         refusal: Refusal | None = None,
     ) -> Page:
-        visit = visit_of(request.scope)
+        caller = caller_of(request.scope)
         problems = await in_thread(lambda _: problems_with(wording, one, said))
         file = wording.file
         shown: dict[str, Any] = {
@@ -198,7 +198,7 @@ class SentencePages:
         preview = await self._parts.show(
             request, drafts, template="", language=wording.tag, words=words[0]
         )
-        template = "wording_preview.html" if is_preview and visit.is_partial else "sentence.html"
+        template = "wording_preview.html" if is_preview and caller.is_partial else "sentence.html"
         status = refusal.status if refusal else 200
         return await self._pages.show(
             request, template, nav="rules", status=status, **shown, **preview
@@ -251,7 +251,7 @@ class TemplatePages:
 
     async def _change(self, request: AnyRequest, name: Word, file: Word) -> Page:
         found = await self._found(f"{name}/{file}")
-        form, name = visit_of(request.scope).form, found.about.name
+        form, name = caller_of(request.scope).form, found.about.name
         act, text = form.get("act", ""), form.get("text", "").replace("\r\n", "\n")
         if act == "preview":
             return await self._show(request, found, text, is_preview=True)
@@ -259,7 +259,7 @@ class TemplatePages:
             raise ClientException
         data = None if act == "reset" else as_written(text, found.own.source or found.shipped)
         base = form.get("base", "")
-        doing = act_on_template(visit_of(request.scope), name, base, data)
+        doing = act_on_template(caller_of(request.scope), name, base, data)
         try:
             await self._templates.change(name, data, base, doing)
         except NotPublished as error:
@@ -277,17 +277,17 @@ class TemplatePages:
         is_preview: bool = False,
         refusal: Refusal | None = None,
     ) -> Page:
-        visit, name, own = visit_of(request.scope), found.about.name, found.own
+        caller, name, own = caller_of(request.scope), found.about.name, found.own
         is_too_long = len(text.encode("utf-8", "replace")) > MAX_SIZE
         problems = list(refusal.problems) if refusal else []
         if is_too_long and not refusal:
             problems = await self._templates.problems(name, text)
-        language = visit.form.get("language") or self._running.parts.in_force.rules.language
+        language = caller.form.get("language") or self._running.parts.in_force.rules.language
         drafts = {} if is_too_long else {name: text}
         preview = await self._parts.show(
             request, drafts, template=template_for(name), language=language
         )
-        template = "wording_preview.html" if is_preview and visit.is_partial else "template.html"
+        template = "wording_preview.html" if is_preview and caller.is_partial else "template.html"
         return await self._pages.show(
             request,
             template,
@@ -305,18 +305,18 @@ class TemplatePages:
         )
 
 
-def act_on_sentence(visit: Visit, tag: str, key: str, said: Sequence[str]) -> Act:
+def act_on_sentence(caller: Caller, tag: str, key: str, said: Sequence[str]) -> Act:
     """The log entry for a sentence that gets these texts; with empty ones it is reset."""
     words = "change wording" if any(said) else "reset wording"
-    return act_of(visit, words, f"{tag}/{key}", each_time=True)
+    return act_of(caller, words, f"{tag}/{key}", each_time=True)
 
 
-def act_on_template(visit: Visit, name: str, base: str, data: bytes | None) -> Act:
+def act_on_template(caller: Caller, name: str, base: str, data: bytes | None) -> Act:
     """The log entry for a template's file that gets this text, with the beginnings of its hashes before and after; None: it is reset."""
     if data is None:
-        return act_of(visit, "reset template", name, each_time=True)
+        return act_of(caller, "reset template", name, each_time=True)
     detail = f"{base[:SHORT]} -> {hash_of(data)[:SHORT]}"
-    return act_of(visit, "change template", name, detail, each_time=True)
+    return act_of(caller, "change template", name, detail, each_time=True)
 
 
 def text_in(found: TemplateText) -> str:

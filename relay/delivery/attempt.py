@@ -14,7 +14,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from relay.clock import Deadline
-from relay.crash_points import CrashPoint, reach
+from relay.crash_for_tests import CrashPoint, reach
 from relay.delivery.lane import Lane
 from relay.delivery.renderer import NothingLeft, Renderer
 from relay.delivery.retry import Random, Redirect, held_back, queued_at_once, what_follows
@@ -22,7 +22,7 @@ from relay.destination import Destination, WhenUnsure
 from relay.notification import Notification
 from relay.outbox import Delivery, NewDelivery, Outbox, Settlement, State
 from relay.transports import PROGRESS, Identity, Progress, Transport
-from relay.transports.outcome import Ending, Outcome
+from relay.transports.outcomes_and_cures import Ending, Outcome
 from relay.transports.registry import TRANSPORTS, cure_in_words
 
 

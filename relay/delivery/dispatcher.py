@@ -24,8 +24,8 @@ from relay.outbox import (
     Places,
     StorageUnavailable,
 )
+from relay.outbox.delivery_types import is_alert
 from relay.outbox.leases import LEASE
-from relay.outbox.rows import is_alert
 
 SLOWEST_LOOK = timedelta(seconds=60)
 """The longest time between two looks at the outbox, when nothing wakes the lane."""

@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from relay.destination import Rate
+from relay.outbox.delivery_types import Delivery, Gate
 from relay.outbox.rate_limits import Pacer
-from relay.outbox.rows import Delivery, Gate
-from relay.transports.outcome import Outcome
+from relay.transports.outcomes_and_cures import Outcome
 
 FAILURES_TO_OPEN = 3
 """Consecutive failures after which the breaker opens."""

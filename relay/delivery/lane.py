@@ -7,11 +7,11 @@ from enum import Enum, StrEnum, auto
 
 from relay.delivery.endpoint import NO_MATTER, Breaker, Endpoint, Pace
 from relay.destination import Destination, TransportSpec, WhenUnsure
+from relay.outbox.delivery_types import Delivery, Gate
 from relay.outbox.pauses import Pause
 from relay.outbox.rate_limits import Pacer
-from relay.outbox.rows import Delivery, Gate
 from relay.transports import Transport
-from relay.transports.outcome import Ending, Outcome
+from relay.transports.outcomes_and_cures import Ending, Outcome
 
 BETWEEN_CLAIMS = timedelta(milliseconds=10)
 """Time between two claims. Meanwhile attempts end, and claiming four deliveries hardly costs more than one."""

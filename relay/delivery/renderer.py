@@ -24,8 +24,8 @@ from relay.rendering.isolation.worker_pool import (
     RenderingEnded,
     RenderPool,
 )
-from relay.rendering.story import local_time
-from relay.rendering.words import Words, words_in
+from relay.rendering.transcript import local_time
+from relay.rendering.translation import Words, words_in
 from relay.smartsupp import read_chat
 from relay.text import clean_line
 from relay.timing.digest_contents import Digest, Mute

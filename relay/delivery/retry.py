@@ -14,12 +14,12 @@ from relay.chat import Chat
 from relay.destination import Destination, TransportSpec, WhenUnsure
 from relay.intake import new_deliveries, planned_deliveries
 from relay.outbox import NewDelivery
-from relay.outbox.rows import BLIP, ITSELF, Delivery, Settlement, State, visitor_key
+from relay.outbox.delivery_types import BLIP, ITSELF, Delivery, Settlement, State, visitor_key
 from relay.rules import Match, RuleBook
-from relay.rules.chat_view import ChatView
+from relay.rules.compared_values import ChatView
 from relay.smartsupp import read_chat
 from relay.timing.plan import Mute, plan_alert, plan_digest
-from relay.transports.outcome import Ending, Outcome
+from relay.transports.outcomes_and_cures import Ending, Outcome
 
 WAITS = (
     BLIP,

@@ -17,7 +17,7 @@ from relay.metrics import Metrics
 from relay.notification import Notification
 from relay.outbox import Delivery, Gate, Outbox, State, StorageUnavailable
 from relay.transports import Progress
-from relay.transports.outcome import Outcome
+from relay.transports.outcomes_and_cures import Outcome
 from relay.transports.registry import cure_in_words
 
 WAIT_FOR_STORAGE = timedelta(seconds=1)

@@ -9,14 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from relay.clock import Clock
-from relay.crash_points import CrashPoint, reach
+from relay.crash_for_tests import CrashPoint, reach
 from relay.destination import Rate
-from relay.outbox.leases import Attempt, Held, Leases, Summary, summarize
-from relay.outbox.neighbours import Neighbours, Rhythm, SeeGates, Wake
-from relay.outbox.process import Process
-from relay.outbox.reader import RelaySessions
-from relay.outbox.requeue import Reassigned, keep_aside, reassign
-from relay.outbox.rows import (
+from relay.outbox.delivery_types import (
     Accepted,
     Claim,
     Delivery,
@@ -29,6 +24,11 @@ from relay.outbox.rows import (
     StorageRefused,
     StorageUnavailable,
 )
+from relay.outbox.leases import Attempt, Held, Leases, Summary, summarize
+from relay.outbox.other_relays import OtherRelays, Rhythm, SeeGates, Wake
+from relay.outbox.process_identity import Process
+from relay.outbox.relay_sessions import RelaySessions
+from relay.outbox.requeue import Reassigned, keep_aside, reassign
 from relay.outbox.session import Session
 from relay.outbox.settling import Operations
 from relay.outbox.sqlite.sqlite_store import open_sqlite
@@ -70,7 +70,7 @@ class Outbox:
         self.operations = Operations(store.statements, store.holder)
         self._leases = Leases(store.statements)
         self._held, self._refusals = Held(), Refusals()
-        self._neighbours: Neighbours | None = None
+        self._others: OtherRelays | None = None
         self._version: int | None = None
         self.is_shared = isinstance(store, SharedStore)
         self.dialect, self.found_lost = store.dialect, store.found_lost
@@ -96,7 +96,7 @@ class Outbox:
         outbox = cls(store, RelaySessions(database, store), longest_write)
         try:
             missing = await outbox.lacks()
-            work = partial(outbox._leases.take_up, ended={} if missing else store.ended, now=now)
+            work = partial(outbox._leases.recover, ended={} if missing else store.ended, now=now)
             if await outbox.run(work):
                 reach(CrashPoint.TAKEN_UP)
         except StorageUnavailable as error:
@@ -106,7 +106,7 @@ class Outbox:
             raise StorageRefused(f"{database} can't be used: {missing}")
         return outbox
 
-    async def live_with_neighbours(
+    async def live_with_other_relays(
         self,
         *,
         clock: Clock,
@@ -121,7 +121,7 @@ class Outbox:
         """
         if not isinstance(self._store, SharedStore):
             return
-        self._neighbours = Neighbours(
+        self._others = OtherRelays(
             writer=self._writer,
             operations=self.operations,
             store=self._store,
@@ -131,7 +131,7 @@ class Outbox:
             rhythm=rhythm or Rhythm(),
             held=self._held,
         )
-        await self._neighbours.live()
+        await self._others.live()
 
     async def close(self) -> None:
         """Finish the writes that wait, then close the database."""
@@ -177,7 +177,7 @@ class Outbox:
     async def others_wrote(self) -> bool:
         """Whether another process, such as a command, has written to the file since the last call. False on a shared database."""
         if self.is_shared:
-            return False  # neighbours say so themselves
+            return False  # other relays say so themselves
         before, self._version = self._version, await self._writer.run(self._store.version)
         return before not in {None, self._version}
 
@@ -194,17 +194,17 @@ class Outbox:
         """Store a hook and queue its deliveries in one commit, all or none; claims those for which `places` has room."""
         reach(CrashPoint.RECEIVED)
         work: Callable[..., Accepted] = partial(self.operations.accept, hook=hook)
-        neighbours = self._neighbours
-        if neighbours:
-            work = neighbours.accept(work, hook.received_at, places)
+        others = self._others
+        if others:
+            work = others.accept(work, hook.received_at, places)
         elif places:
             work = partial(work, lease=places.lease, places=lambda _: places.free)
         accepted = await self._held.run(self._writer, work, lambda accepted: accepted.claimed)
         reach(CrashPoint.ACCEPTED)
         if accepted.claimed:
             reach(CrashPoint.CLAIMED_AT_ONCE)
-        if neighbours and places:
-            neighbours.hold(accepted.claimed, hook.received_at, hook.received_at + places.lease)
+        if others and places:
+            others.hold(accepted.claimed, hook.received_at, hook.received_at + places.lease)
         self.tell(accepted.waiting)
         return accepted
 
@@ -231,30 +231,30 @@ class Outbox:
         when a process died. If any fell due after `prefer_due_after`, only those are claimed. `rates` are kept by the
         caller; the relays of a shared database keep them together, under the name `pace` or else the destination's.
         """
-        neighbours = self._neighbours
+        others = self._others
         work: Callable[[Any], Claim] = partial(
             self.operations.claim,
             destination=destination,
             now=now,
-            lease=neighbours.lease(lease) if neighbours else lease,
+            lease=others.lease(lease) if others else lease,
             limit=limit,
             suspects=suspects,
-            due_by=neighbours.due_by(now) if neighbours else None,
+            due_by=others.due_by(now) if others else None,
             prefer_due_after=prefer_due_after,
         )
-        if neighbours and rates:
-            work = neighbours.in_turn(work, pace or destination, rates, now)
+        if others and rates:
+            work = others.in_turn(work, pace or destination, rates, now)
         with self._refusals.noting("claimed"):
             claim = await self._held.run(self._writer, work, lambda claim: claim.deliveries)
         if claim.deliveries:
             reach(CrashPoint.CLAIMED)
-        if neighbours:
-            neighbours.hold(claim.deliveries, now, now + lease)
+        if others:
+            others.hold(claim.deliveries, now, now + lease)
         return claim
 
     def holds(self, delivery: Delivery) -> bool:
         """Whether a claimed delivery is still held by this relay, so that no other relay can have claimed it since."""
-        return self._neighbours is None or self._neighbours.holds(delivery)
+        return self._others is None or self._others.holds(delivery)
 
     async def settle(self, delivery: Delivery, settlement: Settlement) -> list[str]:
         """Store how an attempt ended. Returns the destinations for which it queued further deliveries."""
@@ -264,8 +264,8 @@ class Outbox:
             queued = await self._writer.run(work, outcome=True)
         self._held.release(delivery)
         reach(CrashPoint.SETTLED)
-        if self._neighbours:
-            self._neighbours.release(delivery)
+        if self._others:
+            self._others.release(delivery)
         self.tell(queued)
         return queued
 
@@ -274,16 +274,16 @@ class Outbox:
 
         `under_way`: the attempts that the caller is making, which are left alone whatever the clock says.
         """
-        if self._neighbours:
-            return 0  # `Neighbours` does it, more often and by the server's clock
+        if self._others:
+            return 0  # `OtherRelays` does it, more often and by the server's clock
 
         work = partial(self._leases.look, holder=self.operations.holder, held=self._held, now=now)
         return len(await self._writer.run(partial(work, under_way=under_way)))
 
     def tell(self, queued: Iterable[str] = (), *, gates: bool = False) -> None:
         """Notify the other relays on the database that deliveries are queued for these destinations, or that gates have changed."""
-        if self._neighbours:
-            self._neighbours.tell(queued, gates=gates)
+        if self._others:
+            self._others.tell(queued, gates=gates)
 
     async def reassign(
         self,

@@ -10,11 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 from msgspec.structs import replace
 
-from relay.crash_points import CrashPoint, reach
-from relay.outbox.limits import plan_once
-from relay.outbox.mutes import note_muted
-from relay.outbox.rate_limits import AT_ONCE, Hourly
-from relay.outbox.rows import (
+from relay.crash_for_tests import CrashPoint, reach
+from relay.outbox.delivery_types import (
     Accepted,
     NewDelivery,
     NewHook,
@@ -29,6 +26,9 @@ from relay.outbox.rows import (
     to_ms,
     visitor_key,
 )
+from relay.outbox.limit_counts import plan_once
+from relay.outbox.mutes import note_muted
+from relay.outbox.rate_limits import AT_ONCE, Hourly
 from relay.outbox.schema import attempts, chats, deliveries, hook_bodies, hooks
 from relay.outbox.statements import (
     SERVER_TIME,

@@ -16,19 +16,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from relay.chat import Chat
-from relay.crash_points import CrashPoint, reach
-from relay.outbox.rows import DIGEST, ITSELF, NewDelivery, NewHook, from_ms, to_ms
+from relay.crash_for_tests import CrashPoint, reach
+from relay.outbox.delivery_types import DIGEST, ITSELF, NewDelivery, NewHook, from_ms, to_ms
 from relay.outbox.scheduling import RELEASE, Done
 from relay.outbox.schema import chats, deliveries, digests, hook_bodies, hooks, limits, mutes
 from relay.outbox.settling import Operations
-from relay.outbox.statements import (
-    Query,
-    bound,
-    in_digest,
-    inserted,
-    is_scheduled,
-    text,
-)
+from relay.outbox.statements import Query, bound, in_digest, inserted, is_scheduled, text
 from relay.outbox.writer import Cursor
 from relay.timing.digest_contents import Digest, Member, Mute, arranged
 from relay.timing.plan import AT_ONCE, MUTED

@@ -8,9 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from relay.outbox.delivery_types import Gate, State, from_ms, is_alert, maybe_time, to_ms, unpacked
 from relay.outbox.pauses import is_closed
 from relay.outbox.rate_limits import hours, read_hours
-from relay.outbox.rows import Gate, State, from_ms, is_alert, maybe_time, to_ms, unpacked
 from relay.outbox.schema import (
     TROUBLED,
     attempts,

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from msgspec import Struct
 
-from relay.outbox.rows import to_ms
+from relay.outbox.delivery_types import to_ms
 from relay.outbox.schema import idempotency_keys as keys
 from relay.outbox.statements import Insert, Query, Statements, bound, inserted, ms
 from relay.outbox.writer import Cursor

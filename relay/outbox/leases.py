@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from relay.crash_points import CrashPoint, reach
-from relay.outbox.process import END_COMMITS
-from relay.outbox.rows import ITSELF, Delivery, State, from_ms, maybe_time, to_ms
+from relay.crash_for_tests import CrashPoint, reach
+from relay.outbox.delivery_types import ITSELF, Delivery, State, from_ms, maybe_time, to_ms
+from relay.outbox.process_identity import END_COMMITS
 from relay.outbox.schema import TROUBLED, attempts, chats, deliveries, hooks, set_aside
 from relay.outbox.settling import still_ours, this_delivery
 from relay.outbox.statements import (
@@ -29,7 +29,7 @@ from relay.outbox.statements import (
     text,
 )
 from relay.outbox.writer import Cursor, Writer
-from relay.transports.outcome import Ending
+from relay.transports.outcomes_and_cures import Ending
 
 LEASE = timedelta(minutes=50)
 """How long a claim is valid: longer than the longest attempt."""
@@ -240,7 +240,7 @@ _RENEW_LEASE = Query(
 class Leases:
     """Expires, gives back and renews leases, with the statements of one database dialect.
 
-    `expire`, `take_up`, `give_back` and `look` return the destination of each delivery that they queue again.
+    `expire`, `recover`, `give_back` and `look` return the destination of each delivery that they queue again.
     """
 
     sql: Statements
@@ -261,7 +261,7 @@ class Leases:
         found = self.sql[_FIND_EXPIRED].run(cursor, expired_by=to_ms(ended_by)).fetchall()
         return self._lose(cursor, (one for one in found if one[:2] not in under_way), now, why)
 
-    def take_up(self, cursor: Cursor, ended: Mapping[str, str], now: datetime) -> list[str]:
+    def recover(self, cursor: Cursor, ended: Mapping[str, str], now: datetime) -> list[str]:
         """Queue again what relays were sending that have ended, see `Store.ended`; a delivery lost too often is quarantined."""
         queued = []
         for holder, name in ended.items():

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from msgspec import Struct
 
-from relay.crash_points import CrashPoint, reach
-from relay.outbox.rows import ITSELF, from_ms, maybe_time, storable, to_ms
+from relay.crash_for_tests import CrashPoint, reach
+from relay.outbox.delivery_types import ITSELF, from_ms, maybe_time, storable, to_ms
 from relay.outbox.schema import chats, deliveries, hook_bodies, mutes
 from relay.outbox.statements import (
     Insert,

@@ -8,16 +8,8 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from relay.outbox.history import (
-    Record,
-    SetAside,
-    StoredHook,
-    Wanted,
-    find,
-    is_one_of,
-    stored_hooks,
-)
-from relay.outbox.rows import ITSELF, SEVERAL, from_ms, key_of, maybe_time, to_ms
+from relay.outbox.delivery_types import ITSELF, SEVERAL, from_ms, key_of, maybe_time, to_ms
+from relay.outbox.history import Record, SetAside, StoredHook, Wanted, find, is_one_of, stored_hooks
 from relay.outbox.schema import (
     HAS_EMAIL_KEY,
     HAS_NO_KEYS,

@@ -11,8 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 from msgspec import Struct
 
-from relay.crash_points import CrashPoint, reach
-from relay.outbox.rows import maybe_ms, maybe_time, storable, to_ms
+from relay.crash_for_tests import CrashPoint, reach
+from relay.outbox.delivery_types import maybe_ms, maybe_time, storable, to_ms
 from relay.outbox.schema import deliveries, gates, marks
 from relay.outbox.statements import Insert, Query, Statements, bound, inserted, is_queued, text
 from relay.outbox.troubles import SET_MARK

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from relay.destination import Rate
-from relay.outbox.rows import Claim, from_ms, to_ms
+from relay.outbox.delivery_types import Claim, from_ms, to_ms
 from relay.outbox.schema import hooks, paces
 from relay.outbox.statements import Query, Statements, bound, inserted
 from relay.outbox.writer import Cursor

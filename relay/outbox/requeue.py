@@ -13,11 +13,9 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from relay.clock import pause
-from relay.crash_points import CrashPoint, reach
+from relay.crash_for_tests import CrashPoint, reach
 from relay.outbox.claiming import claimed_delivery, for_destination
-from relay.outbox.history import Record, SetAside, is_chat
-from relay.outbox.leases import QUEUED_BY_DESTINATION, count_scheduled
-from relay.outbox.rows import (
+from relay.outbox.delivery_types import (
     Delivery,
     Gate,
     NewDelivery,
@@ -28,6 +26,8 @@ from relay.outbox.rows import (
     to_ms,
     visitor_key,
 )
+from relay.outbox.history import Record, SetAside, is_chat
+from relay.outbox.leases import QUEUED_BY_DESTINATION, count_scheduled
 from relay.outbox.schema import chats, deliveries, hook_bodies, hooks, set_aside
 from relay.outbox.session import Session, Sessions
 from relay.outbox.settling import FIND_CHAT, Operations, this_delivery

@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
 
-from relay.outbox.rows import from_ms, storable, to_ms
+from relay.outbox.delivery_types import from_ms, storable, to_ms
 from relay.outbox.schema import drafts, hooks, rules_versions, users
 from relay.outbox.statements import Insert, Query, Statements, bound, inserted
 from relay.outbox.writer import Cursor

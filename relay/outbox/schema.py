@@ -6,7 +6,7 @@ table of their own, so that lists stay quick.
 
 import sqlalchemy as sa
 
-from relay.outbox.people_tables import people_tables
+from relay.outbox.user_tables import people_tables
 
 SCHEMA_VERSION = "0009"
 """The newest revision in migrations/versions (a test compares them)."""
@@ -174,7 +174,7 @@ for _name, _columns, _condition in (
         postgresql_where=sa.text(_condition),
     )
 
-# Counts for a destination and a recipient, see `relay.outbox.limits`: how many notifications a destination
+# Counts for a destination and a recipient, see `relay.outbox.limit_counts`: how many notifications a destination
 # with a limit had since its window began, and the like. A change needs the row's lock.
 limits = sa.Table(
     "limits",

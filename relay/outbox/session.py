@@ -1,6 +1,6 @@
 """How services read and write the database: a session is a cursor inside a transaction.
 
-`CommandSessions` is for a process beside relays that may be running. `RelaySessions`, in `reader`, is for the process
+`CommandSessions` is for a process beside relays that may be running. `RelaySessions`, in `relay_sessions`, is for the process
 of a relay itself.
 """
 
@@ -19,7 +19,7 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.engine import Dialect
 
 from relay.outbox import migrations
-from relay.outbox.rows import StorageRefused, StorageUnavailable
+from relay.outbox.delivery_types import StorageRefused, StorageUnavailable
 from relay.outbox.schema import SCHEMA_VERSION
 from relay.outbox.settling import Operations
 from relay.outbox.sqlite import sqlite_file

@@ -6,10 +6,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from relay.crash_points import CrashPoint, reach
+from relay.crash_for_tests import CrashPoint, reach
 from relay.outbox.claiming import Claiming
-from relay.outbox.pauses import FORGET_GATE, is_closed
-from relay.outbox.rows import (
+from relay.outbox.delivery_types import (
     BLIP,
     Delivery,
     Gate,
@@ -21,6 +20,7 @@ from relay.outbox.rows import (
     storable,
     to_ms,
 )
+from relay.outbox.pauses import FORGET_GATE, is_closed
 from relay.outbox.schema import attempts, deliveries, gates
 from relay.outbox.statements import (
     Insert,
@@ -35,7 +35,7 @@ from relay.outbox.statements import (
 )
 from relay.outbox.troubles import SET_MARK
 from relay.outbox.writer import Cursor
-from relay.transports.outcome import Ending
+from relay.transports.outcomes_and_cures import Ending
 
 TRIED = "writing was tried"
 """The name of a mark that is set to test whether the database can be written."""

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
 
-from relay.outbox.rows import DIGEST, ITSELF, State
+from relay.outbox.delivery_types import DIGEST, ITSELF, State
 from relay.outbox.schema import chats, deliveries
 
 Row = Mapping[str, Any]

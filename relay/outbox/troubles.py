@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from relay.outbox.rows import State, from_ms, maybe_time, storable, to_ms
+from relay.outbox.delivery_types import State, from_ms, maybe_time, storable, to_ms
 from relay.outbox.schema import TROUBLED, chats, deliveries, hook_bodies, marks, troubles
 from relay.outbox.statements import (
     Insert,

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 from sqlalchemy.engine import Dialect
 
 from relay.clock import pause
-from relay.outbox.rows import StorageUnavailable
+from relay.outbox.delivery_types import StorageUnavailable
 from relay.outbox.statements import Statements
 
 Cursor = Any

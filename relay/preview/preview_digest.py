@@ -8,8 +8,8 @@ from importlib.resources import files
 from msgspec.structs import replace
 
 from relay.outbox import Delivery
+from relay.outbox.delivery_types import ITSELF
 from relay.outbox.digests import DIGEST_RULE, name_of
-from relay.outbox.rows import ITSELF
 from relay.rules import RuleBook
 from relay.smartsupp import read_chat
 from relay.timing.digest_contents import Digest, Member, arranged

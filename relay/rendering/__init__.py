@@ -2,6 +2,6 @@
 
     chat -> story (who said what, who waited) -> describe (plain data) -> sandbox (Jinja) -> notification
 
-`words` has every text that the code adds; all others are in the template files. Both are English
+`translation` has every text that the code adds; all others are in the template files. Both are English
 and are translated by the catalogues of `relay.languages`.
 """

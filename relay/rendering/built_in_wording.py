@@ -22,14 +22,10 @@ from relay.files import shipped
 from relay.languages import SOURCE, language_called
 from relay.links import mail_link
 from relay.mail_address import visitor_address
-from relay.notification import (
-    Fact,
-    Link,
-    Notification,
-    Tone,
-    TranscriptMessage,
-)
-from relay.rendering.description import (
+from relay.notification import Fact, Link, Notification, Tone, TranscriptMessage
+from relay.rendering.filters import indented
+from relay.rendering.sandbox import Sandbox
+from relay.rendering.template_data import (
     called,
     describe_excerpt,
     describe_facts,
@@ -37,10 +33,8 @@ from relay.rendering.description import (
     kind,
     where_replies_go,
 )
-from relay.rendering.filters import indented
-from relay.rendering.folders import Folders
-from relay.rendering.sandbox import Sandbox
-from relay.rendering.story import (
+from relay.rendering.template_folders import Folders
+from relay.rendering.transcript import (
     HTML_ROOM,
     TEXT_ROOM,
     Excerpt,
@@ -50,7 +44,7 @@ from relay.rendering.story import (
     tell,
     tone,
 )
-from relay.rendering.words import Words, stars, words_in
+from relay.rendering.translation import Words, stars, words_in
 from relay.text import clean_line, cut, tidy_line, with_commands
 
 _RULES = re.compile(r"<style\b(?![^>{]*\bdata-css-inline=\"ignore\")", re.IGNORECASE)

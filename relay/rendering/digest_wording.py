@@ -23,17 +23,12 @@ from relay.notification import (
     Notification,
     Tone,
 )
-from relay.rendering.built_in_wording import (
-    Page,
-    built_in_html,
-    headline,
-    template_note,
-)
-from relay.rendering.description import Plain, called, describe, describe_told
-from relay.rendering.folders import DIGEST, BrokenTemplate
-from relay.rendering.story import local_time, tell, tone
+from relay.rendering.built_in_wording import Page, built_in_html, headline, template_note
+from relay.rendering.template_data import Plain, called, describe, describe_told
+from relay.rendering.template_folders import DIGEST, BrokenTemplate
 from relay.rendering.templates import Templates
-from relay.rendering.words import Words, stars, words_in
+from relay.rendering.transcript import local_time, tell, tone
+from relay.rendering.translation import Words, stars, words_in
 from relay.smartsupp import read_chat
 from relay.text import clean_line, tidy, tidy_line
 from relay.timing.digest_contents import Digest, Member

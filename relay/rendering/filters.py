@@ -12,9 +12,9 @@ from jinja2.runtime import Undefined
 from markupsafe import Markup
 
 from relay.links import host, web_link
-from relay.rendering.story import MOST_BYTES, html_bytes
-from relay.rendering.words import Words, escaped, markup
-from relay.rendering.words import stars as stars_of
+from relay.rendering.transcript import MOST_BYTES, html_bytes
+from relay.rendering.translation import Words, escaped, markup
+from relay.rendering.translation import stars as stars_of
 from relay.text import cut as cut_text
 from relay.text import starts_from_right
 

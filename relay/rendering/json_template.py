@@ -14,11 +14,11 @@ from jinja2.compiler import Frame
 from jinja2.runtime import Context
 
 from relay.notification import Misfit, Mixed, Value
-from relay.rendering.code_generator import SandboxCodeGenerator
-from relay.rendering.description import Plain
 from relay.rendering.filters import Filters
 from relay.rendering.sandbox import Sandbox
-from relay.rendering.words import Shown, Words, text_writer
+from relay.rendering.template_compiler import SandboxCodeGenerator
+from relay.rendering.template_data import Plain
+from relay.rendering.translation import Shown, Words, text_writer
 from relay.text import unsendable
 
 _BEGIN, _END = "\x01", "\x02"  # Marks around a value; `text.clean` removes both from text.

@@ -21,11 +21,11 @@ from jinja2.utils import missing
 from jinja2.visitor import NodeTransformer
 from markupsafe import Markup
 
-from relay.rendering.code_generator import SandboxCodeGenerator
 from relay.rendering.filters import Filters, filters_by_name
-from relay.rendering.folders import DEFAULT
-from relay.rendering.reference import nearest_filter, nearest_name
-from relay.rendering.words import Shown, Words, html_writer, markup, sayings, text_writer
+from relay.rendering.template_compiler import SandboxCodeGenerator
+from relay.rendering.template_folders import DEFAULT
+from relay.rendering.template_reference import nearest_filter, nearest_name
+from relay.rendering.translation import Shown, Words, html_writer, markup, sayings, text_writer
 from relay.text import unsendable
 
 MAX_OUTPUT = 400_000

@@ -21,9 +21,16 @@ from relay.files import read_file, shipped
 from relay.languages import OWN, own_catalogues
 from relay.languages.catalogue import Mistake, forms_of, read_catalogue
 from relay.rendering.digest_wording import digest_notification
-from relay.rendering.folders import DIGEST, DIGEST_FILES, FILES, MAX_SIZE, NAME, BrokenTemplate
 from relay.rendering.made_up_chats import made_up_chats
-from relay.rendering.reference import nearest_name
+from relay.rendering.template_folders import (
+    DIGEST,
+    DIGEST_FILES,
+    FILES,
+    MAX_SIZE,
+    NAME,
+    BrokenTemplate,
+)
+from relay.rendering.template_reference import nearest_name
 from relay.rendering.templates import Templates
 from relay.timing.digest_contents import Digest, Member, Mute, arranged
 

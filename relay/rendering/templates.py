@@ -27,35 +27,39 @@ from relay.rendering.built_in_wording import (
     whole,
     with_chat,
 )
-from relay.rendering.description import (
+from relay.rendering.json_template import MarkingSandbox, rendered
+from relay.rendering.made_up_chats import made_up_chats
+from relay.rendering.sandbox import Sandbox
+from relay.rendering.template_data import (
     MAX_PAGES,
-    Plain,
+    Description,
     beyond,
     describe,
     describe_excerpt,
     describe_told,
 )
-from relay.rendering.folders import FILES, BrokenTemplate, Folders, broken_by
-from relay.rendering.json_template import MarkingSandbox, rendered
-from relay.rendering.made_up_chats import made_up_chats
-from relay.rendering.sandbox import Sandbox
-from relay.rendering.story import HTML_ROOM, OVERRIDE_ROOM, TEXT_ROOM, Excerpt, Story, excerpt, tell
-from relay.rendering.words import Words, with_bdi, without_isolates_in_addresses, words_of
+from relay.rendering.template_folders import FILES, BrokenTemplate, Folders, broken_by
+from relay.rendering.transcript import (
+    HTML_ROOM,
+    OVERRIDE_ROOM,
+    TEXT_ROOM,
+    Excerpt,
+    Story,
+    excerpt,
+    tell,
+)
+from relay.rendering.translation import Words, with_bdi, without_isolates_in_addresses, words_of
 from relay.text import ELLIPSIS, cut, tidy, tidy_line, without_isolate
 
 __all__ = ["FILES", "BrokenOverride", "BrokenTemplate", "Templates", "built_in_notification"]
 
-MAX_SUMMARY = 1_000
-MAX_FACTS = 25
-MAX_FOOTER = 300
+MAX_SUMMARY, MAX_FACTS, MAX_FOOTER = 1_000, 25, 300
 MAX_TEXT = 200_000
 """The most bytes of UTF-8 of the text part."""
 MAX_HTML = 78_000
 """The most bytes of HTML with inlined styles, where a shorter transcript helps; Gmail hides content beyond 102 kB."""
 MAX_TRIES = 6
 """How often the HTML is rendered with a shorter transcript until it fits."""
-
-Description = dict[str, Plain]
 
 
 class BrokenOverride(BrokenTemplate):
@@ -269,7 +273,7 @@ class Writer:
 
     def bodies(self, name: str, data: Description, story: Story) -> Bodies:
         in_text = excerpt(story.transcript, TEXT_ROOM, self.words.cut_but_attached)
-        data = _with(data, in_text)
+        data = {**data, **describe_excerpt(in_text)}
         text = self.write(self.in_text, name, "body.txt", data).strip() + "\n"
         html, in_html = self._html_part(name, data, story, in_text)
         return Bodies(
@@ -293,7 +297,7 @@ class Writer:
         has_file = transport in self._finish and file in FILES and self._has(name, file)
         if not (form or has_file):
             return None
-        data = _with(data, excerpt(story.transcript, OVERRIDE_ROOM, ELLIPSIS))
+        data = {**data, **describe_excerpt(excerpt(story.transcript, OVERRIDE_ROOM, ELLIPSIS))}
         chosen = "the destination's json" if form else self._folders.choose(name, file)
         path = chosen if form else self.path(name, file)
         try:
@@ -316,7 +320,7 @@ class Writer:
         room = HTML_ROOM
         for _ in range(MAX_TRIES):
             shown = excerpt(story.transcript, room, self.words.cut_but_attached)
-            data = data if shown == in_text else _with(data, shown)
+            data = data if shown == in_text else {**data, **describe_excerpt(shown)}
             html = self.write(self.in_html, name, "body.html", data).strip() + "\n"
             if len(html) * 4 <= MAX_HTML or (size := len(html.encode())) <= MAX_HTML:
                 break
@@ -342,7 +346,3 @@ class Writer:
 
     def path(self, name: str, file: str) -> str:
         return self._folders.path(self._folders.choose(name, file))
-
-
-def _with(data: Description, shown: Excerpt) -> Description:
-    return {**data, **describe_excerpt(shown)}

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from relay.rules.chat_view import ChatView, Words
+from relay.rules.compared_values import ChatView, Words
 from relay.rules.field_type import Field, Kind
-from relay.rules.reading.values import duration_words, listed, number_words, quoted
+from relay.rules.reading.value_parsers import duration_words, listed, number_words, quoted
 
 
 class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"words": "condition"}):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from relay.languages import N_
-from relay.rules.splicing import names_in, with_rule
+from relay.rules.line_edits import names_in, with_rule
 from relay.text import clean_line
 
 

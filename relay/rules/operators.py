@@ -8,7 +8,7 @@ from typing import Any
 
 from relay.chat import CHAT_SYNONYMS, Chat
 from relay.rules import field_type
-from relay.rules.chat_view import (
+from relay.rules.compared_values import (
     Bind,
     Holds,
     by_exact_text,

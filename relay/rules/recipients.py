@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from relay.chat import Chat
 from relay.mail_address import UnusableAddress, read_mailbox
-from relay.rules.chat_view import ChatView, Words
+from relay.rules.compared_values import ChatView, Words
 from relay.rules.field_type import Field, Kind
 from relay.rules.fields import FIELDS
 from relay.rules.operators import field_named
-from relay.rules.reading.values import BadValue, did_you_mean, listed, quoted, shown
+from relay.rules.reading.value_parsers import BadValue, did_you_mean, listed, quoted, shown
 
 MAX_ADDRESS = 320
 _PLACEHOLDER = re.compile(r"\{\{\s*([^{}\s][^{}]{0,200}?)\s*\}\}")

@@ -11,11 +11,11 @@ from msgspec import Struct
 
 from relay.chat import Chat
 from relay.destination import Destination
-from relay.rules.chat_view import ChatView, TimeLimit
+from relay.rules.compared_values import ChatView, TimeLimit
 from relay.rules.conditions import Condition, Finding, findings
 from relay.rules.reading.problem import Place, Problem
 from relay.rules.recipients import Recipients
-from relay.rules.schedules import Silence
+from relay.rules.schedule_parser import Silence
 from relay.timing.plan import Mute, OncePer
 from relay.timing.schedule import Schedule
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 import re2
 import regex
 
-from relay.rules.reading.values import BadValue, shown
+from relay.rules.reading.value_parsers import BadValue, shown
 
 MAX_PATTERN = 500
 MAX_PATTERN_MEMORY = 512 * 1024

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from relay.files import read_file, shipped, write_private
 from relay.languages import Languages
-from relay.rendering.folders import Folders
+from relay.rendering.template_folders import Folders
 from relay.rules import Problem, RuleBook, RulesError, Severity, read_rules
 from relay.rules.reading.holidays_file import beside, read_holidays
 from relay.rules.reading.problem import Place

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from relay.chat import Chat
 from relay.outbox.past_chats import PastHook
 from relay.outbox.session import Sessions
-from relay.rules.chat_view import ChatView
+from relay.rules.compared_values import ChatView
 from relay.rules.reading.destination_reader import NOBODY
 from relay.rules.rule_book import Match, Rule, RuleBook
 from relay.services import Progress, in_thread, read_all, unwatched

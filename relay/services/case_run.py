@@ -8,16 +8,16 @@ from pathlib import Path
 from relay.chat import Chat
 from relay.files import read_file
 from relay.intake import planned_matches
-from relay.rules.chat_view import ChatView, ready
+from relay.rules.compared_values import ChatView, ready
 from relay.rules.conditions import Finding
 from relay.rules.field_type import Field, Kind, Raw
 from relay.rules.fields import FIELDS
 from relay.rules.reading.case_reader import Case, CaseFile, Expected, read_case_file
 from relay.rules.reading.rules_file import read_bytes
 from relay.rules.reading.story_reader import Story, ToBeSent, read_stories
-from relay.rules.reading.values import BadValue, shown
+from relay.rules.reading.value_parsers import BadValue, shown
 from relay.rules.rule_book import Match, RuleBook, Standing, Verdict
-from relay.rules.schedules import AT_ONCE
+from relay.rules.schedule_parser import AT_ONCE
 from relay.services import Progress, in_thread, unwatched
 from relay.services.explanation import arrive, moved
 from relay.smartsupp import UnreadableHook, read_chat

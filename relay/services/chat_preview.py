@@ -8,7 +8,7 @@ from relay.chat import Chat
 from relay.delivery.renderer import what_goes_out
 from relay.preview.preview_page import INDEX, SENDER, About, Shown, Written, index, show, written
 from relay.rules import Match, RuleBook, Verdict
-from relay.rules.reading.values import quoted
+from relay.rules.reading.value_parsers import quoted
 from relay.rules.rule_book import Rule
 from relay.runtime.startup import overlooked_templates, template_folders
 from relay.services.find_deliveries import UnknownName

@@ -19,16 +19,16 @@ from relay.languages.catalogue import Mistake
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.requeue import waiting
 from relay.outbox.session import Sessions
-from relay.rendering.folders import DIGEST
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rendering.template_checks import misplaced, never_said, single_braces
+from relay.rendering.template_folders import DIGEST
 from relay.rules import Problem, RuleBook, RulesError, Severity, UnreadableRules
-from relay.rules.chat_view import ChatView
+from relay.rules.compared_values import ChatView
 from relay.rules.conditions import not_numbers
-from relay.rules.reading.document import Node, Text, member, read_document, texts_in
 from relay.rules.reading.problem import Place, Problems
 from relay.rules.reading.rules_file import read_bytes
-from relay.rules.reading.values import quoted, shown
+from relay.rules.reading.value_parsers import quoted, shown
+from relay.rules.reading.yaml_document import Node, Text, member, read_document, texts_in
 from relay.runtime.startup import (
     missing_variables,
     overlooked_templates,

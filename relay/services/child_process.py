@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
-from relay.outbox.rows import StorageRefused, StorageUnavailable
+from relay.outbox.delivery_types import StorageRefused, StorageUnavailable
 from relay.rendering.isolation.foreman_process import clean_environment
 from relay.rules.reading.problem import RulesError
 from relay.services import unwatched

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from relay.outbox.delivery_types import State, to_ms
 from relay.outbox.history import ENDED_BADLY
-from relay.outbox.rows import State, to_ms
 from relay.outbox.schema import deliveries
 from relay.outbox.session import Sessions
 from relay.services import Progress, in_thread

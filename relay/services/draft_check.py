@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from relay.rules import Problem, RulesError
-from relay.rules.reading.document import lines_of
+from relay.rules.reading.yaml_document import lines_of
 from relay.runtime.startup import read_rule_book, settings_of
 from relay.services import in_thread
 from relay.services.check import Checked, look_over

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from relay.delivery.retry import HELD_BACK
+from relay.outbox.delivery_types import State, from_ms
 from relay.outbox.history import (
     ENDED_BADLY,
     Attempt,
@@ -24,14 +25,13 @@ from relay.outbox.history import (
     hooks_set_aside,
     stored_hooks,
 )
-from relay.outbox.rows import State, from_ms
 from relay.outbox.schema import deliveries
 from relay.outbox.session import Sessions
 from relay.outbox.statements import is_unsettled
 from relay.rules import RuleBook
 from relay.services import Progress, in_thread
-from relay.services.resume import Paused, paused_in
-from relay.transports.outcome import Ending
+from relay.services.pause_and_resume import Paused, paused_in
+from relay.transports.outcomes_and_cures import Ending
 
 _STILL_DUE = {State.QUEUED, State.SCHEDULED}
 _UNSURE = {Ending.MAYBE_DELIVERED, "lost"}

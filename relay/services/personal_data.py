@@ -16,7 +16,7 @@ from urllib.parse import unquote_plus
 from relay.chat import Chat
 from relay.mail_address import canonical_addresses
 from relay.outbox import StorageRefused, StorageUnavailable
-from relay.outbox.erasing import Erased, erase_chats, erase_mute, erase_set_aside
+from relay.outbox.erase_on_request import Erased, erase_chats, erase_mute, erase_set_aside
 from relay.outbox.history import SetAside, StoredHook, Wanted, attempts_for, find, stored_hooks
 from relay.outbox.mutes import KeptMute, all_mutes
 from relay.outbox.past_chats import (

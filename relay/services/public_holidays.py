@@ -14,7 +14,7 @@ from typing import Any
 
 from relay.rules import Problem, RuleBook, Severity
 from relay.rules.reading import holidays_file
-from relay.rules.reading.values import BadValue, shown, there_are
+from relay.rules.reading.value_parsers import BadValue, shown, there_are
 from relay.text import clean_line
 from relay.timing.schedule import Schedule
 

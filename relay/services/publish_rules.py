@@ -13,16 +13,16 @@ from typing import IO
 from msgspec import Struct
 
 from relay.clock import Clock
-from relay.crash_points import CrashPoint, reach
+from relay.crash_for_tests import CrashPoint, reach
 from relay.files import read_file
-from relay.outbox.log_of_acts import Act
-from relay.outbox.people import Role
+from relay.outbox.audit_log import Act
 from relay.outbox.rules_versions import Version
 from relay.outbox.session import Sessions
+from relay.outbox.user_accounts import Role
 from relay.rules import Problem, RuleBook
-from relay.rules.differences import Change
-from relay.rules.reading.document import MAX_BYTES
-from relay.rules.splicing import switched
+from relay.rules.compare_rules import Change
+from relay.rules.line_edits import switched
+from relay.rules.reading.yaml_document import MAX_BYTES
 from relay.services import in_thread
 from relay.services.check import Checked
 from relay.services.edit_file import (

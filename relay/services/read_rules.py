@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from relay.rules import Problem, RulesError
-from relay.rules.differences import Change, changes, changes_for_admins
+from relay.rules.compare_rules import Change, changes, changes_for_admins
 from relay.runtime.startup import NotReady, get_ready, read_rule_book, settings_of
 from relay.services import in_thread
 from relay.services.check import Checked, check_rules

@@ -5,7 +5,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from msgspec import Struct
 
-from relay.outbox.rows import from_ms, to_ms, unpacked
+from relay.outbox.delivery_types import from_ms, to_ms, unpacked
 from relay.outbox.schema import chats, deliveries, hook_bodies, hooks
 from relay.outbox.session import Session, Sessions
 from relay.outbox.statements import Query, chat_is_alert

@@ -23,8 +23,7 @@ from relay.languages.catalogue import (
     read_catalogue,
     read_po_text,
 )
-from relay.languages.tags import is_tag
-from relay.languages.writing import (
+from relay.languages.catalogue_writer import (
     NotChanged,
     begun,
     counts_of_forms,
@@ -32,7 +31,8 @@ from relay.languages.writing import (
     shipped_language,
     with_text,
 )
-from relay.outbox.log_of_acts import Act
+from relay.languages.tags import is_tag
+from relay.outbox.audit_log import Act
 from relay.rendering.template_checks import texts_of_templates
 from relay.rules.text_search import fold
 from relay.services import in_thread

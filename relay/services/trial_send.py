@@ -24,7 +24,7 @@ from relay.intake import new_deliveries
 from relay.languages import language_called
 from relay.outbox import Delivery, NewHook
 from relay.rules import Match, RuleBook
-from relay.rules.reading.values import BadValue, listed
+from relay.rules.reading.value_parsers import BadValue, listed
 from relay.rules.recipients import address
 from relay.runtime.startup import known_secret
 from relay.services import Progress, unwatched
@@ -35,7 +35,7 @@ from relay.text import clean_line
 from relay.transports import Transport
 from relay.transports.email.smtp_client import SmtpTimeouts
 from relay.transports.http import NO_ANSWER, HttpClient, is_page, without_answer
-from relay.transports.outcome import Ending, Outcome, in_its_words
+from relay.transports.outcomes_and_cures import Ending, Outcome, in_its_words
 from relay.transports.registry import TRANSPORTS, Access, cure_of, open_transport
 
 

@@ -7,9 +7,10 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
+from relay.outbox.audit_log import Act, add_act
 from relay.outbox.idempotency import IdempotencyKey, add_key
-from relay.outbox.log_of_acts import Act, add_act
-from relay.outbox.people import (
+from relay.outbox.statements import Statements
+from relay.outbox.user_accounts import (
     Role,
     User,
     admins,
@@ -21,8 +22,7 @@ from relay.outbox.people import (
     remove_user,
     set_user,
 )
-from relay.outbox.people_tokens import ApiToken, end_links_of, end_token, make_link, make_token
-from relay.outbox.statements import Statements
+from relay.outbox.user_tokens import ApiToken, end_links_of, end_token, make_link, make_token
 from relay.outbox.writer import Cursor
 from relay.settings.parsers import SHORTEST_PASSWORD
 from relay.text import clean_line

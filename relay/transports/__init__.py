@@ -14,7 +14,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from relay.notification import Notification
-from relay.transports.outcome import Outcome
+from relay.transports.outcomes_and_cures import Outcome
 
 
 class Identity(Struct, frozen=True, kw_only=True):

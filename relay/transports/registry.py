@@ -14,14 +14,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from relay.clock import Clock, utc_now
-from relay.destination import (
-    UNLIMITED,
-    Destination,
-    OptionValue,
-    Secret,
-    TransportSpec,
-    reply_to,
-)
+from relay.destination import UNLIMITED, Destination, OptionValue, Secret, TransportSpec, reply_to
 from relay.mail_address import MailAddress
 from relay.settings.database import Database, PostgresServer
 from relay.settings.smtp import SmtpServer, SmtpTls
@@ -34,7 +27,7 @@ from relay.transports.email.oauth import Tokens
 from relay.transports.email.pool import PoolLimits, SmtpPool
 from relay.transports.email.smtp_client import MailServer, SmtpTimeouts
 from relay.transports.http import HttpClient, HttpTimeouts
-from relay.transports.outcome import HTTP, Row, row_for
+from relay.transports.outcomes_and_cures import HTTP, Row, row_for
 from relay.transports.resolver import Resolver
 from relay.transports.slack import answers as slack_answers
 from relay.transports.slack import transport as slack

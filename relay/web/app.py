@@ -14,18 +14,18 @@ from typing import Any
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 
-from relay.alerts.watch import Here, Watch
+from relay.alerts.alert_loop import Here, Watch
 from relay.clock import Background, Clock, Rest, pause, utc_now
 from relay.metrics import Metrics
 from relay.outbox import LONGEST_WRITE, Outbox
-from relay.outbox.process import Process
-from relay.outbox.upkeep import Upkeep
-from relay.rendering.folders import DIGEST
+from relay.outbox.process_identity import Process
+from relay.outbox.retention import Retention
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rendering.template_checks import misplaced
+from relay.rendering.template_folders import DIGEST
 from relay.runtime.file_watch import digests_of
-from relay.runtime.in_force import InForce
 from relay.runtime.reload import Catalogues, KeptVersions, Reload
+from relay.runtime.rules_in_force import RulesInForce
 from relay.runtime.startup import (
     NotReady,
     Ready,
@@ -207,10 +207,10 @@ async def _open_parts(
     catalogues.start()
     workers = RenderPool(ready.template_folders)
     undo.push_async_callback(workers.close)
-    in_force = InForce(ready, outbox, workers, metrics, clock, between_looks=between_looks)
+    in_force = RulesInForce(ready, outbox, workers, metrics, clock, between_looks=between_looks)
     undo.push_async_callback(in_force.stop, STOP_GRACE, hurry)
     await in_force.start()
-    upkeep = Upkeep(
+    retention = Retention(
         outbox,
         keep_for=ready.settings.retention,
         clock=clock,
@@ -218,8 +218,8 @@ async def _open_parts(
         erased=metrics.erased,
         between_looks=between_looks,
     )
-    undo.push_async_callback(upkeep.stop)
-    upkeep.start()
+    undo.push_async_callback(retention.stop)
+    retention.start()
     versions = KeptVersions(outbox, clock, ready.settings.rules)
     undo.push_async_callback(versions.stop)
     versions.start()
@@ -229,7 +229,9 @@ async def _open_parts(
     checking = Background()
     undo.push_async_callback(checking.stop)
     checking.start(_check_templates(workers, ready))
-    return Parts(outbox=outbox, in_force=in_force, reload=reload, upkeep=upkeep, metrics=metrics)
+    return Parts(
+        outbox=outbox, in_force=in_force, reload=reload, retention=retention, metrics=metrics
+    )
 
 
 def _watch(parts: Parts, ready: Ready, clock: Clock, between: timedelta | None) -> Watch:

@@ -9,17 +9,17 @@ from typing import Any, TypeVar
 
 from litestar import HttpMethod, MediaType, Response, route
 
-from relay.alerts.detection import Kind
-from relay.alerts.watch import NO_ANSWER, Watch
+from relay.alerts.alert_loop import NO_ANSWER, Watch
+from relay.alerts.problem_detection import Kind
 from relay.clock import Clock
 from relay.delivery.retry import stranded
 from relay.languages import N_
 from relay.metrics import Metrics
 from relay.outbox import Outbox, StorageUnavailable, Summary
+from relay.outbox.retention import Retention
 from relay.outbox.troubles import Trouble
-from relay.outbox.upkeep import Upkeep
-from relay.runtime.in_force import InForce
 from relay.runtime.reload import Reload
+from relay.runtime.rules_in_force import RulesInForce
 
 READ = (HttpMethod.GET, HttpMethod.HEAD)
 T = TypeVar("T")
@@ -41,9 +41,9 @@ class Parts:
     """The running parts of a relay that the health pages report on."""
 
     outbox: Outbox
-    in_force: InForce
+    in_force: RulesInForce
     reload: Reload
-    upkeep: Upkeep
+    retention: Retention
     metrics: Metrics
 
 
@@ -88,7 +88,7 @@ class Health:
         self._outbox = parts.outbox
         self._in_force = parts.in_force
         self._reload = parts.reload
-        self._upkeep = parts.upkeep
+        self._retention = parts.retention
         self._metrics = parts.metrics
         self._watch = watch
         self._clock = clock
@@ -130,7 +130,7 @@ class Health:
             return await question()
 
     def _details(self, summary: Summary) -> dict[str, Any]:
-        now, last = self._clock(), self._upkeep.last_round
+        now, last = self._clock(), self._retention.last_round
         age = now - summary.oldest_queued if summary.oldest_queued else None
         return {
             "deliveries": {

@@ -9,7 +9,7 @@ import pytest
 
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
-from tests.journeys.far_ends import FarEnds
+from tests.journeys.receiving_servers import ReceivingServers
 from tests.running import rows, running_relay, settings
 
 pytestmark = pytest.mark.long
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.long
 
 async def test_a_backup_under_load_holds_all_that_was_answered_before_it(tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
-    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+    async with ReceivingServers() as ends, running_relay(tmp_path, **ends.settings) as relay:
         answered: list[int] = []
         stop = asyncio.Event()
 
@@ -49,7 +49,7 @@ async def test_a_relay_starts_from_a_backup_and_goes_on_as_if_nothing_had_happen
     old, new = tmp_path / "old", tmp_path / "new"
     old.mkdir()
     new.mkdir()
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         async with running_relay(old, smtp=1, http=1) as relay:
             await relay.post(a_hook(7, missed=True))
             said = await command(settings(old), "backup", new / "relay.db")

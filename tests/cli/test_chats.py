@@ -18,7 +18,7 @@ import pytest
 from tests.builders import a_hook
 from tests.cli.commands import Said
 from tests.cli.commands import relay as command
-from tests.journeys.far_ends import ROOM, FarEnds
+from tests.journeys.receiving_servers import ROOM, ReceivingServers
 from tests.running import RunningRelay, running_relay, settings
 from tests.servers import HttpAnswer
 
@@ -39,7 +39,7 @@ BROKEN = "SELECT count(*) FROM gates WHERE broken_since IS NOT NULL"
 @pytest.fixture
 async def relay(tmp_path: Path) -> AsyncIterator[RunningRelay]:
     """Chat 1 was sent but for one recipient, 2 is for nobody, and 3 waits for a room that is broken."""
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.mail.at("rcpt", "550 5.1.1 nobody of that name")
         async with running_relay(tmp_path, rules=RULES, **ends.settings) as running:
             await running.post(a_hook(1, missed=True, visitor={"name": "Zoë Nováková", "id": 41}))

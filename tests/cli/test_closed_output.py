@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from tests.builders import a_hook
-from tests.journeys.far_ends import FarEnds
+from tests.journeys.receiving_servers import ReceivingServers
 from tests.running import TOKEN, settings
 from tests.tcp import free_port
 
@@ -46,7 +46,7 @@ class Silent:
 @contextlib.contextmanager
 def silent_relay(
     folder: Path,
-    ends: FarEnds,
+    ends: ReceivingServers,
     *,
     redirection: str = "",
     stdout: int = subprocess.DEVNULL,
@@ -73,7 +73,7 @@ def silent_relay(
 async def test_output_that_can_not_be_written_keeps_no_hook_away(
     tmp_path: Path, redirection: str
 ) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         with silent_relay(tmp_path, ends, redirection=redirection) as relay:
             assert await relay.post(1) == 202
             await ends.mail.received(1)
@@ -84,7 +84,7 @@ async def test_a_reader_of_its_first_lines_that_has_gone_keeps_no_hook_away(tmp_
     """As in `relay serve | true`."""
     reading, writing = os.pipe()
     os.close(reading)
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         with silent_relay(tmp_path, ends, stdout=writing, stderr=writing) as relay:
             os.close(writing)
             assert await relay.post(1) == 202
@@ -96,7 +96,7 @@ async def test_a_log_that_nobody_reads_holds_up_neither_hooks_nor_the_end(tmp_pa
     """A pipe holds 64 kB, the lines of some 200 hooks."""
     reading, writing = os.pipe()
     fill(writing)
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         with silent_relay(tmp_path, ends, stderr=writing) as relay:
             for chat in range(1, 6):
                 assert await relay.post(chat) == 202
@@ -109,7 +109,7 @@ async def test_a_log_that_nobody_reads_holds_up_neither_hooks_nor_the_end(tmp_pa
 async def test_a_log_that_is_read_again_has_every_line_in_its_order(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     fill(writing)
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         with silent_relay(tmp_path, ends, stderr=writing) as relay:
             os.close(writing)
             for chat in range(1, 6):

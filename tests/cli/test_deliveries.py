@@ -9,7 +9,7 @@ import pytest
 
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
-from tests.journeys.far_ends import ROOM, FarEnds
+from tests.journeys.receiving_servers import ROOM, ReceivingServers
 from tests.journeys.test_server_trouble import ROOM_ONLY
 from tests.running import RULES, MovableClock, RunningRelay, running_relay, settings
 from tests.servers import DROP, HttpAnswer
@@ -23,7 +23,7 @@ REFUSED = "127.0.0.1 answered the recipient with 550 5.1.1 nobody of that name"
 @pytest.fixture
 async def relay(tmp_path: Path) -> AsyncIterator[RunningRelay]:
     """It has told of chat 7 in the room, failed to mail it, and told of chat 8 to both."""
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.mail.at("rcpt", "550 5.1.1 nobody of that name")
         async with running_relay(tmp_path, **ends.settings) as running:
             await running.post(a_hook(7, missed=True, visitor={"name": "Zoë\x1b[31m Nowak"}))
@@ -109,7 +109,7 @@ async def test_a_rule_or_chat_without_deliveries_is_known_all_the_same(
 async def test_what_waits_for_a_broken_destination_is_said_where_nothing_has_failed(
     tmp_path: Path,
 ) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.at(ROOM, HttpAnswer(status=404, body="no_service"))
         async with running_relay(tmp_path, rules=ROOM_ONLY, **ends.settings) as running:
             await running.post(a_hook(1, missed=True))
@@ -168,7 +168,7 @@ async def test_a_program_gets_all_of_one_as_json(variables: dict[str, str]) -> N
 
 
 async def test_one_that_may_have_arrived_twice_says_so(tmp_path: Path) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.web.steps.append(DROP)
         async with running_relay(
             tmp_path, clock=MovableClock(), rules=ROOM_ONLY, **ends.settings
@@ -252,7 +252,7 @@ TUESDAY = datetime(2026, 12, 1, 10, tzinfo=UTC)
 
 async def test_what_waits_for_its_time_says_until_when_and_why(tmp_path: Path) -> None:
     clock = MovableClock(seconds=(TUESDAY - datetime.now(UTC)).total_seconds())
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         async with running_relay(tmp_path, rules=SOME_TIME, clock=clock, **ends.settings) as relay:
             await relay.post(a_hook(7, missed=True))
             await relay.until(STATES, ("desk", "scheduled"), ("room", "left out"))

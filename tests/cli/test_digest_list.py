@@ -9,7 +9,7 @@ import pytest
 
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
-from tests.journeys.far_ends import FarEnds
+from tests.journeys.receiving_servers import ReceivingServers
 from tests.journeys.test_digests import Clock, mails, rules
 from tests.running import RunningRelay, running_relay, settings
 
@@ -25,7 +25,7 @@ def clock() -> Clock:
 async def relay(tmp_path: Path, clock: Clock) -> AsyncIterator[RunningRelay]:
     """It has sent a digest of two chats, and two more wait for the next."""
     async with (
-        FarEnds() as ends,
+        ReceivingServers() as ends,
         running_relay(tmp_path, rules=rules(), clock=clock, **ends.settings) as running,
     ):
         for chat in (1, 2):

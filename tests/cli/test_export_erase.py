@@ -10,8 +10,8 @@ import pytest
 from tests.builders import a_hook
 from tests.cli.commands import Said
 from tests.cli.commands import relay as command
-from tests.journeys.far_ends import ROOM, FarEnds
-from tests.outbox.test_upkeep import LEFT, TRACES, a_settled_chat, bytes_of
+from tests.journeys.receiving_servers import ROOM, ReceivingServers
+from tests.outbox.test_retention import LEFT, TRACES, a_settled_chat, bytes_of
 from tests.postgres import PostgresCluster
 from tests.running import RunningRelay, running_relay, settings
 from tests.servers import HANG
@@ -38,7 +38,7 @@ def traces_in(folder: Path, compressed: bytes) -> list[bytes]:
 
 
 async def test_of_a_visitor_who_was_erased_nothing_stands_in_any_file(tmp_path: Path) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.mail.at("rcpt", "550 5.1.1 nobody of that name")
         async with running_relay(tmp_path, **ends.settings) as relay:
             compressed = await a_settled_chat(relay)
@@ -61,7 +61,7 @@ async def test_of_a_visitor_who_was_erased_nothing_stands_in_any_file(tmp_path: 
 
 
 async def test_where_no_relay_runs_it_is_gone_when_the_command_ends(tmp_path: Path) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.mail.at("rcpt", "550 5.1.1 nobody of that name")
         async with running_relay(tmp_path, **ends.settings) as relay:
             compressed = await a_settled_chat(relay)
@@ -97,7 +97,7 @@ async def test_what_another_program_keeps_in_the_log_by_reading_is_said(tmp_path
 async def test_the_chats_of_those_who_are_named_are_erased_and_no_others(
     tmp_path: Path, asked: list[object], left: list[str]
 ) -> None:
-    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+    async with ReceivingServers() as ends, running_relay(tmp_path, **ends.settings) as relay:
         await two_visitors(relay)
         said = await command(settings(tmp_path), "erase", *asked, "--yes")
         assert (said.status, said.err) == (0, "")
@@ -105,7 +105,7 @@ async def test_the_chats_of_those_who_are_named_are_erased_and_no_others(
 
 
 async def test_the_next_chat_is_told_of_and_not_the_one_that_was_erased(tmp_path: Path) -> None:
-    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+    async with ReceivingServers() as ends, running_relay(tmp_path, **ends.settings) as relay:
         await relay.post(a_hook(7, missed=True, visitor=JANA))
         await relay.until("SELECT count(*) FROM deliveries WHERE state = 'delivered'", (2,))
         await command(settings(tmp_path), "erase", "--visitor", 5, "--yes")
@@ -191,7 +191,7 @@ async def test_hooks_of_an_older_relay_are_found_before_and_after_the_next_start
 
 
 async def test_what_is_queued_for_an_erased_chat_goes_to_nobody(tmp_path: Path) -> None:
-    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+    async with ReceivingServers() as ends, running_relay(tmp_path, **ends.settings) as relay:
         ends.mail.at("rcpt", "451 4.3.0 later")
         await relay.post(a_hook(7, missed=True, visitor=JANA))
         await relay.until("SELECT state FROM deliveries ORDER BY id", ("queued",), ("delivered",))
@@ -199,14 +199,14 @@ async def test_what_is_queued_for_an_erased_chat_goes_to_nobody(tmp_path: Path) 
         assert said.out.splitlines()[1:] == [
             "erased 1 chat with 1 hook and 2 deliveries, 1 of which were still queued and are not sent"
         ]
-    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+    async with ReceivingServers() as ends, running_relay(tmp_path, **ends.settings) as relay:
         await relay.post(a_hook(8, missed=True))
         await relay.until("SELECT state FROM deliveries", ("delivered",), ("delivered",))
         assert len(ends.mail.mails) == 1
 
 
 async def test_a_chat_that_is_being_sent_is_left_and_said(tmp_path: Path) -> None:
-    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+    async with ReceivingServers() as ends, running_relay(tmp_path, **ends.settings) as relay:
         ends.mail.at("rcpt", HANG)
         await relay.post(a_hook(7, missed=True, visitor=JANA))
         await relay.until("SELECT state FROM deliveries ORDER BY id", ("sending",), ("delivered",))
@@ -219,7 +219,7 @@ async def test_a_chat_that_is_being_sent_is_left_and_said(tmp_path: Path) -> Non
 
 
 async def test_nothing_is_erased_before_somebody_says_yes(tmp_path: Path) -> None:
-    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+    async with ReceivingServers() as ends, running_relay(tmp_path, **ends.settings) as relay:
         await two_visitors(relay)
         said = await command(settings(tmp_path), "erase", "--visitor", 5)
         assert said.out.splitlines()[:2] == ["chat 208/7", "chat 208/9"]
@@ -228,7 +228,7 @@ async def test_nothing_is_erased_before_somebody_says_yes(tmp_path: Path) -> Non
 
 
 async def test_all_that_is_kept_of_a_visitor_can_be_shown_to_them(tmp_path: Path) -> None:
-    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+    async with ReceivingServers() as ends, running_relay(tmp_path, **ends.settings) as relay:
         await two_visitors(relay)
         await relay.post(b'{"visitor": "jana\\u0040example.net", ')
         said = await command(settings(tmp_path), "export", "--email", "jana@example.net")

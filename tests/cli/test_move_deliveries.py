@@ -7,7 +7,7 @@ import pytest
 
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
-from tests.journeys.far_ends import ROOM, FarEnds
+from tests.journeys.receiving_servers import ROOM, ReceivingServers
 from tests.running import RULES, running_relay, settings
 from tests.servers import HttpAnswer
 
@@ -30,9 +30,9 @@ NONE = "Nothing waits for a destination that is not in the rules file.\n"
 
 
 @pytest.fixture
-async def ends(tmp_path: Path) -> AsyncIterator[FarEnds]:
+async def ends(tmp_path: Path) -> AsyncIterator[ReceivingServers]:
     """Two deliveries wait for the room."""
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.at(ROOM, BUSY)
         async with running_relay(tmp_path, rules=ROOM_ONLY, **ends.settings) as relay:
             await relay.post(a_hook(1, missed=True))
@@ -43,7 +43,7 @@ async def ends(tmp_path: Path) -> AsyncIterator[FarEnds]:
 
 
 async def test_what_waits_for_the_old_name_is_sent_to_the_new_one_by_a_running_relay(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     async with running_relay(tmp_path, rules=RENAMED, **ends.settings) as relay:
         own = settings(tmp_path, rules=RENAMED, **ends.settings)
@@ -69,7 +69,7 @@ async def test_what_waits_for_the_old_name_is_sent_to_the_new_one_by_a_running_r
 
 
 async def test_without_a_yes_nothing_moves_and_bad_names_are_told(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     own = settings(tmp_path, rules=RENAMED, **ends.settings)
     said = await command(own, "move-deliveries", "room", "desk")
@@ -90,7 +90,7 @@ async def test_without_a_yes_nothing_moves_and_bad_names_are_told(
 
 
 async def test_what_a_chat_can_send_to_nobody_there_waits_on_and_is_counted(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     own = settings(tmp_path, rules=BY_CHAT, **ends.settings)
     said = await command(own, "move-deliveries", "room", "owner", "--yes")
@@ -102,7 +102,7 @@ async def test_what_a_chat_can_send_to_nobody_there_waits_on_and_is_counted(
 
 
 async def test_check_names_what_waits_in_vain_when_it_connects(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     own = settings(tmp_path, rules=RENAMED, **ends.settings)
     said = await command(own, "check", "--connect")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
-from tests.journeys.far_ends import ROOM, FarEnds
+from tests.journeys.receiving_servers import ROOM, ReceivingServers
 from tests.postgres import PostgresCluster
 from tests.running import DEADLINE, running_relay, settings
 from tests.servers import HttpAnswer
@@ -24,7 +24,7 @@ async def test_history_resending_and_replaying_work_as_in_a_file(
     name = cluster.new_database()
     shared: dict[str, Any] = {"RELAY_DATABASE": cluster.url(name)}
     variables = settings(tmp_path, **shared)
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         async with running_relay(tmp_path, **shared, **ends.settings) as relay:
 
             async def until(desk: tuple[str, str, int]) -> None:
@@ -51,7 +51,10 @@ async def test_a_mended_destination_is_tried_at_once_by_the_relays_on_a_server(
 ) -> None:
     name = cluster.new_database(with_tables=True)
     shared: dict[str, Any] = {"RELAY_DATABASE": cluster.url(name)}
-    async with FarEnds() as ends, running_relay(tmp_path, **shared, **ends.settings) as relay:
+    async with (
+        ReceivingServers() as ends,
+        running_relay(tmp_path, **shared, **ends.settings) as relay,
+    ):
         ends.at(ROOM, HttpAnswer(status=404, body="no_service"))
         await relay.post(a_hook(7, missed=True))
         async with asyncio.timeout(DEADLINE):

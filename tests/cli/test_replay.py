@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from relay.outbox.rows import to_ms
+from relay.outbox.delivery_types import to_ms
 from tests.builders import NOON, a_hook
 from tests.cli.commands import relay as command
-from tests.journeys.far_ends import ROOM, FarEnds
+from tests.journeys.receiving_servers import ROOM, ReceivingServers
 from tests.running import RULES, RunningRelay, running_relay, settings
 
 pytestmark = [pytest.mark.usefixtures("each_store_at_length"), pytest.mark.long]
@@ -23,7 +23,7 @@ MORE_RULES = f"""\
 
 
 async def test_a_new_rule_is_served_and_an_old_one_not_twice(tmp_path: Path) -> None:
-    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+    async with ReceivingServers() as ends, running_relay(tmp_path, **ends.settings) as relay:
         await relay.post(a_hook(7, missed=True))
         await ends.mail.received(1)
         first, second = "desk", "room"
@@ -44,7 +44,7 @@ async def test_a_new_rule_is_served_and_an_old_one_not_twice(tmp_path: Path) -> 
 
 async def test_all_hooks_of_a_chat_are_asked_about_in_their_order(tmp_path: Path) -> None:
     rules = RULES.replace("{missed: true}", "{rating: {at_most: 2}}")
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         async with running_relay(tmp_path, **ends.settings) as relay:
             await relay.post(a_hook(7))
             await relay.post(a_hook(7, rating=1))
@@ -60,7 +60,7 @@ async def test_all_hooks_of_a_chat_are_asked_about_in_their_order(tmp_path: Path
 
 async def test_a_new_rule_tells_once_per_visitor_in_a_replay_too(tmp_path: Path) -> None:
     once = f"{MORE_RULES}    once_per: {{visitor: 24h, then: nothing}}\n"
-    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+    async with ReceivingServers() as ends, running_relay(tmp_path, **ends.settings) as relay:
         for chat in (7, 8):
             await relay.post(a_hook(chat))
         await command(settings(tmp_path, rules=once), "replay", 1, 2)
@@ -70,7 +70,7 @@ async def test_a_new_rule_tells_once_per_visitor_in_a_replay_too(tmp_path: Path)
 
 
 async def test_a_hook_set_aside_is_taken_in_once_it_can_be_read(tmp_path: Path) -> None:
-    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+    async with ReceivingServers() as ends, running_relay(tmp_path, **ends.settings) as relay:
         await relay.post(b"no chat")
         set_aside_by_an_older_relay(relay, a_hook(7, missed=True))
         said = await command(settings(tmp_path), "replay", "--unreadable", 1, "--set-aside", 2)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
-from tests.journeys.far_ends import ROOM, FarEnds
+from tests.journeys.receiving_servers import ROOM, ReceivingServers
 from tests.running import RULES, RunningRelay, running_relay, settings
 from tests.servers import HANG, HttpAnswer
 
@@ -23,7 +23,7 @@ async def told_of_chat_7(relay: RunningRelay, desk: str = "delivered") -> None:
 
 
 async def test_a_running_relay_sends_it_again_under_a_new_message_id(tmp_path: Path) -> None:
-    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+    async with ReceivingServers() as ends, running_relay(tmp_path, **ends.settings) as relay:
         await told_of_chat_7(relay)
         said = await command(settings(tmp_path), "resend", 1)
         assert (said.status, said.out) == (0, "delivery 1 to desk is queued again\n")
@@ -42,7 +42,7 @@ async def test_a_running_relay_sends_it_again_under_a_new_message_id(tmp_path: P
 
 
 async def test_one_that_failed_gets_all_its_tries_again(tmp_path: Path) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.mail.at("rcpt", "550 5.1.1 nobody of that name")
         async with running_relay(tmp_path, **ends.settings) as relay:
             await told_of_chat_7(relay, "failed")
@@ -53,7 +53,7 @@ async def test_one_that_failed_gets_all_its_tries_again(tmp_path: Path) -> None:
 
 
 async def test_a_post_to_slack_is_made_again(tmp_path: Path) -> None:
-    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+    async with ReceivingServers() as ends, running_relay(tmp_path, **ends.settings) as relay:
         await told_of_chat_7(relay)
         await command(settings(tmp_path), "resend", 2)
         first, second = await ends.posted(ROOM, 2)
@@ -61,7 +61,7 @@ async def test_a_post_to_slack_is_made_again(tmp_path: Path) -> None:
 
 
 async def test_while_the_relay_is_off_it_is_kept_for_the_next_start(tmp_path: Path) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         async with running_relay(tmp_path, **ends.settings) as relay:
             await told_of_chat_7(relay)
         assert (await command(settings(tmp_path), "resend", 1, 2)).status == 0
@@ -71,7 +71,7 @@ async def test_while_the_relay_is_off_it_is_kept_for_the_next_start(tmp_path: Pa
 
 
 async def test_one_that_waits_is_tried_at_once_and_stays_the_same_message(tmp_path: Path) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.mail.at("data", "451 4.3.0 come back later")
         async with running_relay(tmp_path, **ends.settings) as relay:
             await told_of_chat_7(relay, "queued")
@@ -82,7 +82,7 @@ async def test_one_that_waits_is_tried_at_once_and_stays_the_same_message(tmp_pa
 
 
 async def test_one_that_is_being_sent_is_left_alone(tmp_path: Path) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.mail.at("rcpt", HANG)
         async with running_relay(tmp_path, **ends.settings) as relay:
             await told_of_chat_7(relay, "sending")
@@ -96,7 +96,7 @@ async def test_one_that_is_being_sent_is_left_alone(tmp_path: Path) -> None:
 
 async def test_that_a_broken_destination_holds_it_up_is_said(tmp_path: Path) -> None:
     rules = RULES.replace("send_to: [desk, room]", "send_to: room")
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         async with running_relay(tmp_path, rules=rules, **ends.settings) as relay:
             await relay.post(a_hook(7, missed=True))
             await relay.until(STATES, ("room", "delivered", 1))
@@ -112,7 +112,7 @@ async def test_that_a_broken_destination_holds_it_up_is_said(tmp_path: Path) -> 
 
 async def test_that_a_pause_holds_it_up_and_a_mute_does_not_is_said(tmp_path: Path) -> None:
     why = ("--because", "demo", "--for", "2h")
-    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+    async with ReceivingServers() as ends, running_relay(tmp_path, **ends.settings) as relay:
         await told_of_chat_7(relay)
         for never in ("9999-12-31 23:59", "9999-12-31 23:59-14:00", "3000-01-01 00:00"):
             args = ("pause", "desk", "--because", "demo", "--until", never)
@@ -128,7 +128,7 @@ async def test_that_a_pause_holds_it_up_and_a_mute_does_not_is_said(tmp_path: Pa
 
 
 async def test_what_is_not_there_is_said_and_the_rest_is_done(tmp_path: Path) -> None:
-    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+    async with ReceivingServers() as ends, running_relay(tmp_path, **ends.settings) as relay:
         await told_of_chat_7(relay)
         said = await command(settings(tmp_path), "resend", 1, 77)
         assert said.status == 1
@@ -139,7 +139,7 @@ async def test_what_is_not_there_is_said_and_the_rest_is_done(tmp_path: Path) ->
 async def test_two_at_once_queue_it_once_more_each_or_say_that_it_is_under_way(
     tmp_path: Path,
 ) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         async with running_relay(tmp_path, **ends.settings) as relay:
             await told_of_chat_7(relay)
         said = await asyncio.gather(*(command(settings(tmp_path), "resend", 1) for _ in range(3)))

@@ -6,7 +6,7 @@ import pytest
 
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
-from tests.journeys.far_ends import ROOM, FarEnds
+from tests.journeys.receiving_servers import ROOM, ReceivingServers
 from tests.running import RULES, RunningRelay, running_relay, settings
 from tests.servers import HttpAnswer
 
@@ -17,7 +17,7 @@ STATES = "SELECT state, count(*) FROM deliveries GROUP BY state"
 REVOKED = HttpAnswer(status=404, body="no_service")
 
 
-async def broken_with_two_queued(relay: RunningRelay, ends: FarEnds) -> None:
+async def broken_with_two_queued(relay: RunningRelay, ends: ReceivingServers) -> None:
     ends.at(ROOM, REVOKED)
     await relay.post(a_hook(7, missed=True))
     await relay.until("SELECT count(*) FROM gates WHERE broken_since IS NOT NULL", (1,))
@@ -27,7 +27,7 @@ async def broken_with_two_queued(relay: RunningRelay, ends: FarEnds) -> None:
 
 async def test_a_running_relay_asks_at_once_and_all_that_waits_goes_out(tmp_path: Path) -> None:
     async with (
-        FarEnds() as ends,
+        ReceivingServers() as ends,
         running_relay(tmp_path, rules=ONE_ROOM, **ends.settings) as relay,
     ):
         await broken_with_two_queued(relay, ends)
@@ -39,7 +39,7 @@ async def test_a_running_relay_asks_at_once_and_all_that_waits_goes_out(tmp_path
 
 async def test_one_that_is_still_broken_goes_on_waiting(tmp_path: Path) -> None:
     async with (
-        FarEnds() as ends,
+        ReceivingServers() as ends,
         running_relay(tmp_path, rules=ONE_ROOM, **ends.settings) as relay,
     ):
         await broken_with_two_queued(relay, ends)
@@ -56,7 +56,7 @@ async def test_one_that_asks_for_a_pause_when_it_is_looked_at_is_mended_by_the_n
     tmp_path: Path,
 ) -> None:
     async with (
-        FarEnds() as ends,
+        ReceivingServers() as ends,
         running_relay(tmp_path, rules=ONE_ROOM, **ends.settings) as relay,
     ):
         await broken_with_two_queued(relay, ends)
@@ -68,7 +68,7 @@ async def test_one_that_asks_for_a_pause_when_it_is_looked_at_is_mended_by_the_n
 
 async def test_without_a_name_it_lists_what_waits_and_why(tmp_path: Path) -> None:
     async with (
-        FarEnds() as ends,
+        ReceivingServers() as ends,
         running_relay(tmp_path, rules=ONE_ROOM, **ends.settings) as relay,
     ):
         await relay.post(a_hook(6, missed=True))
@@ -86,7 +86,7 @@ async def test_without_a_name_it_lists_what_waits_and_why(tmp_path: Path) -> Non
 
 
 async def test_a_name_that_is_not_of_a_broken_destination_is_told(tmp_path: Path) -> None:
-    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+    async with ReceivingServers() as ends, running_relay(tmp_path, **ends.settings) as relay:
         ends.at(ROOM, HttpAnswer(status=429, body="", headers={"Retry-After": "600"}))
         await relay.post(a_hook(7, missed=True))
         await relay.until("SELECT count(*) FROM gates", (1,))

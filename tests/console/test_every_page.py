@@ -11,8 +11,8 @@ from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import Browser, Page
 
 from relay.console.request_checks import HEADERS
-from relay.outbox.people import Role
 from relay.outbox.schema import metadata
+from relay.outbox.user_accounts import Role
 from relay.settings.table import LATER_SETTINGS
 from relay.settings.table import TABLE as SETTINGS
 from tests.builders import a_hook

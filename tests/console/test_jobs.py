@@ -17,12 +17,12 @@ import pytest_asyncio
 
 from relay.clock import utc_now
 from relay.console.jobs import Job, Jobs, State, TooManyJobs
-from relay.console.request_context import Visit
+from relay.console.request_context import Caller
 from relay.console.sign_in import SignIn
 from relay.outbox import Outbox
-from relay.outbox.people import Role, User, UserSession
+from relay.outbox.user_accounts import Role, User, UserSession
 from relay.services.child_process import ChildFailed, SpareChild, in_child
-from relay.services.try_on_past import Numbers, Trial, try_on_past
+from relay.services.live_backtest import Numbers, Trial, try_on_past
 from relay.services.users import Users
 from relay.settings.table import read_settings
 from tests.builders import a_hook
@@ -32,12 +32,12 @@ from tests.rules.commands import relay
 from tests.running import RULES, running_relay, settings
 
 
-def a_visit(session: int = 1) -> Visit:
+def a_caller(session: int = 1) -> Caller:
     user = User(id=session, name="ana", role=Role.EDITOR, password="")
-    return Visit(session=UserSession(id=session, user=user, used_at=utc_now()), secret="x")
+    return Caller(session=UserSession(id=session, user=user, used_at=utc_now()), secret="x")
 
 
-async def is_open(_: Visit) -> bool:
+async def is_open(_: Caller) -> bool:
     return True
 
 
@@ -103,7 +103,7 @@ async def test_a_stopped_job_has_no_child_any_more(jobs: Jobs) -> None:
     async def work(_: Job) -> int:
         return await in_child(compute_for_ever, answers=int, report=process.set_result)
 
-    job = jobs.start(a_visit(), "past", work, back="/")
+    job = jobs.start(a_caller(), "past", work, back="/")
     number = await process
     await jobs.stop(job)
     assert job.state is State.STOPPED
@@ -127,14 +127,14 @@ def test_a_child_ends_with_a_relay_that_is_killed() -> None:
 
 
 async def test_a_job_is_seen_by_who_began_it_and_by_nobody_else(jobs: Jobs) -> None:
-    job = jobs.start(a_visit(1), "past", nothing, back="/")
-    assert jobs.find(a_visit(1), job.id) is job
-    assert jobs.find(a_visit(2), job.id) is None
-    assert jobs.find(a_visit(1), "no such") is None
+    job = jobs.start(a_caller(1), "past", nothing, back="/")
+    assert jobs.find(a_caller(1), job.id) is job
+    assert jobs.find(a_caller(2), job.id) is None
+    assert jobs.find(a_caller(1), "no such") is None
 
 
 async def test_what_the_work_returns_is_the_value_of_the_job(jobs: Jobs) -> None:
-    job = jobs.start(a_visit(), "past", nothing, back="/")
+    job = jobs.start(a_caller(), "past", nothing, back="/")
     assert job.task
     await asyncio.wait([job.task])
     assert (job.state, job.value, job.is_over) == (State.DONE, "found", True)
@@ -143,9 +143,9 @@ async def test_what_the_work_returns_is_the_value_of_the_job(jobs: Jobs) -> None
 async def test_of_a_kind_that_runs_alone_the_next_waits_for_that_of_somebody_else(
     jobs: Jobs,
 ) -> None:
-    first = jobs.start(a_visit(1), "past", for_ever, back="/", alone=True)
-    second = jobs.start(a_visit(2), "past", nothing, back="/", alone=True)
-    other = jobs.start(a_visit(2), "words", nothing, back="/", alone=True)
+    first = jobs.start(a_caller(1), "past", for_ever, back="/", alone=True)
+    second = jobs.start(a_caller(2), "past", nothing, back="/", alone=True)
+    other = jobs.start(a_caller(2), "words", nothing, back="/", alone=True)
     assert other.task
     assert second.task
     await asyncio.wait([other.task])
@@ -158,8 +158,8 @@ async def test_of_a_kind_that_runs_alone_the_next_waits_for_that_of_somebody_els
 async def test_of_a_kind_that_runs_alone_the_next_of_a_user_stops_the_one_before(
     jobs: Jobs,
 ) -> None:
-    first = jobs.start(a_visit(), "past", for_ever, back="/", alone=True)
-    second = jobs.start(a_visit(), "past", nothing, back="/", alone=True)
+    first = jobs.start(a_caller(), "past", for_ever, back="/", alone=True)
+    second = jobs.start(a_caller(), "past", nothing, back="/", alone=True)
     assert second.task
     await asyncio.wait([second.task])
     assert (first.state, second.state) == (State.STOPPED, State.DONE)
@@ -167,21 +167,21 @@ async def test_of_a_kind_that_runs_alone_the_next_of_a_user_stops_the_one_before
 
 async def test_somebody_has_only_a_few_jobs_at_a_time(jobs: Jobs) -> None:
     for _ in range(4):
-        jobs.start(a_visit(1), "resend", for_ever, back="/")
+        jobs.start(a_caller(1), "resend", for_ever, back="/")
     with pytest.raises(TooManyJobs):
-        jobs.start(a_visit(1), "resend", for_ever, back="/")
+        jobs.start(a_caller(1), "resend", for_ever, back="/")
     with pytest.raises(TooManyJobs):
-        jobs.refuse_too_many(a_visit(1))
-    jobs.refuse_too_many(a_visit(2))
-    assert jobs.start(a_visit(2), "resend", nothing, back="/")
+        jobs.refuse_too_many(a_caller(1))
+    jobs.refuse_too_many(a_caller(2))
+    assert jobs.start(a_caller(2), "resend", nothing, back="/")
 
 
 async def test_a_job_ends_with_the_session_that_began_it() -> None:
-    async def is_closed(_: Visit) -> bool:
+    async def is_closed(_: Caller) -> bool:
         return False
 
     jobs = Jobs(is_closed, utc_now)
-    job = jobs.start(a_visit(), "past", for_ever, back="/")
+    job = jobs.start(a_caller(), "past", for_ever, back="/")
     assert job.task
     await asyncio.wait([job.task])
     assert job.state is State.STOPPED
@@ -191,7 +191,7 @@ async def test_a_job_ends_with_the_session_that_began_it() -> None:
 @pytest.mark.parametrize("how", ["ended", "less", "removed"])
 async def test_a_job_ends_with_the_token_that_began_it(tmp_path: Path, how: str) -> None:
     outbox = await Outbox.open(tmp_path / "relay.db", now=utc_now())
-    sign_in, nobody = SignIn(outbox, None, utc_now), Visit(session=None, secret="")
+    sign_in, nobody = SignIn(outbox, None, utc_now), Caller(session=None, secret="")
     await sign_in.change(nobody, lambda users: users.add("boss", Role.ADMIN))
     secret = await sign_in.change(
         nobody,
@@ -200,9 +200,9 @@ async def test_a_job_ends_with_the_token_that_began_it(tmp_path: Path, how: str)
     token = await sign_in.find_token(secret)
     assert token
     jobs = Jobs(sign_in.is_open, utc_now)
-    visit = Visit(session=None, secret=secret, token=token)
-    assert await sign_in.is_open(visit)
-    job = jobs.start(visit, "past", for_ever, back="/")
+    caller = Caller(session=None, secret=secret, token=token)
+    assert await sign_in.is_open(caller)
+    job = jobs.start(caller, "past", for_ever, back="/")
     ends: dict[str, Callable[[Users], None]] = {
         "ended": lambda users: users.end_token(token.id, token.name),
         "less": lambda users: users.set_role(users.find("ana"), Role.VIEWER),
@@ -218,7 +218,7 @@ async def test_a_job_ends_with_the_token_that_began_it(tmp_path: Path, how: str)
 
 
 async def test_jobs_end_with_the_relay(jobs: Jobs) -> None:
-    job = jobs.start(a_visit(), "past", for_ever, back="/")
+    job = jobs.start(a_caller(), "past", for_ever, back="/")
     await jobs.close()
     assert job.state is State.STOPPED
 

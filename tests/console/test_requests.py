@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from relay.console.hosts import Hosts
+from relay.console.allowed_hosts import Hosts
 from relay.console.request_checks import HEADERS, POLICY
 from relay.web.asgi import MAX_BODY
 from tests.console.visiting import FORM, Visitor, signed_in

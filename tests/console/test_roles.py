@@ -9,7 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from relay.console.demo_pages import DemoPages
 from relay.console.json_api import SUBJECTS
 from relay.console.site import handlers_of, litestar, routes
-from relay.outbox.people import Role
+from relay.outbox.user_accounts import Role
 from tests.console.visiting import Visitor, a_program, signed_in
 from tests.running import RunningRelay
 

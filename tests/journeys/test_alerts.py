@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.builders import a_hook
-from tests.journeys.far_ends import ROOM, FarEnds
+from tests.journeys.receiving_servers import ROOM, ReceivingServers
 from tests.running import MovableClock, RunningRelay, running_relay
 from tests.servers import HttpAnswer
 from tests.templates.reading import shown
@@ -40,7 +40,7 @@ rules:
 
 @contextlib.asynccontextmanager
 async def a_relay(
-    folder: Path, ends: FarEnds, clock: MovableClock, rules: str = RULES
+    folder: Path, ends: ReceivingServers, clock: MovableClock, rules: str = RULES
 ) -> AsyncIterator[RunningRelay]:
     async with running_relay(
         folder, clock=clock, rules=rules, between_looks=OFTEN, **ends.settings
@@ -69,11 +69,11 @@ async def until_known(relay: RunningRelay, *kinds: str) -> list[dict[str, Any]]:
             return found
 
 
-def subjects(ends: FarEnds) -> list[str]:
+def subjects(ends: ReceivingServers) -> list[str]:
     return [str(mail.message["Subject"]) for mail in ends.mail.mails]
 
 
-def how_often(ends: FarEnds, words: str) -> int:
+def how_often(ends: ReceivingServers, words: str) -> int:
     """Posts to the room that say so: chats that had waited may come before them or after."""
     return sum(words in post for post in ends.posts(ROOM))
 
@@ -82,7 +82,7 @@ async def test_a_broken_destination_is_told_of_once_elsewhere_and_once_when_it_w
     tmp_path: Path,
 ) -> None:
     clock = MovableClock()
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.at(ROOM, REVOKED)
         async with a_relay(tmp_path, ends, clock) as relay:
             await relay.post(a_hook(1, missed=True))
@@ -130,7 +130,7 @@ async def test_an_alert_looks_like_all_other_mails_and_no_template_of_ones_own_h
     parts.mkdir(parents=True)
     for name in ("frame.html", "pieces.html", "words.txt"):
         (parts / name).write_text("{% nonsense", encoding="utf-8")
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.at(ROOM, HttpAnswer(status=404, body="<b>no</b> service"))
         async with running_relay(
             tmp_path,
@@ -151,7 +151,7 @@ async def test_where_the_only_way_is_the_broken_one_the_relay_says_that_nobody_c
     tmp_path: Path,
 ) -> None:
     rules = RULES.replace("[desk, room]", "room")
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.at(ROOM, REVOKED)
         async with a_relay(tmp_path, ends, MovableClock(), rules) as relay:
             await relay.post(a_hook(1, missed=True))
@@ -182,7 +182,7 @@ NOBODY = "550 5.1.1 nobody of that name"
 async def test_an_alert_that_can_not_be_sent_raises_no_other_and_counts_as_not_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.at(ROOM, *[REVOKED] * 99)
         ends.mail.at("rcpt", NOBODY)
         async with a_relay(tmp_path, ends, MovableClock()) as relay:
@@ -203,7 +203,7 @@ async def test_an_alert_that_was_refused_goes_to_the_address_once_that_is_correc
     tmp_path: Path,
 ) -> None:
     rules = RULES.replace("[desk, room]", "desk")
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.at(ROOM, REVOKED)
         ends.mail.at("rcpt", NOBODY)
         async with a_relay(tmp_path, ends, MovableClock(), rules) as relay:
@@ -226,7 +226,7 @@ async def test_the_fallback_of_alerts_to_is_told_where_that_one_refuses_the_aler
         "{to: desk@example.com}", "{to: desk@example.com}, fallback: room"
     )
     silent = rules + "silence: {longer_than: 4h}\n"
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.mail.at("rcpt", NOBODY)
         async with a_relay(tmp_path, ends, MovableClock(), silent) as relay:
             await until_ready(relay, "silence", too_long=False)
@@ -240,7 +240,7 @@ async def test_the_fallback_of_alerts_to_is_told_where_that_one_refuses_the_aler
 
 async def test_the_fallback_of_alerts_to_is_told_that_alerts_to_is_broken(tmp_path: Path) -> None:
     rules = RULES.replace("[desk, room]", "room").replace("language: cs", "fallback: desk")
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.at(ROOM, REVOKED)
         async with a_relay(tmp_path, ends, MovableClock(), rules) as relay:
             await relay.post(a_hook(1, missed=True))
@@ -252,7 +252,7 @@ async def test_the_fallback_of_alerts_to_is_told_that_alerts_to_is_broken(tmp_pa
 async def test_failures_that_nobody_could_be_told_of_are_listed_until_somebody_is(
     tmp_path: Path,
 ) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.at(ROOM, REFUSED)
         ends.mail.at("rcpt", NOBODY)
         async with a_relay(tmp_path, ends, MovableClock()) as relay:
@@ -273,7 +273,7 @@ async def test_failures_that_nobody_could_be_told_of_are_listed_until_somebody_i
 
 async def test_a_server_that_is_away_is_told_of_after_a_quarter_of_an_hour(tmp_path: Path) -> None:
     rules = RULES.replace("send_to: room", "send_to: desk")
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.mail.at("data", "451 4.3.0 come back later", times=None)
         async with a_relay(tmp_path, ends, MovableClock(), rules) as relay:
             await relay.post(a_hook(1, missed=True))
@@ -300,7 +300,7 @@ async def test_a_server_that_is_away_is_told_of_after_a_quarter_of_an_hour(tmp_p
 async def test_failures_are_told_of_together_and_not_more_often_than_once_an_hour(
     tmp_path: Path,
 ) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.at(ROOM, *[REFUSED] * 4)
         async with a_relay(tmp_path, ends, MovableClock()) as relay:
             await until_watched(relay)
@@ -326,7 +326,7 @@ async def test_what_went_to_the_fallback_needs_no_alert_and_says_whose_place_it_
     tmp_path: Path,
 ) -> None:
     rules = RULES.replace("language: cs", "fallback: desk")
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.at(ROOM, REFUSED)
         async with a_relay(tmp_path, ends, MovableClock(), rules) as relay:
             await relay.post(a_hook(1, missed=True))
@@ -342,7 +342,7 @@ async def test_a_rules_file_that_stays_broken_is_told_of_and_its_mending_too(
     tmp_path: Path,
 ) -> None:
     rules = RULES.replace("[desk, room]", "desk")
-    async with FarEnds() as ends, a_relay(tmp_path, ends, MovableClock(), rules) as relay:
+    async with ReceivingServers() as ends, a_relay(tmp_path, ends, MovableClock(), rules) as relay:
         path = tmp_path / "rules.yaml"
         path.write_text(rules.replace("missed: true", "mised: true"), encoding="utf-8")
         await until_known(relay, "rules file")
@@ -361,7 +361,7 @@ async def test_a_rules_file_that_stays_broken_is_told_of_and_its_mending_too(
 async def test_a_silence_is_told_of_once_and_ends_with_the_next_chat(tmp_path: Path) -> None:
     clock = MovableClock()
     rules = RULES.replace("[desk, room]", "desk") + "silence: {longer_than: 4h, within: always}\n"
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         async with a_relay(tmp_path, ends, clock, rules) as relay:
             await relay.post(a_hook(1))
             await until_ready(relay, "silence", too_long=False)
@@ -388,7 +388,7 @@ async def test_a_relay_that_never_heard_a_chat_is_silent_since_it_was_first_star
 ) -> None:
     clock = MovableClock()
     rules = RULES.replace("[desk, room]", "desk") + "silence: {longer_than: 4h}\n"
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         async with a_relay(tmp_path, ends, clock, rules) as relay:
             await until_ready(relay, "silence", too_long=False)
         clock.forward(hours=3)
@@ -404,7 +404,7 @@ async def test_a_rule_that_reaches_nobody_is_told_of_once_a_day(tmp_path: Path) 
     rules = rules.replace("send_to: room, template: missed", "send_to: owner, stop: true")
     chosen = {"variables": {"owner": {"label": "Owner", "value": "petr novak@example.com"}}}
     async with (
-        FarEnds() as ends,
+        ReceivingServers() as ends,
         a_relay(tmp_path, ends, MovableClock(), rules) as relay,
     ):
         for number in (1, 2):
@@ -428,7 +428,7 @@ async def test_what_waits_for_a_destination_that_was_renamed_is_told_with_what_t
     rules = RULES.replace("[desk, room]", "desk")
     renamed = rules.replace("room", "team")
     busy = HttpAnswer(status=429, body="", headers={"Retry-After": "3000"})
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.at(ROOM, busy)
         async with a_relay(tmp_path, ends, MovableClock(), rules) as relay:
             await relay.post(a_hook(1, missed=True))

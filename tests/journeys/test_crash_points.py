@@ -14,13 +14,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from relay.crash_points import CrashPoint
+from relay.crash_for_tests import CrashPoint
 from relay.outbox.leases import MOST_LOST
 from tests.builders import a_hook
 from tests.cli.commands import relay as relay_command
 from tests.console.visiting import PASSWORD, Visitor
 from tests.forks import ForkedRelay
-from tests.journeys.far_ends import ROOM, FarEnds
+from tests.journeys.receiving_servers import ROOM, ReceivingServers
 from tests.postgres import PostgresCluster
 from tests.running import TOKEN, RunningRelay, new_client, rows, settings
 from tests.servers import HttpAnswer
@@ -78,7 +78,7 @@ class OnServer:
 class Installation:
     """Servers, a database, and one relay after the other."""
 
-    ends: FarEnds
+    ends: ReceivingServers
     variables: Mapping[str, str]
     place: InFile | OnServer
     client: aiohttp.ClientSession
@@ -160,7 +160,7 @@ async def here(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         if request.param == "sqlite"
         else OnServer(request.getfixturevalue("cluster"))
     )
-    async with FarEnds() as ends, new_client() as client:
+    async with ReceivingServers() as ends, new_client() as client:
         variables = settings(tmp_path, rules=RULES, **ends.settings, RELAY_DATABASE=place.url)
         yield Installation(ends, variables, place, client)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.builders import a_hook
-from tests.journeys.far_ends import ROOM, FarEnds
+from tests.journeys.receiving_servers import ROOM, ReceivingServers
 from tests.running import OFTEN, MovableClock, RunningRelay, running_relay
 from tests.servers import HttpAnswer
 
@@ -47,8 +47,8 @@ class Clock(MovableClock):
 
 
 @pytest.fixture
-async def ends() -> AsyncIterator[FarEnds]:
-    async with FarEnds() as found:
+async def ends() -> AsyncIterator[ReceivingServers]:
+    async with ReceivingServers() as found:
         yield found
 
 
@@ -58,7 +58,7 @@ def rules(send: str = "every 30m", to: str = "desk") -> str:
 
 @asynccontextmanager
 async def a_relay(
-    folder: Path, ends: FarEnds, clock: Clock, written: str, **more: Any
+    folder: Path, ends: ReceivingServers, clock: Clock, written: str, **more: Any
 ) -> AsyncIterator[RunningRelay]:
     async with running_relay(
         folder, rules=written, clock=clock, between_looks=OFTEN, **ends.settings, **more
@@ -66,7 +66,7 @@ async def a_relay(
         yield relay
 
 
-async def mails(ends: FarEnds, count: int) -> list[EmailMessage]:
+async def mails(ends: ReceivingServers, count: int) -> list[EmailMessage]:
     await ends.mail.until(lambda: len(ends.mail.mails) >= count)
     return [mail.message for mail in ends.mail.mails]
 
@@ -79,7 +79,7 @@ STATES = "SELECT state, count(*) FROM deliveries GROUP BY state ORDER BY state"
 
 
 async def test_every_half_hour_counts_from_the_first_chat_that_waits(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     clock = Clock("2026-11-30 09:00:00")
     async with a_relay(tmp_path, ends, clock, rules()) as relay:
@@ -98,7 +98,7 @@ async def test_every_half_hour_counts_from_the_first_chat_that_waits(
 
 
 async def test_one_chat_is_sent_as_itself_and_none_is_not_sent(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     clock = Clock("2026-11-30 09:00")
     async with a_relay(tmp_path, ends, clock, rules()) as relay:
@@ -118,7 +118,7 @@ async def test_one_chat_is_sent_as_itself_and_none_is_not_sent(
     ],
 )
 async def test_a_time_of_day_is_that_of_the_clock_on_the_wall(
-    tmp_path: Path, ends: FarEnds, came: str, before: str, due: str
+    tmp_path: Path, ends: ReceivingServers, came: str, before: str, due: str
 ) -> None:
     clock = Clock("2026-10-01 00:00")
     clock.to(came)
@@ -134,7 +134,7 @@ async def test_a_time_of_day_is_that_of_the_clock_on_the_wall(
 
 
 async def test_the_same_chat_by_two_rules_and_rated_later_is_one_line(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     clock = Clock("2026-11-30 09:00")
     async with a_relay(tmp_path, ends, clock, rules()) as relay:
@@ -150,7 +150,7 @@ async def test_the_same_chat_by_two_rules_and_rated_later_is_one_line(
 
 
 async def test_slots_that_passed_while_the_relay_was_off_are_one_digest(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     clock = Clock("2026-11-26 06:00")
     async with a_relay(tmp_path, ends, clock, rules("08:00")) as relay:
@@ -165,7 +165,7 @@ async def test_slots_that_passed_while_the_relay_was_off_are_one_digest(
 
 @pytest.mark.parametrize("changed", ["mon-fri 09:00", "at once"])
 async def test_what_waits_follows_the_rules_as_they_are_saved(
-    tmp_path: Path, ends: FarEnds, changed: str
+    tmp_path: Path, ends: ReceivingServers, changed: str
 ) -> None:
     clock = Clock("2026-11-30 06:50")
     async with a_relay(tmp_path, ends, clock, rules("08:00")) as relay:
@@ -185,7 +185,7 @@ async def test_what_waits_follows_the_rules_as_they_are_saved(
 
 
 async def test_a_broken_place_gets_each_digest_once_it_works_again(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     clock = Clock("2026-11-30 06:00")
     ends.at(ROOM, HttpAnswer(status=500, body="internal_error"))
@@ -208,7 +208,7 @@ async def test_a_broken_place_gets_each_digest_once_it_works_again(
         assert "3 missed chats" in second
 
 
-async def test_an_urgent_rule_passes_the_digest_by(tmp_path: Path, ends: FarEnds) -> None:
+async def test_an_urgent_rule_passes_the_digest_by(tmp_path: Path, ends: ReceivingServers) -> None:
     clock = Clock("2026-11-30 09:00")
     async with a_relay(tmp_path, ends, clock, rules()) as relay:
         anna = {"name": "Anna"}
@@ -224,7 +224,7 @@ async def test_an_urgent_rule_passes_the_digest_by(tmp_path: Path, ends: FarEnds
 
 
 async def test_what_an_urgent_rule_told_before_is_no_reason_to_leave_out_what_is_new(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     clock = Clock("2026-11-30 09:00")
     async with a_relay(tmp_path, ends, clock, rules()) as relay:
@@ -237,7 +237,7 @@ async def test_what_an_urgent_rule_told_before_is_no_reason_to_leave_out_what_is
 
 
 async def test_a_digest_that_is_refused_goes_to_the_fallback_as_a_digest(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     clock = Clock("2026-11-30 09:00")
     ends.mail.at("rcpt", "550 5.1.1 nobody of that name")
@@ -254,7 +254,7 @@ async def test_a_digest_that_is_refused_goes_to_the_fallback_as_a_digest(
 
 
 async def test_each_recipient_whom_the_chats_choose_gets_a_digest_of_their_own(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     clock = Clock("2026-11-30 09:00")
     to = '"{{ visitor.variables.owner }}"'
@@ -275,7 +275,7 @@ async def test_each_recipient_whom_the_chats_choose_gets_a_digest_of_their_own(
 
 @pytest.mark.parametrize("line", ["{{ nothing }}", "{% for _ in range(9999) %}" * 4])
 async def test_a_template_that_fails_does_not_hold_up_the_digest(
-    tmp_path: Path, ends: FarEnds, line: str
+    tmp_path: Path, ends: ReceivingServers, line: str
 ) -> None:
     """Neither one that is broken nor one that computes without an end."""
     own = tmp_path / "mytemplates" / "digest"

@@ -8,7 +8,7 @@ import pytest
 from relay.outbox.rate_limits import FEWEST
 from tests.builders import a_hook
 from tests.cli.commands import relay as cli
-from tests.journeys.far_ends import ROOM, FarEnds
+from tests.journeys.receiving_servers import ROOM, ReceivingServers
 from tests.journeys.test_alerts import (
     OFTEN,
     a_relay,
@@ -40,7 +40,7 @@ AGAIN_QUEUED = """
 FLOOD = "Far more chats than usual come in"
 
 
-def chats(ends: FarEnds) -> int:
+def chats(ends: ReceivingServers) -> int:
     return sum("Missed chat" in subject for subject in subjects(ends))
 
 
@@ -52,7 +52,7 @@ async def forward(relay: RunningRelay, *, queued: int = 0, **time: float) -> Non
 
 async def test_what_is_over_the_ceiling_waits_and_is_told_of_once(tmp_path: Path) -> None:
     clock = MovableClock()
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         async with a_relay(tmp_path, ends, clock, RULES) as relay:
             for number in range(12):
                 assert (await relay.post(a_hook(number, missed=True))).status == 202
@@ -93,7 +93,7 @@ async def test_what_is_over_the_ceiling_waits_and_is_told_of_once(tmp_path: Path
 
 
 async def test_an_alert_that_is_tried_again_waits_for_no_ceiling(tmp_path: Path) -> None:
-    async with FarEnds() as ends, a_relay(tmp_path, ends, MovableClock(), RULES) as relay:
+    async with ReceivingServers() as ends, a_relay(tmp_path, ends, MovableClock(), RULES) as relay:
         for number in range(5):
             await relay.post(a_hook(number, missed=True))
         await ends.mail.received(5)
@@ -114,7 +114,7 @@ async def test_an_alert_for_the_fallback_of_another_destination_waits_for_no_cei
 ) -> None:
     rules = RULES.replace("$ROOM_WEBHOOK}", "$ROOM_WEBHOOK}, fallback: desk")
     rules = rules.replace("[desk, room]", "room")
-    async with FarEnds() as ends, a_relay(tmp_path, ends, MovableClock(), rules) as relay:
+    async with ReceivingServers() as ends, a_relay(tmp_path, ends, MovableClock(), rules) as relay:
         ends.at(ROOM, *[HttpAnswer(status=400, body="invalid_payload")] * 2)
         for number in range(7):
             await relay.post(a_hook(number, missed=True))
@@ -123,7 +123,7 @@ async def test_an_alert_for_the_fallback_of_another_destination_waits_for_no_cei
 
 
 async def test_a_clock_that_is_set_back_closes_nothing(tmp_path: Path) -> None:
-    async with FarEnds() as ends, a_relay(tmp_path, ends, MovableClock(), RULES) as relay:
+    async with ReceivingServers() as ends, a_relay(tmp_path, ends, MovableClock(), RULES) as relay:
         for number in range(7):
             await relay.post(a_hook(number, missed=True))
         await until_ready(relay, "deliveries", queued=2, sending=0)
@@ -134,7 +134,7 @@ async def test_a_clock_that_is_set_back_closes_nothing(tmp_path: Path) -> None:
 
 
 async def test_what_a_ceiling_held_back_is_not_late_when_it_may_be_sent(tmp_path: Path) -> None:
-    async with FarEnds() as ends, a_relay(tmp_path, ends, MovableClock(), RULES) as relay:
+    async with ReceivingServers() as ends, a_relay(tmp_path, ends, MovableClock(), RULES) as relay:
         for number in range(6):
             await relay.post(a_hook(number, missed=True))
         await until_known(relay, "ceiling reached")
@@ -146,7 +146,7 @@ async def test_what_a_ceiling_held_back_is_not_late_when_it_may_be_sent(tmp_path
 
 
 async def test_an_edited_ceiling_holds_at_once(tmp_path: Path) -> None:
-    async with FarEnds() as ends, a_relay(tmp_path, ends, MovableClock(), RULES) as relay:
+    async with ReceivingServers() as ends, a_relay(tmp_path, ends, MovableClock(), RULES) as relay:
         for number in range(9):
             await relay.post(a_hook(number, missed=True))
         await until_ready(relay, "destinations")
@@ -162,7 +162,7 @@ async def test_the_settings_name_a_ceiling_for_mail_that_rules_say_nothing_of(
 ) -> None:
     rules = RULES.replace(", most_per_hour: 5", "")
     async with (
-        FarEnds() as ends,
+        ReceivingServers() as ends,
         running_relay(
             tmp_path, rules=rules, between_looks=OFTEN, RELAY_MAIL_PER_HOUR="3", **ends.settings
         ) as relay,
@@ -178,7 +178,7 @@ async def test_the_settings_name_a_ceiling_for_mail_that_rules_say_nothing_of(
 async def test_far_more_chats_than_usual_are_told_of_once(tmp_path: Path) -> None:
     clock = MovableClock()
     clock.forward(minutes=65 - clock().minute)  # all within one hour of the clock
-    async with FarEnds() as ends, a_relay(tmp_path, ends, clock, RULES) as relay:
+    async with ReceivingServers() as ends, a_relay(tmp_path, ends, clock, RULES) as relay:
         await until_watched(relay)
         for number in range(FEWEST + 10):
             await relay.post(a_hook(number))
@@ -193,7 +193,7 @@ async def test_far_more_chats_than_usual_are_told_of_once(tmp_path: Path) -> Non
 
 
 async def test_relay_deliveries_says_why_they_wait_and_until_when(tmp_path: Path) -> None:
-    async with FarEnds() as ends, a_relay(tmp_path, ends, MovableClock(), RULES) as relay:
+    async with ReceivingServers() as ends, a_relay(tmp_path, ends, MovableClock(), RULES) as relay:
         for number in range(7):
             await relay.post(a_hook(number, missed=True))
         await until_ready(relay, "deliveries", queued=2, sending=0)

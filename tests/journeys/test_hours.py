@@ -10,12 +10,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from relay.crash_points import CrashPoint
+from relay.crash_for_tests import CrashPoint
 from relay.delivery.retry import LEAST_FAILURES
-from relay.outbox.rows import to_ms
+from relay.outbox.delivery_types import to_ms
 from tests.builders import a_hook
 from tests.forks import ForkedRelay
-from tests.journeys.far_ends import ROOM, FarEnds
+from tests.journeys.receiving_servers import ROOM, ReceivingServers
 from tests.postgres import PostgresCluster
 from tests.running import OFTEN, MovableClock, RunningRelay, running_relay, settings
 from tests.servers import HttpAnswer
@@ -59,13 +59,13 @@ class ClockAt(MovableClock):
 
 
 @pytest.fixture
-async def ends() -> AsyncIterator[FarEnds]:
-    async with FarEnds() as running:
+async def ends() -> AsyncIterator[ReceivingServers]:
+    async with ReceivingServers() as running:
         yield running
 
 
 def a_relay(
-    folder: Path, ends: FarEnds, clock: ClockAt, rules: str = RULES
+    folder: Path, ends: ReceivingServers, clock: ClockAt, rules: str = RULES
 ) -> AbstractAsyncContextManager[RunningRelay]:
     return running_relay(folder, clock=clock, rules=rules, between_looks=OFTEN, **ends.settings)
 
@@ -75,7 +75,7 @@ def scheduled(due: datetime = MONDAY) -> tuple[str, str, int]:
 
 
 async def test_what_comes_in_on_friday_evening_is_sent_on_monday_with_what_came_later(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     """Over a restart on Saturday; a rule that is urgent does not wait."""
     clock = ClockAt(FRIDAY)
@@ -106,7 +106,7 @@ async def test_what_comes_in_on_friday_evening_is_sent_on_monday_with_what_came_
     [(WITHOUT_HOURS, None), (ON_SATURDAYS, None), (FROM_TEN, MONDAY + timedelta(hours=2))],
 )
 async def test_a_saved_file_with_other_hours_holds_for_what_waits_already(
-    tmp_path: Path, ends: FarEnds, rules: str, due: datetime | None
+    tmp_path: Path, ends: ReceivingServers, rules: str, due: datetime | None
 ) -> None:
     clock = ClockAt(FRIDAY)
     async with a_relay(tmp_path, ends, clock) as relay:
@@ -121,7 +121,7 @@ async def test_a_saved_file_with_other_hours_holds_for_what_waits_already(
 
 
 async def test_what_a_rule_has_planned_is_sent_though_the_rule_is_gone(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     clock = ClockAt(FRIDAY)
     async with a_relay(tmp_path, ends, clock) as relay:
@@ -144,7 +144,7 @@ REVOKED = HttpAnswer(status=404, body="no_service")
 
 
 async def test_a_server_that_works_again_on_saturday_gets_nothing_that_waits_for_monday(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     clock = ClockAt(FRIDAY - timedelta(hours=1))
     states = "SELECT chat_id, state FROM deliveries ORDER BY chat_id"
@@ -166,7 +166,7 @@ async def test_a_server_that_works_again_on_saturday_gets_nothing_that_waits_for
 
 
 async def test_what_meets_an_outage_at_the_opening_is_given_up_by_its_age_since_then(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     """Slack has a day: it came in three days ago, and is tried since this morning."""
     clock = ClockAt(FRIDAY)
@@ -184,7 +184,7 @@ async def test_what_meets_an_outage_at_the_opening_is_given_up_by_its_age_since_
 
 
 async def test_an_alert_is_told_at_night_to_a_destination_with_hours(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     """On Sunday at three; one with digests, too."""
     clock = ClockAt(SATURDAY + timedelta(hours=17))
@@ -205,7 +205,7 @@ async def test_an_alert_is_told_at_night_to_a_destination_with_hours(
 
 
 async def test_what_waits_for_a_destination_that_is_gone_is_kept_and_named(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     clock = ClockAt(FRIDAY)
     async with a_relay(tmp_path, ends, clock) as relay:
@@ -223,7 +223,7 @@ async def test_what_waits_for_a_destination_that_is_gone_is_kept_and_named(
 
 
 async def test_by_a_clock_that_is_behind_nothing_is_released_until_it_is_set(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     clock = ClockAt(FRIDAY)
     async with a_relay(tmp_path, ends, clock) as relay:
@@ -248,7 +248,7 @@ SPARE_IN_ITS_HOURS = RULES.replace(
 
 @pytest.mark.parametrize("outside", ["wait", "skip", "digest", "desk"])
 async def test_what_fails_at_night_waits_for_the_fallbacks_hours(
-    tmp_path: Path, ends: FarEnds, outside: str
+    tmp_path: Path, ends: ReceivingServers, outside: str
 ) -> None:
     """Also where the fallback is not told of what comes in outside them: nobody else would be."""
     clock = ClockAt(FRIDAY)
@@ -267,7 +267,7 @@ FEW_AT_THE_SPARE = RULES.replace(
 
 
 async def test_what_comes_to_a_fallback_counts_towards_its_limits_per_visitor(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     at_spare = (
         "SELECT state, why, count(*) FROM deliveries WHERE destination = 'spare'"
@@ -294,7 +294,7 @@ rules:
 
 @pytest.mark.usefixtures("each_store")
 async def test_five_an_hour_are_sent_at_once_and_the_rest_waits_for_a_digest(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     """Over a restart too: the window is in the database. Urgent ones pass, and are not counted."""
     states = "SELECT state, why, count(*) FROM deliveries GROUP BY state, why ORDER BY state, why"
@@ -321,7 +321,7 @@ async def test_five_an_hour_are_sent_at_once_and_the_rest_waits_for_a_digest(
 
 
 async def test_what_a_limit_lets_go_stays_five_though_the_server_refuses_it_for_a_while(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     """Nothing counts as sent that was not, and what is tried again is not counted again."""
     rules = LIMITED.replace(
@@ -345,7 +345,7 @@ async def test_what_a_limit_lets_go_stays_five_though_the_server_refuses_it_for_
 
 
 async def test_a_relay_whose_clock_is_ahead_of_the_servers_waits_for_no_limit(
-    tmp_path: Path, ends: FarEnds, cluster: PostgresCluster
+    tmp_path: Path, ends: ReceivingServers, cluster: PostgresCluster
 ) -> None:
     clock, name = MovableClock(minutes=10), cluster.new_database(with_tables=True)
     for chat in (1, 2):  # the second relay finds a hook that is later than the server's clock
@@ -363,7 +363,7 @@ async def test_a_relay_whose_clock_is_ahead_of_the_servers_waits_for_no_limit(
 
 @pytest.mark.long
 async def test_relays_that_share_a_server_release_each_delivery_once_though_one_dies(
-    tmp_path: Path, ends: FarEnds, cluster: PostgresCluster
+    tmp_path: Path, ends: ReceivingServers, cluster: PostgresCluster
 ) -> None:
     name = cluster.new_database()
     variables = settings(tmp_path, rules=MANY, **ends.settings, RELAY_DATABASE=cluster.url(name))

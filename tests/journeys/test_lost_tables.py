@@ -16,7 +16,7 @@ from relay.outbox.session import CommandSessions
 from relay.outbox.sqlite import sqlite_file
 from relay.outbox.sqlite.file_loss import last_written
 from tests.builders import NOON, a_hook
-from tests.journeys.far_ends import ROOM, FarEnds
+from tests.journeys.receiving_servers import ROOM, ReceivingServers
 from tests.outbox.hooks import a_new_hook
 from tests.running import RelayProcess, RunningRelay, relay_process, rows, running_relay, settings
 from tests.servers import HttpAnswer
@@ -70,7 +70,7 @@ async def test_what_is_lost_makes_it_not_ready_and_is_told_without_the_database(
     tmp_path: Path, lose: str, restore: str, reason: str
 ) -> None:
     async with (
-        FarEnds() as ends,
+        ReceivingServers() as ends,
         running_relay(tmp_path, rules=RULES, between_looks=OFTEN, **ends.settings) as relay,
     ):
         relay.change(lose)
@@ -90,7 +90,7 @@ async def test_where_the_alert_is_refused_the_fallback_is_told_and_nobody_twice(
     tmp_path: Path,
 ) -> None:
     async with (
-        FarEnds() as ends,
+        ReceivingServers() as ends,
         running_relay(tmp_path, rules=RULES, between_looks=OFTEN, **ends.settings) as relay,
     ):
         ends.at(ROOM, HttpAnswer(status=404, body="no_service"))
@@ -105,7 +105,7 @@ async def test_where_the_alert_is_refused_the_fallback_is_told_and_nobody_twice(
 
 async def test_a_file_that_is_gone_is_told_of(tmp_path: Path) -> None:
     async with (
-        FarEnds() as ends,
+        ReceivingServers() as ends,
         running_relay(tmp_path, rules=RULES, between_looks=OFTEN, **ends.settings) as relay,
     ):
         (tmp_path / "relay.db").rename(tmp_path / "elsewhere")
@@ -148,7 +148,7 @@ async def kill_with_something_to_lose(relay: RelayProcess, database: Path) -> No
 async def test_what_was_lost_after_a_kill_is_said_and_told_once(
     tmp_path: Path, lost: list[str], words: str
 ) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         variables = settings(tmp_path, rules=RULES, **ends.settings)
         with relay_process(variables, is_forked=True) as relay:
             await kill_with_something_to_lose(relay, tmp_path / "relay.db")
@@ -244,7 +244,7 @@ async def test_an_orderly_end_and_a_kill_alone_lose_nothing(
 
 async def test_a_file_that_is_cut_short_takes_no_hooks_and_is_told_of(tmp_path: Path) -> None:
     async with (
-        FarEnds() as ends,
+        ReceivingServers() as ends,
         running_relay(tmp_path, rules=RULES, between_looks=OFTEN, **ends.settings) as relay,
     ):
         for number in range(3):

@@ -9,12 +9,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from relay.outbox.rows import to_ms
-from relay.rules.schedules import coming
+from relay.outbox.delivery_types import to_ms
+from relay.rules.schedule_parser import coming
 from tests.builders import a_hook
 from tests.cli.commands import Said
 from tests.cli.commands import relay as command
-from tests.journeys.far_ends import ROOM, TEAM, FarEnds
+from tests.journeys.receiving_servers import ROOM, TEAM, ReceivingServers
 from tests.running import OFTEN, MovableClock, RunningRelay, running_relay, settings
 
 pytestmark = pytest.mark.usefixtures("each_store_at_length")
@@ -34,8 +34,8 @@ NEVER = "SELECT id FROM mutes WHERE ended_at IS NULL ORDER BY id"
 
 
 @pytest.fixture
-async def ends() -> AsyncIterator[FarEnds]:
-    async with FarEnds() as ends:
+async def ends() -> AsyncIterator[ReceivingServers]:
+    async with ReceivingServers() as ends:
         yield ends
 
 
@@ -49,7 +49,7 @@ async def mute(folder: Path, *arguments: str, rules: str = RULES) -> Said:
     return done
 
 
-def started(folder: Path, ends: FarEnds, rules: str = RULES, **more: Any) -> Any:
+def started(folder: Path, ends: ReceivingServers, rules: str = RULES, **more: Any) -> Any:
     return running_relay(folder, rules=rules, between_looks=OFTEN, **ends.settings, **more)
 
 
@@ -98,7 +98,7 @@ class Posts:
 
 
 async def test_a_muted_rules_chats_wait_for_one_digest_at_the_end_and_then_are_told_again(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     async with started(tmp_path, ends) as relay:
         post = Posts(relay)
@@ -146,7 +146,7 @@ rules:
 
 
 async def test_a_chats_own_notification_after_a_mute_says_at_its_foot_why_it_comes_only_now(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     more = {"CRM_URL": ends.web.url("/crm"), "CRM_SECRET": SECRET}
     environment = settings(tmp_path, rules=FOUR, **{**ends.settings, **more})
@@ -177,7 +177,7 @@ async def test_a_chats_own_notification_after_a_mute_says_at_its_foot_why_it_com
 
 
 async def test_what_a_mute_held_back_is_in_the_next_digest_of_a_destination_that_has_times_for_them(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     rules = RULES.replace("rate: unlimited", "rate: unlimited, send: 08:00")
     async with started(tmp_path, ends, rules):
@@ -192,7 +192,7 @@ async def test_what_a_mute_held_back_is_in_the_next_digest_of_a_destination_that
 
 
 async def test_with_then_nothing_they_are_left_out_and_the_history_says_so(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     async with started(tmp_path, ends) as relay:
         await mute(tmp_path, "--destination", "room", "--for", "3h", "--then", "nothing", "--yes")
@@ -204,7 +204,7 @@ async def test_with_then_nothing_they_are_left_out_and_the_history_says_so(
 
 
 async def test_it_is_in_force_after_a_restart_and_ends_by_itself(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     async with started(tmp_path, ends):
         await mute(tmp_path, "Missed chats", "--for", "3h")
@@ -228,7 +228,7 @@ async def test_it_is_in_force_after_a_restart_and_ends_by_itself(
     ],
 )
 async def test_urgent_rules_are_told_unless_they_are_meant(
-    tmp_path: Path, ends: FarEnds, arguments: tuple[str, ...], *, is_held: bool
+    tmp_path: Path, ends: ReceivingServers, arguments: tuple[str, ...], *, is_held: bool
 ) -> None:
     async with started(tmp_path, ends):
         await mute(tmp_path, *arguments, "--for", "3h", "--yes")
@@ -249,7 +249,7 @@ mutes:
 
 
 async def test_a_mute_of_the_rules_file_ends_when_it_is_taken_out(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     with_mute = RULES + MUTES % "2099-01-01 08:00"
     async with started(tmp_path, ends, with_mute) as relay:
@@ -267,7 +267,7 @@ async def test_a_mute_of_the_rules_file_ends_when_it_is_taken_out(
 
 
 async def test_a_mute_of_the_rules_file_that_is_edited_holds_on_to_what_it_held_back(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     with_mute = RULES + MUTES % "2099-01-01 08:00"
     async with started(tmp_path, ends, with_mute) as relay:
@@ -282,7 +282,7 @@ async def test_a_mute_of_the_rules_file_that_is_edited_holds_on_to_what_it_held_
 
 
 async def test_what_waits_already_is_held_back_too_where_it_is_asked_for(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     async with started(tmp_path, ends) as relay:
         await said(tmp_path, "pause", "room", "--because", "so that it waits")
@@ -315,7 +315,7 @@ async def test_what_waits_already_is_held_back_too_where_it_is_asked_for(
     ],
 )
 async def test_what_can_not_be_meant_is_refused(
-    tmp_path: Path, ends: FarEnds, arguments: tuple[str, ...], says: str
+    tmp_path: Path, ends: ReceivingServers, arguments: tuple[str, ...], says: str
 ) -> None:
     async with started(tmp_path, ends) as relay:
         done = await said(tmp_path, "mute", *arguments)
@@ -325,7 +325,7 @@ async def test_what_can_not_be_meant_is_refused(
 
 
 async def test_a_whole_destination_is_muted_only_after_a_question(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     async with started(tmp_path, ends) as relay:
         asked = ("mute", "--destination", "room", "--for", "2h", "--because", "x")
@@ -345,7 +345,7 @@ async def test_a_whole_destination_is_muted_only_after_a_question(
 
 @pytest.mark.long  # three times it waits for the watch, which looks every 5 s
 async def test_a_long_mute_reminds_each_week_and_an_hour_before_its_end(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     rules = RULES.replace(
         "rules:", "  desk: {email: {to: desk@example.com}}\nalerts_to: desk\nrules:"
@@ -363,7 +363,7 @@ async def test_a_long_mute_reminds_each_week_and_an_hour_before_its_end(
 
 @pytest.mark.parametrize("then", ["digest", "nothing"])
 async def test_alerts_to_a_muted_destination_wait_for_its_end_only_where_the_mute_says_so(
-    tmp_path: Path, ends: FarEnds, then: str
+    tmp_path: Path, ends: ReceivingServers, then: str
 ) -> None:
     """By themselves, whatever the hours are then; with `then: nothing` they are left out."""
     rules = ALERTS.format(TODAY=OTHER_DAYS)
@@ -390,7 +390,7 @@ async def test_alerts_to_a_muted_destination_wait_for_its_end_only_where_the_mut
 
 
 async def test_a_destination_that_is_muted_is_not_told_as_a_fallback_either(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     ends.mail.at("rcpt", "550 5.1.1 nobody of that name", times=None)
     states = "SELECT destination, state, why FROM deliveries ORDER BY id"
@@ -406,7 +406,7 @@ async def test_a_destination_that_is_muted_is_not_told_as_a_fallback_either(
 
 
 async def test_a_muted_destination_that_reaches_nobody_does_not_pass_it_to_its_fallback(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     rules = FALLBACK.replace("to: desk@example.com", OWNER)
     async with started(tmp_path, ends, rules):
@@ -418,7 +418,7 @@ async def test_a_muted_destination_that_reaches_nobody_does_not_pass_it_to_its_f
 
 
 async def test_erasing_a_visitor_ends_a_mute_that_names_the_address_and_takes_it_out(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     async with started(tmp_path, ends) as relay:
         marta = "{visitor.email: marta@example.com}"
@@ -440,7 +440,7 @@ async def test_erasing_a_visitor_ends_a_mute_that_names_the_address_and_takes_it
 
 
 async def test_what_a_mute_held_back_that_is_erased_waits_for_the_hours(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     rules = RULES.replace("rate: unlimited", "rate: unlimited, send: 08:00")
     async with started(tmp_path, ends, rules):

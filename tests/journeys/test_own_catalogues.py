@@ -22,7 +22,7 @@ IN_FRENCH = RULES.replace("rate: unlimited}", "rate: unlimited, language: fr}")
 
 
 @pytest.fixture
-async def far_ends() -> AsyncIterator[tuple[SmtpServer, HttpServer]]:
+async def receiving_servers() -> AsyncIterator[tuple[SmtpServer, HttpServer]]:
     async with SmtpServer() as mail, HttpServer() as room:
         yield mail, room
 
@@ -55,10 +55,12 @@ PATHS = [{"url": "https://shop.example.com/", "title": "Home"}]
 
 
 async def test_an_edited_catalogue_takes_effect_and_a_broken_one_loses_nothing(
-    tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    receiving_servers: tuple[SmtpServer, HttpServer],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """In what templates say, in processes that read next to nothing, and in what the relay itself packs."""
-    mail, room = far_ends
+    mail, room = receiving_servers
     async with relay_with_own_words(tmp_path, mail, room) as (relay, own):
         await until_posted(relay, room, "Missed chat: ", 1)
         own.mkdir()
@@ -80,9 +82,9 @@ async def test_an_edited_catalogue_takes_effect_and_a_broken_one_loses_nothing(
 
 
 async def test_a_new_language_is_taken_up_by_rules_that_are_saved_while_the_relay_runs(
-    tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
+    tmp_path: Path, receiving_servers: tuple[SmtpServer, HttpServer]
 ) -> None:
-    mail, room = far_ends
+    mail, room = receiving_servers
     async with relay_with_own_words(tmp_path, mail, room) as (relay, own):
         (tmp_path / "rules.yaml").write_text(IN_FRENCH, "utf-8")
         while not (state := await rules_state(relay))["problems_of_the_saved_file"]:
@@ -97,9 +99,9 @@ async def test_a_new_language_is_taken_up_by_rules_that_are_saved_while_the_rela
 
 
 async def test_a_relay_starts_with_a_broken_catalogue_and_speaks_english_instead(
-    tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
+    tmp_path: Path, receiving_servers: tuple[SmtpServer, HttpServer]
 ) -> None:
-    mail, room = far_ends
+    mail, room = receiving_servers
     (tmp_path / "mine/_translations").mkdir(parents=True)
     (tmp_path / "mine/_translations/fr.po").write_text("no catalogue at all\n", "utf-8")
     async with running_relay(

@@ -9,7 +9,7 @@ import pytest
 from tests.builders import a_hook
 from tests.cli.commands import Said
 from tests.cli.commands import relay as command
-from tests.journeys.far_ends import ROOM, FarEnds
+from tests.journeys.receiving_servers import ROOM, ReceivingServers
 from tests.running import OFTEN, MovableClock, RunningRelay, running_relay, settings
 from tests.servers import HttpAnswer
 
@@ -29,8 +29,8 @@ PAUSED = "SELECT count(*) FROM gates WHERE paused_by <> ''"
 
 
 @pytest.fixture
-async def ends() -> AsyncIterator[FarEnds]:
-    async with FarEnds() as ends:
+async def ends() -> AsyncIterator[ReceivingServers]:
+    async with ReceivingServers() as ends:
         yield ends
 
 
@@ -38,7 +38,7 @@ async def said(folder: Path, *arguments: str, rules: str = RULES) -> Said:
     return await command(settings(folder, rules=rules), *arguments)
 
 
-def started(folder: Path, ends: FarEnds, **more: Any) -> Any:
+def started(folder: Path, ends: ReceivingServers, **more: Any) -> Any:
     return running_relay(folder, rules=RULES, between_looks=OFTEN, **ends.settings, **more)
 
 
@@ -55,7 +55,7 @@ async def until_queued(relay: RunningRelay, number: int) -> None:
 
 
 async def test_what_is_to_be_sent_waits_until_somebody_resumes_it(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     async with started(tmp_path, ends) as relay:
         done = await said(tmp_path, "pause", "room", "--because", "demo", "--by", "Anna")
@@ -78,7 +78,7 @@ async def test_what_is_to_be_sent_waits_until_somebody_resumes_it(
 
 @pytest.mark.parametrize(("until", "days"), [((), (1.01, 1.01)), (("--for", "30d"), (7.01,))])
 async def test_somebody_is_reminded_of_a_pause_that_lasts(
-    tmp_path: Path, ends: FarEnds, until: tuple[str, ...], days: tuple[float, ...]
+    tmp_path: Path, ends: ReceivingServers, until: tuple[str, ...], days: tuple[float, ...]
 ) -> None:
     """Each day of one without an end, each week of another; a new pause begins anew."""
     rules = RULES.replace("rules:", "alerts_to: desk\nrules:", 1)
@@ -104,7 +104,9 @@ async def test_somebody_is_reminded_of_a_pause_that_lasts(
         assert "Anna: demo" in text
 
 
-async def test_it_ends_by_itself_and_is_kept_over_a_restart(tmp_path: Path, ends: FarEnds) -> None:
+async def test_it_ends_by_itself_and_is_kept_over_a_restart(
+    tmp_path: Path, ends: ReceivingServers
+) -> None:
     clock = MovableClock()
     async with started(tmp_path, ends, clock=clock) as relay:
         done = await said(tmp_path, "pause", "room", "--for", "3h", "--because", "demo")
@@ -129,7 +131,7 @@ async def test_it_ends_by_itself_and_is_kept_over_a_restart(tmp_path: Path, ends
 
 
 async def test_a_server_that_works_again_opens_its_gate_and_not_the_pause(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     """The other destination leads to the same webhook, and finds out that it works."""
     rules = RULES.replace(
@@ -157,7 +159,7 @@ async def test_a_server_that_works_again_opens_its_gate_and_not_the_pause(
 
 
 async def test_what_waits_because_of_a_pause_is_neither_late_nor_sent_to_the_fallback(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     rules = RULES.replace("rules:", "alerts_to: [room, desk]\nrules:")
     ends.at(ROOM, *[HttpAnswer(status=404, body="no_service")] * 5)
@@ -188,7 +190,7 @@ async def test_what_waits_because_of_a_pause_is_neither_late_nor_sent_to_the_fal
     ],
 )
 async def test_what_can_not_be_meant_is_refused(
-    tmp_path: Path, ends: FarEnds, arguments: tuple[str, ...], says: str
+    tmp_path: Path, ends: ReceivingServers, arguments: tuple[str, ...], says: str
 ) -> None:
     async with started(tmp_path, ends) as relay:
         done = await said(tmp_path, "pause", *arguments)

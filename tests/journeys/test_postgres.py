@@ -19,7 +19,7 @@ import pytest
 from relay.web.app import Deadlines
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
-from tests.journeys.far_ends import ROOM, FarEnds
+from tests.journeys.receiving_servers import ROOM, ReceivingServers
 from tests.journeys.test_kill import chats_in
 from tests.postgres import PostgresCluster, postgres_cluster
 from tests.running import RULES, RelayProcess, relay_process, running_relay, settings
@@ -283,7 +283,7 @@ async def test_while_the_server_is_away_hooks_are_refused_and_all_goes_on_when_i
 ) -> None:
     url = own.url(own.new_database())
     async with (
-        FarEnds() as ends,
+        ReceivingServers() as ends,
         running_relay(tmp_path, RELAY_DATABASE=url, **ends.settings) as relay,
     ):
         own.stop()
@@ -311,7 +311,7 @@ async def test_a_server_that_hangs_is_told_of_and_keeps_no_caller_waiting_for_ev
     impatient = Deadlines(write=0.2)
     url = own.url(own.new_database())
     async with (
-        FarEnds() as ends,
+        ReceivingServers() as ends,
         running_relay(tmp_path, deadlines=impatient, RELAY_DATABASE=url, **ends.settings) as relay,
     ):
         own.freeze()

@@ -11,14 +11,7 @@ import aiohttp
 import pytest
 
 from tests.builders import a_hook
-from tests.running import (
-    RULES,
-    MovableClock,
-    RunningRelay,
-    relay_process,
-    running_relay,
-    settings,
-)
+from tests.running import RULES, MovableClock, RunningRelay, relay_process, running_relay, settings
 from tests.servers import (
     DROP,
     HttpAnswer,
@@ -42,7 +35,7 @@ rules:
 
 
 @pytest.fixture
-async def far_ends() -> AsyncIterator[tuple[SmtpServer, HttpServer]]:
+async def receiving_servers() -> AsyncIterator[tuple[SmtpServer, HttpServer]]:
     async with SmtpServer() as mail, HttpServer() as room:
         yield mail, room
 
@@ -62,9 +55,9 @@ async def until_rules(relay: RunningRelay, **expected: object) -> dict[str, obje
 
 
 async def test_a_saved_file_takes_effect_with_new_destinations_and_rules(
-    tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
+    tmp_path: Path, receiving_servers: tuple[SmtpServer, HttpServer]
 ) -> None:
-    mail, room = far_ends
+    mail, room = receiving_servers
     async with running_relay(tmp_path, smtp=mail.port, http=room.port) as relay:
         before = await rules_state(relay)
         assert (await relay.post(a_hook(1))).json["deliveries"] == 0
@@ -78,9 +71,9 @@ async def test_a_saved_file_takes_effect_with_new_destinations_and_rules(
 
 
 async def test_a_broken_file_keeps_the_old_rules_and_says_so_until_it_is_mended(
-    tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
+    tmp_path: Path, receiving_servers: tuple[SmtpServer, HttpServer]
 ) -> None:
-    mail, room = far_ends
+    mail, room = receiving_servers
     async with running_relay(tmp_path, smtp=mail.port, http=room.port) as relay:
         rules = tmp_path / "rules.yaml"
         rules.write_text(RULES.replace("missed: true", "mised: true"), encoding="utf-8")
@@ -99,9 +92,9 @@ async def test_a_broken_file_keeps_the_old_rules_and_says_so_until_it_is_mended(
 
 
 async def test_holidays_that_are_written_after_a_schedule_took_them_take_effect(
-    tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
+    tmp_path: Path, receiving_servers: tuple[SmtpServer, HttpServer]
 ) -> None:
-    mail, room = far_ends
+    mail, room = receiving_servers
     closed = """\
 schedules: {office: {except: [holidays CZ]}}
 destinations:
@@ -125,9 +118,9 @@ rules:
 
 
 async def test_a_new_destination_whose_secret_is_not_there_is_refused(
-    tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
+    tmp_path: Path, receiving_servers: tuple[SmtpServer, HttpServer]
 ) -> None:
-    mail, room = far_ends
+    mail, room = receiving_servers
     async with running_relay(tmp_path, smtp=mail.port, http=room.port) as relay:
         (tmp_path / "rules.yaml").write_text(
             OTHER_ROOM.replace("$ROOM_WEBHOOK", "$NO_SUCH_WEBHOOK"), encoding="utf-8"
@@ -138,9 +131,9 @@ async def test_a_new_destination_whose_secret_is_not_there_is_refused(
 
 
 async def test_a_file_that_begins_to_need_an_examples_value_is_refused_and_hooks_are_taken(
-    tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
+    tmp_path: Path, receiving_servers: tuple[SmtpServer, HttpServer]
 ) -> None:
-    mail, room = far_ends
+    mail, room = receiving_servers
     async with running_relay(
         tmp_path, smtp=mail.port, http=room.port, RELAY_SLACK_TOKEN="xoxb-..."
     ) as relay:
@@ -155,9 +148,9 @@ async def test_a_file_that_begins_to_need_an_examples_value_is_refused_and_hooks
 
 
 async def test_a_webhook_that_is_another_one_under_the_same_name_is_used_from_now_on(
-    tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
+    tmp_path: Path, receiving_servers: tuple[SmtpServer, HttpServer]
 ) -> None:
-    mail, room = far_ends
+    mail, room = receiving_servers
     secret = tmp_path / "webhook"
     secret.write_text(f"http://127.0.0.1:{room.port}/services/old", encoding="utf-8")
     rules = OTHER_ROOM.replace("$ROOM_WEBHOOK", "$OTHER_WEBHOOK")
@@ -264,9 +257,9 @@ rules:
 
 
 async def test_a_broken_destination_that_is_mended_in_the_rules_file_works_again(
-    tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
+    tmp_path: Path, receiving_servers: tuple[SmtpServer, HttpServer]
 ) -> None:
-    mail, room = far_ends
+    mail, room = receiving_servers
     room.usual = lambda request: HttpAnswer(status=404 if "gone" in request.target else 200)
     more: dict[str, Any] = {"GONE": room.url("/services/T/B/gone"), "smtp": mail.port}
     broken = RULES.replace("$ROOM_WEBHOOK", "$GONE")
@@ -428,9 +421,9 @@ async def until_tried(relay: RunningRelay, count: int) -> None:
 
 
 async def test_what_waits_for_a_mistyped_address_goes_to_the_corrected_one_once(
-    tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
+    tmp_path: Path, receiving_servers: tuple[SmtpServer, HttpServer]
 ) -> None:
-    mail, room = far_ends
+    mail, room = receiving_servers
     mail.at("rcpt", NOT_NOW, NOT_NOW)
     async with running_relay(tmp_path, rules=MAIL_WAITS, smtp=mail.port, http=room.port) as relay:
         await relay.post(a_hook(1, missed=True))
@@ -451,9 +444,9 @@ async def test_what_waits_for_a_mistyped_address_goes_to_the_corrected_one_once(
 
 
 async def test_what_waits_goes_where_its_destination_leads_now_and_back_again(
-    tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
+    tmp_path: Path, receiving_servers: tuple[SmtpServer, HttpServer]
 ) -> None:
-    mail, room = far_ends
+    mail, room = receiving_servers
     mail.at("rcpt", NOT_NOW, times=None)
     room.usual = HttpAnswer(status=408)
     async with running_relay(tmp_path, rules=MAIL_WAITS, smtp=mail.port, http=room.port) as relay:
@@ -481,9 +474,9 @@ async def test_what_waits_goes_where_its_destination_leads_now_and_back_again(
 
 
 async def test_a_destination_that_was_changed_while_the_relay_was_off_gets_what_waits_at_once(
-    tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
+    tmp_path: Path, receiving_servers: tuple[SmtpServer, HttpServer]
 ) -> None:
-    mail, room = far_ends
+    mail, room = receiving_servers
     mail.at("rcpt", NOT_NOW, NOT_NOW)
     async with running_relay(tmp_path, rules=MAIL_WAITS, smtp=mail.port, http=room.port) as relay:
         await relay.post(a_hook(1, missed=True))
@@ -511,10 +504,10 @@ BY_MAIL, BY_SLACK = (
 
 
 async def test_a_hook_that_comes_in_while_a_saved_file_takes_effect_goes_by_one_of_the_two(
-    tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
+    tmp_path: Path, receiving_servers: tuple[SmtpServer, HttpServer]
 ) -> None:
     """Never by the old way to whom only the new rules name."""
-    mail, room = far_ends
+    mail, room = receiving_servers
     async with running_relay(tmp_path, rules=BY_MAIL, smtp=mail.port, http=room.port) as relay:
 
         async def come_in() -> None:

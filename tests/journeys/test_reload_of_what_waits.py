@@ -11,7 +11,7 @@ import pytest
 
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
-from tests.journeys.far_ends import ROOM, FarEnds
+from tests.journeys.receiving_servers import ROOM, ReceivingServers
 from tests.journeys.test_hours import FRIDAY, MONDAY, SATURDAY, ClockAt
 from tests.journeys.test_reload import saves
 from tests.running import OFTEN, RunningRelay, running_relay, settings
@@ -84,23 +84,23 @@ def elsewhere(rules: str) -> str:
 
 
 @pytest.fixture
-async def ends() -> AsyncIterator[FarEnds]:
-    async with FarEnds() as found:
+async def ends() -> AsyncIterator[ReceivingServers]:
+    async with ReceivingServers() as found:
         yield found
 
 
-def started(folder: Path, ends: FarEnds, clock: ClockAt, rules: str) -> Any:
+def started(folder: Path, ends: ReceivingServers, clock: ClockAt, rules: str) -> Any:
     return running_relay(folder, rules=rules, clock=clock, between_looks=OFTEN, **ends.settings)
 
 
-def told(ends: FarEnds) -> Counter[str]:
+def told(ends: ReceivingServers) -> Counter[str]:
     """How many mails each address got."""
     return Counter(mail.recipients[0].partition("@")[0] for mail in ends.mail.mails)
 
 
 @pytest.mark.parametrize("once_per", [False, True])
 async def test_what_is_held_back_follows_a_change_of_the_hours(
-    tmp_path: Path, ends: FarEnds, once_per: bool
+    tmp_path: Path, ends: ReceivingServers, once_per: bool
 ) -> None:
     """The mute, or the time of `once_per`, ended on Saturday at nine; on Monday at eight it would come with the hours."""
     rules = """\
@@ -165,7 +165,7 @@ ANEW = {"collects": 2, "limited": 2, "muted": 2, "once": 2}
 )
 async def test_what_waits_is_told_once_by_the_rules_as_they_are_now(
     tmp_path: Path,
-    ends: FarEnds,
+    ends: ReceivingServers,
     change: Callable[[str], str],
     changed: dict[str, int],
     waiting: int,
@@ -211,7 +211,7 @@ async def goes_on(relay: RunningRelay, clock: ClockAt, waiting: int) -> None:
     assert relay.rows(EACH_ONCE) == []
 
 
-async def test_another_time_zone_moves_what_waits(tmp_path: Path, ends: FarEnds) -> None:
+async def test_another_time_zone_moves_what_waits(tmp_path: Path, ends: ReceivingServers) -> None:
     clock = ClockAt(FRIDAY)
     async with started(tmp_path, ends, clock, RULES) as relay:
         await comes_in(relay)
@@ -221,7 +221,7 @@ async def test_another_time_zone_moves_what_waits(tmp_path: Path, ends: FarEnds)
 
 
 async def test_what_waits_for_a_destination_that_is_renamed_is_told_of_and_can_be_moved(
-    tmp_path: Path, ends: FarEnds
+    tmp_path: Path, ends: ReceivingServers
 ) -> None:
     """`relay move-deliveries` sends it when the other destination is told."""
     clock, rules = ClockAt(FRIDAY), renamed(RULES)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from relay.files import shipped
-from tests.journeys.far_ends import API, ROOM, TEAM, FarEnds, texts
+from tests.journeys.receiving_servers import API, ROOM, TEAM, ReceivingServers, texts
 from tests.running import Answer, RunningRelay, running_relay
 
 pytestmark = pytest.mark.usefixtures("each_store_at_length")
@@ -35,7 +35,7 @@ class Journey:
     """A relay with the example rules, between its hook and its servers."""
 
     relay: RunningRelay
-    ends: FarEnds
+    ends: ReceivingServers
 
     async def post(self, body: bytes) -> Answer:
         return await self.relay.post(body)
@@ -67,7 +67,7 @@ rules:
         "board@example.com": (None, "does not reach the visitor"),
     }
     async with (
-        FarEnds() as ends,
+        ReceivingServers() as ends,
         running_relay(tmp_path, rules=rules, **ends.settings) as relay,
     ):
         await relay.post(sample("missed"))
@@ -84,7 +84,7 @@ rules:
 async def journey(tmp_path: Path) -> AsyncIterator[Journey]:
     rules = shipped("rules.example.yaml").read_text(encoding="utf-8")
     async with (
-        FarEnds() as ends,
+        ReceivingServers() as ends,
         running_relay(tmp_path, rules=rules, **ends.settings) as relay,
     ):
         yield Journey(relay, ends)

@@ -10,7 +10,7 @@ import pytest
 
 from relay.rendering.made_up_chats import HOSTILE_TEXTS
 from tests.builders import a_hook
-from tests.journeys.far_ends import ROOM, TEAM, FarEnds
+from tests.journeys.receiving_servers import ROOM, TEAM, ReceivingServers
 from tests.running import RULES, MovableClock, RunningRelay, running_relay
 from tests.servers import DROP, HANG, HttpAnswer, HttpRequest, HttpStep, SmtpServer, Tarpit
 
@@ -45,7 +45,7 @@ def visitors(texts: list[str]) -> list[int]:
     return sorted(int(text.split("Visitor")[1].split()[0]) for text in texts)
 
 
-def mailed(ends: FarEnds) -> list[int]:
+def mailed(ends: ReceivingServers) -> list[int]:
     return visitors([str(mail.message["Subject"]) for mail in ends.mail.mails])
 
 
@@ -61,7 +61,7 @@ async def until_state(relay: RunningRelay, destination: str, state: str) -> None
 async def test_after_an_outage_all_that_waited_goes_out_at_the_first_success(
     tmp_path: Path,
 ) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.mail.at("data", "451 4.3.0 come back later", times=None)
         async with running_relay(
             tmp_path, clock=MovableClock(), rules=DESK_ONLY, **ends.settings
@@ -81,7 +81,7 @@ async def test_after_an_outage_all_that_waited_goes_out_at_the_first_success(
 
 
 async def test_what_met_a_blip_goes_out_at_the_next_success_once(tmp_path: Path) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.mail.at("data", "451 4.3.0 come back later")
         async with running_relay(tmp_path, rules=DESK_ONLY, **ends.settings) as relay:
             await relay.post(missed(1))
@@ -93,7 +93,7 @@ async def test_what_met_a_blip_goes_out_at_the_next_success_once(tmp_path: Path)
 
 
 async def test_a_mail_that_is_refused_for_good_fails_at_once_and_is_seen(tmp_path: Path) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.mail.at("rcpt", "550 5.1.1 nobody of that name")
         async with running_relay(tmp_path, rules=DESK_ONLY, **ends.settings) as relay:
             await relay.post(missed(1))
@@ -111,7 +111,7 @@ async def test_a_mail_that_is_refused_for_good_fails_at_once_and_is_seen(tmp_pat
 
 async def test_of_two_recipients_the_one_that_is_refused_fails_alone(tmp_path: Path) -> None:
     rules = DESK_ONLY.replace("desk@example.com", "[anna@example.com, bert@example.com]")
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.mail.at("rcpt", "550 5.1.1 nobody of that name")
         async with running_relay(tmp_path, rules=rules, **ends.settings) as relay:
             await relay.post(missed(1))
@@ -132,7 +132,7 @@ async def test_of_two_recipients_the_one_that_is_refused_fails_alone(tmp_path: P
 async def test_mails_of_an_hour_in_which_a_server_refuses_us_go_out_when_it_takes_them(
     tmp_path: Path, reply: str
 ) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.mail.at("rcpt", reply, times=None)
         async with running_relay(
             tmp_path, clock=MovableClock(), rules=DESK_ONLY, **ends.settings
@@ -160,7 +160,7 @@ destinations:
 rules:
   - {name: Missed chats, when: {missed: true}, send_to: [slow, quick], template: missed}
 """
-    async with FarEnds(server := Tarpit()) as ends:
+    async with ReceivingServers(server := Tarpit()) as ends:
         server.slow = {"slow@example.com"}
         async with running_relay(tmp_path, rules=rules, **ends.settings) as relay:
             for number in range(20):
@@ -175,7 +175,7 @@ async def test_a_wrong_password_makes_mail_wait_until_it_is_mended(tmp_path: Pat
     def login(password: str) -> str:
         return f"smtp://me:{password}@127.0.0.1:{ends.mail.port}?insecure=yes"
 
-    async with FarEnds(SmtpServer(users={"me": "right-password"})) as ends:
+    async with ReceivingServers(SmtpServer(users={"me": "right-password"})) as ends:
         more = {"rules": DESK_ONLY, **ends.settings}
         wrong = {**more, "RELAY_SMTP_URL": login("wrong-password")}
         async with running_relay(tmp_path, **wrong) as relay:
@@ -202,7 +202,7 @@ async def test_a_wrong_password_makes_mail_wait_until_it_is_mended(tmp_path: Pat
 
 
 async def test_a_mail_whose_answer_was_lost_is_sent_again_as_the_same_mail(tmp_path: Path) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.mail.at("body", DROP)
         async with running_relay(
             tmp_path, clock=MovableClock(), rules=DESK_ONLY, **ends.settings
@@ -222,7 +222,7 @@ async def test_a_mail_whose_answer_was_lost_is_sent_again_as_the_same_mail(tmp_p
 
 
 async def test_a_rate_limit_keeps_a_room_closed_over_a_restart(tmp_path: Path) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.at(ROOM, TOO_MANY)
         async with running_relay(tmp_path, **ends.settings) as relay:
             await relay.post(missed(1))
@@ -248,7 +248,7 @@ async def test_a_rate_limit_keeps_a_room_closed_over_a_restart(tmp_path: Path) -
 async def test_a_room_that_a_wrong_clock_closed_for_a_year_opens_within_the_hour(
     tmp_path: Path,
 ) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.at(ROOM, TOO_MANY)
         ahead = MovableClock(days=400)
         async with running_relay(tmp_path, clock=ahead, rules=ROOM_ONLY, **ends.settings) as relay:
@@ -269,7 +269,7 @@ async def test_a_post_that_slack_may_have_taken_is_repeated_once_at_most(tmp_pat
         fails = b"Visitor1 " in request.body
         return HttpAnswer(status=500, body="internal_error") if fails else HttpAnswer()
 
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.web.usual = of_the_first
         async with running_relay(
             tmp_path, clock=MovableClock(), rules=ROOM_ONLY, **ends.settings
@@ -287,7 +287,7 @@ async def test_a_post_that_slack_may_have_taken_is_repeated_once_at_most(tmp_pat
 
 
 async def test_what_is_too_long_for_slack_arrives_in_the_short_form(tmp_path: Path) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.at(ROOM, HttpAnswer(status=400, body="msg_too_long"))
         async with running_relay(tmp_path, rules=ROOM_ONLY, **ends.settings) as relay:
             await relay.post(missed(1))
@@ -299,7 +299,7 @@ async def test_what_is_too_long_for_slack_arrives_in_the_short_form(tmp_path: Pa
 
 
 async def test_a_revoked_webhook_makes_its_room_wait_and_no_other(tmp_path: Path) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.at(ROOM, HttpAnswer(status=404, body="no_service"))
         async with running_relay(tmp_path, **ends.settings) as relay:
             await relay.post(missed(1))
@@ -313,7 +313,7 @@ async def test_a_revoked_webhook_makes_its_room_wait_and_no_other(tmp_path: Path
             assert visitors((await ends.posted(ROOM, 3))[1:]) == [1, 2]
 
 
-async def many_meet(relay: RunningRelay, ends: FarEnds, answer: HttpAnswer) -> None:
+async def many_meet(relay: RunningRelay, ends: ReceivingServers, answer: HttpAnswer) -> None:
     """Eight posts are under way at the same time, and each is answered so."""
     answered = asyncio.Event()
     ends.at(ROOM, *[replace(answer, after=answered)] * 8)
@@ -334,7 +334,7 @@ async def many_meet(relay: RunningRelay, ends: FarEnds, answer: HttpAnswer) -> N
 async def test_many_that_meet_a_fault_together_wait_no_longer_than_one(
     tmp_path: Path, answer: HttpAnswer, wait: dict[str, float]
 ) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         clock = MovableClock()
         async with running_relay(tmp_path, clock=clock, rules=ROOM_ONLY, **ends.settings) as relay:
             await many_meet(relay, ends, answer)
@@ -345,7 +345,7 @@ async def test_many_that_meet_a_fault_together_wait_no_longer_than_one(
 
 
 async def test_a_room_that_never_answers_delays_nobody_else(tmp_path: Path) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.web.usual = HANG
         async with running_relay(tmp_path, **ends.settings) as relay:
             for number in range(1, 21):
@@ -361,7 +361,7 @@ async def test_a_room_that_never_answers_delays_nobody_else(tmp_path: Path) -> N
 
 async def test_what_teams_took_but_did_not_post_yet_counts_as_accepted(tmp_path: Path) -> None:
     rules = ROOM_ONLY.replace("slack: {webhook: $ROOM_WEBHOOK}", "teams: {webhook: $TEAMS}")
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         more = {**ends.settings, "TEAMS": ends.web.url(TEAM)}
         async with running_relay(tmp_path, rules=rules, **more) as relay:
             await relay.post(missed(1))
@@ -379,7 +379,7 @@ async def test_a_template_that_breaks_gives_way_to_a_wording_that_says_so(tmp_pa
     (own / "subject.txt").write_text(
         "{% if visitor.name == 'Visitor1' %}{{ visitor.shoe_size }}{% endif %}Missed {{ visitor.name }}"
     )
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         more = {**ends.settings, "RELAY_TEMPLATES": str(own.parent)}
         async with running_relay(tmp_path, **more) as relay:
             await relay.post(missed(1))
@@ -403,7 +403,7 @@ destinations:
 rules:
   - {name: Missed chats, when: {missed: true}, send_to: room, template: missed}
 """
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.at(ROOM, HttpAnswer(status=400, body="user_is_bad"))
         async with running_relay(tmp_path, rules=rules, **ends.settings) as relay:
             assert (await relay.post(missed(1))).json["deliveries"] == 1
@@ -422,7 +422,7 @@ destinations:
 rules:
   - {name: Missed chats, when: {missed: true}, send_to: desk, template: missed}
 """
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.mail.at("rcpt", "550 5.1.1 nobody of that name", times=2)
         async with running_relay(tmp_path, rules=rules, **ends.settings) as relay:
             await relay.post(missed(1))
@@ -460,7 +460,7 @@ async def test_what_waits_too_long_for_a_room_in_trouble_goes_to_its_fallback_on
     def but_for_the_last(request: HttpRequest) -> HttpStep:
         return HttpAnswer() if b"Visitor4 " in request.body else answer
 
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.web.usual = but_for_the_last
         more = {"rules": SOON_TO_THE_DESK, "clock": MovableClock(), **ends.settings}
         async with running_relay(tmp_path, **more) as relay:
@@ -494,7 +494,7 @@ async def test_a_backlog_of_a_room_that_works_stays_there_however_long_it_waits(
     tmp_path: Path,
 ) -> None:
     rules = SOON_TO_THE_DESK.replace("unlimited", "1/h")
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         async with running_relay(
             tmp_path, rules=rules, clock=MovableClock(), **ends.settings
         ) as relay:
@@ -506,7 +506,7 @@ async def test_a_backlog_of_a_room_that_works_stays_there_however_long_it_waits(
 
 
 async def test_nothing_goes_to_a_fallback_that_is_in_trouble_itself(tmp_path: Path) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.at(ROOM, *[HttpAnswer(status=404, body="no_service")] * 99)
         ends.mail.at("mail", "550 5.7.1 not you", times=None)
         rules = SOON_TO_THE_DESK.replace("send_to: room", "send_to: [room, desk]")
@@ -525,7 +525,7 @@ async def test_nothing_goes_to_a_fallback_that_is_in_trouble_itself(tmp_path: Pa
 async def test_a_destination_that_left_the_rules_keeps_its_queue_and_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.at(ROOM, TOO_MANY)
         async with running_relay(tmp_path, **ends.settings) as relay:
             await relay.post(missed(1))
@@ -548,9 +548,12 @@ async def test_a_destination_that_left_the_rules_keeps_its_queue_and_is_named(
 # -- chats of a strange kind ----------------------------------------------------------------------------------------
 
 
-async def told(folder: Path, body: bytes, rules: str = RULES) -> FarEnds:
+async def told(folder: Path, body: bytes, rules: str = RULES) -> ReceivingServers:
     """The servers after one chat, told by mail and in the room."""
-    async with FarEnds() as ends, running_relay(folder, rules=rules, **ends.settings) as relay:
+    async with (
+        ReceivingServers() as ends,
+        running_relay(folder, rules=rules, **ends.settings) as relay,
+    ):
         answer = await relay.post(body)
         assert (answer.status, answer.json["deliveries"]) == (202, 2)
         await ends.mail.received(1)

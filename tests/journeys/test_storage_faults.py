@@ -18,7 +18,7 @@ import pytest
 from relay.outbox.sqlite.sqlite_store import LEAST_FREE
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
-from tests.journeys.far_ends import ROOM, FarEnds
+from tests.journeys.receiving_servers import ROOM, ReceivingServers
 from tests.running import (
     DEADLINE,
     RelayProcess,
@@ -90,7 +90,7 @@ async def test_a_full_disk_is_answered_503_and_all_goes_on_when_there_is_room_ag
     tmp_path: Path,
 ) -> None:
     """ST-01, ST-02, ST-04: by a limit on the process, which needs no root."""
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         with relay_process(settings(tmp_path, **ends.settings), is_forked=True) as relay:
             async with calling(relay) as caller:
                 for _ in range(20):
@@ -134,7 +134,7 @@ async def test_before_the_disk_is_full_hooks_are_refused_and_what_was_kept_is_se
     """ST-01, ST-02 on a file system of its own: the reserve is for what must still be written down."""
     disk = tmp_path / "disk"
     with a_small_disk(disk, "80m"):
-        async with FarEnds() as ends, running_relay(disk, **ends.settings) as relay:
+        async with ReceivingServers() as ends, running_relay(disk, **ends.settings) as relay:
             assert (await relay.post(a_hook(1, missed=True))).status == 202
             with (disk / "filler").open("wb") as filler:
                 filler.write(b"\0" * 30 * 2**20)
@@ -204,7 +204,7 @@ async def test_a_log_that_somebodys_long_reading_let_grow_is_given_back_when_the
 
 async def test_a_log_that_can_not_be_written_does_not_stop_a_delivery(tmp_path: Path) -> None:
     """ST-04: stderr on a full disk."""
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         variables = settings(tmp_path, **ends.settings)
         full = ("sh", "-c", 'exec "$@" 2> /dev/full', "sh")
         with relay_process(variables, *full) as relay:
@@ -447,7 +447,7 @@ async def test_what_is_refused_as_damaged_is_left_as_it_is(tmp_path: Path) -> No
 async def test_a_deleted_file_can_be_put_back_from_a_backup(tmp_path: Path) -> None:
     """ST-11: what the copy holds is there again, and nothing that was told of is told of twice."""
     copy = tmp_path / "copy.db"
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         async with running_relay(tmp_path, **ends.settings) as relay:
             await relay.post(a_hook(1, missed=True))
             await relay.until("SELECT count(*) FROM deliveries WHERE state = 'delivered'", (2,))

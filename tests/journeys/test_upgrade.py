@@ -16,10 +16,10 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 
-from relay.crash_points import CrashPoint
+from relay.crash_for_tests import CrashPoint
+from relay.outbox.delivery_types import to_ms
 from relay.outbox.migrations import KNOWN
 from relay.outbox.migrations.alembic_runner import _config
-from relay.outbox.rows import to_ms
 from relay.outbox.sqlite.sqlite_file import APPLICATION_ID
 from tests.builders import a_hook
 from tests.forks import ForkedRelay

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from relay.outbox import Delivery, Gate, NewHook, Places, Settlement, State
+from relay.outbox.delivery_types import BLIP
 from relay.outbox.digests import TOGETHER
 from relay.outbox.leases import MOST_LOST, WAITS_WHEN_BLAMED
-from relay.outbox.rows import BLIP
-from relay.transports.outcome import Ending
+from relay.transports.outcomes_and_cures import Ending
 
 Key = tuple[str, str, str]
 """Chat, rule, destination: each has one recipient here."""

@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from relay.chat import Chat
 from relay.intake import new_deliveries
 from relay.outbox import Delivery, NewDelivery, NewHook, Outbox
+from relay.outbox.delivery_types import from_ms
 from relay.outbox.digests import Digests
-from relay.outbox.erasing import erase_chats
-from relay.outbox.rows import from_ms
+from relay.outbox.erase_on_request import erase_chats
 from relay.outbox.scheduling import Done
 from relay.outbox.session import CommandSessions
 from relay.rules import Match

@@ -12,22 +12,15 @@ from msgspec.structs import replace
 
 from relay.outbox import Outbox, StorageRefused
 from relay.outbox.chat_list import Named, chat_page
-from relay.outbox.history import (
-    Wanted,
-    attempts_at,
-    find,
-    held,
-    hooks_set_aside,
-    stored_hooks,
-)
+from relay.outbox.delivery_types import Gate, NewHook, State
+from relay.outbox.history import Wanted, attempts_at, find, held, hooks_set_aside, stored_hooks
 from relay.outbox.past_chats import WantedChats, past_chats
 from relay.outbox.requeue import queue_again, queue_missing, take_in
-from relay.outbox.rows import Gate, NewHook, State
+from relay.outbox.retention import Retention
 from relay.outbox.schema import hook_bodies
 from relay.outbox.session import CommandSessions
-from relay.outbox.upkeep import Upkeep
 from relay.services.find_chats import plain
-from relay.transports.outcome import Ending
+from relay.transports.outcomes_and_cures import Ending
 from tests.builders import NOON, a_chat, a_hook, later
 from tests.outbox.conftest import Place
 from tests.outbox.hooks import DELIVERED, LEASE, a_new_hook, claim_one, ended
@@ -214,7 +207,7 @@ async def forgotten(outbox: Outbox, keep_for: timedelta, now: datetime) -> int:
         if not erased.done():
             erased.set_result(chats)
 
-    upkeep = Upkeep(
+    upkeep = Retention(
         outbox,
         keep_for=keep_for,
         clock=lambda: now,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from relay.outbox import NewHook, Outbox
-from relay.outbox.rows import to_ms
+from relay.outbox.delivery_types import to_ms
 from relay.timing.plan import At, OncePer, Plan, Timing
 from relay.timing.schedule import Schedule
 from tests.builders import NOON, a_hook, later

@@ -20,11 +20,11 @@ from msgspec.structs import replace
 from relay.clock import Clock, utc_now
 from relay.destination import Rate
 from relay.outbox import Claim, Gate, Outbox, Places, StorageRefused, StorageUnavailable
-from relay.outbox.neighbours import Rhythm
+from relay.outbox.delivery_types import to_ms
+from relay.outbox.other_relays import Rhythm
 from relay.outbox.postgres.postgres_opening import open_postgres
 from relay.outbox.postgres.postgres_store import PostgresStore
-from relay.outbox.process import Process
-from relay.outbox.rows import to_ms
+from relay.outbox.process_identity import Process
 from relay.outbox.schema import SCHEMA_VERSION, metadata
 from relay.outbox.table_access import REFUSED_FOR, Refusals
 from tests.builders import NOON, later
@@ -101,7 +101,7 @@ async def attending(
     """Ends like a relay that is killed: what it holds stays as it is."""
     seen = Seen()
     living = asyncio.create_task(
-        outbox.live_with_neighbours(
+        outbox.live_with_other_relays(
             clock=clock, wake=seen.wake, see_gates=seen.see_gates, rhythm=rhythm
         )
     )
@@ -233,7 +233,7 @@ async def test_what_was_claimed_before_the_first_look_is_not_taken_for_a_dead_re
         await one.accept(a_new_hook(at=slow()))
         seen = Seen()
         living = asyncio.create_task(
-            one.live_with_neighbours(
+            one.live_with_other_relays(
                 clock=slow, wake=seen.wake, see_gates=seen.see_gates, rhythm=SELDOM
             )
         )

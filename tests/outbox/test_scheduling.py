@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from relay.outbox import NewHook, Outbox
+from relay.outbox.delivery_types import from_ms, to_ms
 from relay.outbox.requeue import reassign_all
-from relay.outbox.rows import from_ms, to_ms
 from relay.outbox.scheduling import AT_ONCE as IN_ONE_TRANSACTION
 from relay.outbox.scheduling import Done, Scheduling
 from relay.outbox.session import CommandSessions

@@ -22,17 +22,17 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.chat import Chat
 from relay.outbox import Delivery, Gate, NewDelivery, Outbox, Places, Settlement, State
+from relay.outbox.delivery_types import DIGEST, ITSELF, maybe_time
 from relay.outbox.digests import name_of
 from relay.outbox.history import Wanted, find
 from relay.outbox.requeue import queue_again
-from relay.outbox.rows import DIGEST, ITSELF, maybe_time
+from relay.outbox.retention import DOUBT, Retention
 from relay.outbox.scheduling import Scheduling
 from relay.outbox.session import Session
 from relay.outbox.statements import Statements
-from relay.outbox.upkeep import DOUBT, Upkeep
 from relay.settings.database import Database
 from relay.timing.plan import AT_ONCE, Plan
-from relay.transports.outcome import Ending
+from relay.transports.outcomes_and_cures import Ending
 from tests.builders import NOON
 from tests.outbox.hooks import a_new_hook
 from tests.outbox.model import LIVE, Key, Model
@@ -420,7 +420,7 @@ class Life(RuleBasedStateMachine):
     @rule(which=st.integers(0, 1))
     def forget_what_is_old(self, which: int) -> None:
         told: list[int] = []
-        upkeep = Upkeep(
+        upkeep = Retention(
             self.any_outbox(which),
             keep_for=KEEP_FOR,
             clock=lambda: self.now,

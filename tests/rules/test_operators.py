@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from relay.chat import Author, Chat, Message, Page, Variable, Visitor
-from relay.rules.chat_view import Words
+from relay.rules.compared_values import Words
 from relay.rules.field_type import Kind
 from relay.rules.fields import FIELDS
 from relay.rules.operators import OPERATORS, operators_for

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from relay.rules import Standing, judge, read_record
-from relay.rules.chat_view import ChatView
-from relay.rules.judgement import MAX_RULES, judge_view
+from relay.rules.compared_values import ChatView
+from relay.rules.timed_evaluation import MAX_RULES, judge_view
 from tests.builders import a_chat
 from tests.rules.books import a_book
 

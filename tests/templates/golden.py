@@ -20,7 +20,7 @@ from relay.languages import LANGUAGES, SOURCE
 from relay.mail_address import MailAddress
 from relay.notification import Notification
 from relay.rendering.built_in_wording import built_in_notification
-from relay.rendering.folders import DIGEST
+from relay.rendering.template_folders import DIGEST
 from relay.smartsupp import read_chat
 from relay.transports import Identity
 from relay.transports.email.mime import Envelope

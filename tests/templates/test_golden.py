@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.rendering.folders import DIGEST
+from relay.rendering.template_folders import DIGEST
 from tests.templates.golden import BUILT_IN, CASES, FOLDER, all_files, golden_files
 from tests.templates.reading import SHIPPED
 

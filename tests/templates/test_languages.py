@@ -24,7 +24,7 @@ from relay.languages import CATALOGUES, LANGUAGES, SOURCE, Language, filled, lan
 from relay.notification import Notification
 from relay.rendering.made_up_chats import made_up_chats
 from relay.rendering.templates import built_in_notification
-from relay.rendering.words import Words
+from relay.rendering.translation import Words
 from relay.transports.slack.pack import pack as slack_post
 from relay.transports.teams.pack import pack as teams_post
 from tests.templates.conftest import Written

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from relay.chat import Chat, Page
 from relay.files import shipped
 from relay.notification import Notification
-from relay.rendering.folders import OVERRIDES as FILES
 from relay.rendering.made_up_chats import made_up_chats
+from relay.rendering.template_folders import OVERRIDES as FILES
 from relay.rendering.templates import BrokenOverride, BrokenTemplate, Templates
 from relay.smartsupp import read_chat
 from relay.transports.json_post import OVERRIDES

@@ -8,14 +8,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from relay.languages import (
-    CATALOGUES,
-    LANGUAGES,
-    SOURCE,
-    Languages,
-    language_called,
-    mistakes_in,
-)
+from relay.languages import CATALOGUES, LANGUAGES, SOURCE, Languages, language_called, mistakes_in
 from relay.languages.catalogue import read_catalogue
 from relay.rendering.made_up_chats import made_up_chats
 from relay.rendering.template_checks import never_said

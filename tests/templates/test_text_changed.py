@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.languages.catalogue import OddLine, parse_catalogue
-from relay.languages.writing import NotChanged, begun, bring_up_to_date, with_text
+from relay.languages.catalogue_writer import NotChanged, begun, bring_up_to_date, with_text
 
 HEAD = 'msgid ""\nmsgstr "Plural-Forms: nplurals=3; plural=(n==1 ? 0 : n>=2 && n<=4 ? 1 : 2);\\n"\n'
 ODD = f"""# mine, as I like it

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from relay.chat import Author, Visitor
 from relay.notification import TranscriptMessage
 from relay.rendering.made_up_chats import made_up_chats
-from relay.rendering.story import Room, excerpt, html_bytes, text_bytes
+from relay.rendering.transcript import Room, excerpt, html_bytes, text_bytes
 from tests.templates.reading import SHIPPED, a_talk, shown, told
 
 

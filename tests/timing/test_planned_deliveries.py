@@ -5,7 +5,7 @@ from pathlib import Path
 from relay.intake import planned_deliveries, take
 from relay.outbox import NewDelivery, Outbox
 from relay.rules import RuleBook
-from relay.rules.judgement import Judging
+from relay.rules.timed_evaluation import Judging
 from relay.timing.plan import NOW, Mute
 from tests.builders import a_chat, a_hook
 from tests.rules.books import a_book

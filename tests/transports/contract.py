@@ -14,7 +14,7 @@ import pytest
 
 from relay.notification import Notification
 from relay.transports import PROGRESS, Progress, Transport
-from relay.transports.outcome import Ending, Outcome
+from relay.transports.outcomes_and_cures import Ending, Outcome
 from tests.servers import PATIENCE
 from tests.transports.examples import HOSTILE, IDENTITY, MISSED, saying, typed
 

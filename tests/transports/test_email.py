@@ -20,7 +20,7 @@ from relay.settings.table import Settings
 from relay.transports import PROGRESS, Progress
 from relay.transports.email.pool import PoolLimits
 from relay.transports.email.smtp_client import SmtpTimeouts
-from relay.transports.outcome import Ending, Outcome
+from relay.transports.outcomes_and_cures import Ending, Outcome
 from relay.transports.registry import Access, open_transport
 from tests.servers import DROP, HANG, PATIENCE, Certificates, LoopClock
 from tests.servers import SmtpServer as FarEnd

@@ -12,7 +12,7 @@ from relay.outbox.leases import LEASE
 from relay.settings.smtp import SmtpTls
 from relay.transports.email.pool import PoolLimits
 from relay.transports.email.smtp_client import SmtpTimeouts
-from relay.transports.outcome import Ending
+from relay.transports.outcomes_and_cures import Ending
 from tests.servers import (
     DROP,
     HANG,

@@ -24,7 +24,7 @@ from relay.settings.table import Settings
 from relay.transports.email.pool import PoolLimits
 from relay.transports.email.smtp_client import SmtpTimeouts
 from relay.transports.http import HttpTimeouts
-from relay.transports.outcome import Ending, Outcome
+from relay.transports.outcomes_and_cures import Ending, Outcome
 from relay.transports.registry import Access
 from tests.servers import (
     DROP,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.transports.outcome import in_its_words
+from relay.transports.outcomes_and_cures import in_its_words
 from relay.transports.retry_after import wait_asked
 from tests.transports.examples import NOON, TEXTS
 

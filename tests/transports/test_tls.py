@@ -18,12 +18,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from relay.outbox.delivery_types import StorageRefused
 from relay.outbox.postgres.postgres_store import conninfo
-from relay.outbox.rows import StorageRefused
 from relay.settings.database import PostgresServer
 from relay.settings.smtp import SmtpTls as Tls
 from relay.settings.table import Settings, SettingsError, read_settings
-from relay.transports.outcome import unreachable
+from relay.transports.outcomes_and_cures import unreachable
 from relay.transports.registry import cure_of
 from relay.transports.tls import trusting
 from tests.builders import a_hook

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders import a_hook
-from tests.journeys.far_ends import ROOM, FarEnds
+from tests.journeys.receiving_servers import ROOM, ReceivingServers
 from tests.running import RULES, TOKEN, MovableClock, RunningRelay, running_relay
 from tests.servers import HttpAnswer
 
@@ -76,7 +76,7 @@ async def test_it_tells_when_the_last_hook_came_and_how_many_could_not_be_read(
 @asynccontextmanager
 async def relay_with_broken_room(tmp_path: Path) -> AsyncIterator[RunningRelay]:
     """Slack has just said that the webhook was revoked."""
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.at(ROOM, REVOKED)
         async with running_relay(tmp_path, **ends.settings) as relay:
             await relay.post(a_hook(missed=True))
@@ -85,7 +85,7 @@ async def relay_with_broken_room(tmp_path: Path) -> AsyncIterator[RunningRelay]:
 
 
 async def test_it_tells_how_long_the_oldest_has_been_waiting(tmp_path: Path) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.at(ROOM, REVOKED)
         async with running_relay(tmp_path, clock=MovableClock(), **ends.settings) as relay:
             await relay.post(a_hook(missed=True))
@@ -113,7 +113,7 @@ async def test_a_far_end_in_trouble_is_told_but_is_no_reason_to_refuse_hooks(
 async def test_what_a_far_end_says_is_not_shown_to_everybody(tmp_path: Path) -> None:
     """C14: it may say a visitor's words or address back."""
     rules = f"alerts_to: desk\n{RULES}"
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.at(ROOM, HttpAnswer(status=404, body="no_service for marta@example.com: Hello"))
         async with running_relay(
             tmp_path, rules=rules, between_looks=timedelta(milliseconds=50), **ends.settings
@@ -205,7 +205,7 @@ async def test_hooks_of_another_shape_and_those_that_no_rule_asks_for_are_counte
 
 
 async def test_attempts_and_what_became_of_them_are_counted_by_destination(tmp_path: Path) -> None:
-    async with FarEnds() as ends:
+    async with ReceivingServers() as ends:
         ends.at(ROOM, HttpAnswer(), REFUSED, REVOKED)
         async with running_relay(tmp_path, **ends.settings) as relay:
             for number in (1, 2, 3):
@@ -242,7 +242,7 @@ async def test_a_broken_destination_that_left_the_rules_is_no_longer_counted(
 
 
 async def test_no_label_comes_from_a_chat(tmp_path: Path) -> None:
-    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+    async with ReceivingServers() as ends, running_relay(tmp_path, **ends.settings) as relay:
         await relay.post(a_hook(4711, missed=True))
         await ends.mail.received(1)
         await relay.ask("POST", "/hooks/smartsupp/somebody-guesses", data=b"{}")

@@ -19,7 +19,6 @@ from relay.console.json_api.job_operations import jobs
 from relay.console.json_api.mute_operations import mutes
 from relay.console.json_api.openapi import document
 from relay.console.json_api.operation import encoded
-from relay.console.json_api.people_operations import people
 from relay.console.json_api.personal_data_operations import personal_data
 from relay.console.json_api.rule_trial_operations import rule_trials
 from relay.console.json_api.rules_in_force_operations import rules_in_force
@@ -29,7 +28,8 @@ from relay.console.json_api.sentence_operations import wording
 from relay.console.json_api.template_operations import templates
 from relay.console.json_api.token_operations import tokens
 from relay.console.json_api.unreadable_operations import unreadable
-from relay.outbox.people import Role
+from relay.console.json_api.user_operations import people
+from relay.outbox.user_accounts import Role
 from relay.services import in_thread
 
 SUBJECTS = (

@@ -12,10 +12,10 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 from msgspec import Meta, Struct
 
-from relay.console.acts import ActingSessions, act_of
 from relay.console.jobs import Jobs
 from relay.console.json_api.problem_details import Refusal, wrong
-from relay.console.request_context import Visit
+from relay.console.logged_acts import ActingSessions, act_of
+from relay.console.request_context import Caller
 from relay.console.sign_in import SignIn
 from relay.console.throttle import Throttle
 from relay.outbox.idempotency import IdempotencyKey
@@ -72,7 +72,7 @@ class Call:
     """A request to an operation: who sends it, its headers, and the relay that answers it."""
 
     api: Api
-    visit: Visit
+    caller: Caller
     headers: Mapping[str, str]
     operation: str
     """The name of the operation."""
@@ -108,7 +108,7 @@ class Call:
         `act`, `subject` and `detail` must contain no words of visitors.
         """
         return ActingSessions(
-            self.sessions, act_of(self.visit, act, subject, detail), self.now, self.key
+            self.sessions, act_of(self.caller, act, subject, detail), self.now, self.key
         )
 
 

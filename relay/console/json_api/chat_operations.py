@@ -32,8 +32,8 @@ from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there
 from relay.outbox.history import StoredHook
 from relay.outbox.past_chats import WantedChats
-from relay.outbox.people import Role
 from relay.outbox.session import Sessions
+from relay.outbox.user_accounts import Role
 from relay.services import in_thread
 from relay.services.explanation import explain
 from relay.services.find_chats import ChatHistory, chat_history, count_chats, list_chats
@@ -288,7 +288,7 @@ async def _replayed(
         in_force.rules,
         in_force.mail_domain,
         chats=[about.name],
-        by=call.visit.name,
+        by=call.caller.name,
         now=call.now,
         dry_run=dry_run,
     )

@@ -8,9 +8,9 @@ from msgspec import Struct
 
 from relay.console.notification_look import packed_json
 from relay.notification import Notification
+from relay.outbox.delivery_types import State
 from relay.outbox.history import Attempt as KeptAttempt
 from relay.outbox.history import Record
-from relay.outbox.rows import State
 
 _DUE = {State.QUEUED, State.SCHEDULED}
 

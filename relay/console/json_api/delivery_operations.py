@@ -27,9 +27,9 @@ from relay.console.json_api.delivery_json import (
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there
 from relay.console.notification_look import CantBeShown, rendered
+from relay.outbox.delivery_types import State
 from relay.outbox.history import Wanted
-from relay.outbox.people import Role
-from relay.outbox.rows import State
+from relay.outbox.user_accounts import Role
 from relay.services.find_deliveries import (
     delivery_details,
     failed_by_cause,
@@ -244,7 +244,7 @@ async def resend_delivery(call: Call, path: Numbered) -> Resent:
     done = await resend(
         call.acting("send again", str(record.id), record.destination),
         [record.id],
-        by=call.visit.name,
+        by=call.caller.name,
         now=call.now,
     )
     if not done.queued:

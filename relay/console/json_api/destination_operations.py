@@ -7,19 +7,19 @@ from typing import Annotated
 from litestar import HttpMethod
 from msgspec import Meta, Struct
 
-from relay.console.acts import act_of, write_act
 from relay.console.delivery_pages import cure_lines
 from relay.console.destination_page import LONGEST_TEST
 from relay.console.json_api.api_request import Call, Instant, Line, Reason
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there, wrong
+from relay.console.logged_acts import act_of, write_act
 from relay.delivery.lane import Lane, LaneState
 from relay.outbox.pauses import Pause
-from relay.outbox.people import Role
+from relay.outbox.user_accounts import Role
 from relay.services.find_deliveries import WaitingGroup, waiting_by_cause
-from relay.services.resume import LONGEST_PAUSE, pause, resume
+from relay.services.pause_and_resume import LONGEST_PAUSE, pause, resume
 from relay.services.trial_send import CantTest, queued_test, trial_of
-from relay.transports.outcome import Ending
+from relay.transports.outcomes_and_cures import Ending
 
 destinations = Operations("Destinations")
 
@@ -199,7 +199,9 @@ async def pause_destination(call: Call, path: DestinationName, body: PauseReques
     if body.until is not None and not call.now < body.until <= call.now + LONGEST_PAUSE:
         days = LONGEST_PAUSE.days
         raise wrong("until", f"must be later than now, and at most {days} days from now")
-    made = Pause(by=call.visit.name, until=body.until, because=body.because.strip(), since=call.now)
+    made = Pause(
+        by=call.caller.name, until=body.until, because=body.because.strip(), since=call.now
+    )
     await pause(call.acting("pause", name), name, made)
     await call.running.parts.in_force.heed()
     return PausedBy(by=made.by, because=made.because, since=made.since, until=made.until)
@@ -209,7 +211,7 @@ async def pause_destination(call: Call, path: DestinationName, body: PauseReques
 async def resume_destination(call: Call, path: DestinationName) -> Resumed:
     """End the pause of a destination, and try it at once if it is broken."""
     name = _lane(call, path.name).name
-    done = await resume(call.acting("resume", name), [name], by=call.visit.name, now=call.now)
+    done = await resume(call.acting("resume", name), [name], by=call.caller.name, now=call.now)
     await call.running.parts.in_force.heed()
     return Resumed(name=name, was_paused=name in done.no_longer_paused, is_tried=name in done.tried)
 
@@ -233,7 +235,7 @@ async def test_destination(call: Call, path: DestinationName, body: TestRequest)
     if wait := call.api.tests.take("", time.monotonic()):
         words = f"Too many tests. Wait {wait} s."
         raise Refusal(429, words, headers={"retry-after": str(wait)})
-    await write_act(call.sessions, act_of(call.visit, "test", lane.name), call.now, call.key)
+    await write_act(call.sessions, act_of(call.caller, "test", lane.name), call.now, call.key)
     found = await trial_of(
         delivery, lane.destination, lane.transport, in_force.renderer, LONGEST_TEST
     )

@@ -9,8 +9,8 @@ from msgspec import Meta, Struct
 
 from relay.console.json_api.api_request import IN_A_LIST, Call, Instant, Line
 from relay.console.json_api.operation import Operations
-from relay.outbox.people import Role
-from relay.outbox.rows import State
+from relay.outbox.delivery_types import State
+from relay.outbox.user_accounts import Role
 from relay.services.find_digests import find_digests, send_digest_now
 
 digests = Operations("Digests")
@@ -125,7 +125,7 @@ async def send_digest(call: Call, body: DigestRequest) -> SentDigest:
         body.recipient,
         body.due_at,
         mail_domain=call.running.parts.in_force.mail_domain,
-        by=call.visit.name,
+        by=call.caller.name,
         now=call.now,
     )
     return SentDigest(is_queued=is_queued)

@@ -9,11 +9,11 @@ from litestar import HttpMethod
 from msgspec import Struct
 
 from relay import __version__
-from relay.console.acts import act_of, write_act
 from relay.console.health_page import disk_free, hook_url, past_day, relays_beside
 from relay.console.json_api.api_request import Call
 from relay.console.json_api.operation import Operations
-from relay.outbox.people import Role
+from relay.console.logged_acts import act_of, write_act
+from relay.outbox.user_accounts import Role
 
 health = Operations("Health")
 
@@ -170,6 +170,6 @@ class HookAddress(Struct, kw_only=True):
 @health.operation(HttpMethod.POST, "/hook-url", Role.ADMIN)
 async def show_hook_url(call: Call) -> HookAddress:
     """The URL for Smartsupp, with its secret part; the log of acts says who requested it."""
-    await write_act(call.sessions, act_of(call.visit, "show hook url", ""), call.now)
+    await write_act(call.sessions, act_of(call.caller, "show hook url", ""), call.now)
     token = call.running.parts.reload.hook_tokens[0]
     return HookAddress(url=hook_url(call.running, call.headers["host"], token))

@@ -9,7 +9,6 @@ from typing import Annotated
 from litestar import HttpMethod
 from msgspec import Meta, Struct, structs
 
-from relay.console.acts import act_of, write_act
 from relay.console.chat_list_page import WORD_SEARCH, chats_with_words, word_search
 from relay.console.draft_pages import PERIODS, past_trial, text_in_force
 from relay.console.jobs import Job, TooManyJobs, Work
@@ -20,16 +19,17 @@ from relay.console.json_api.mute_operations import MuteScope, asked_for
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there
 from relay.console.json_api.rules_operations import usable_rules
+from relay.console.logged_acts import act_of, write_act
 from relay.console.mute_page import TRIAL as MUTE
 from relay.console.mute_page import mute_trial
 from relay.console.resend_page import KIND as RESEND
 from relay.console.resend_page import MOST, resending
-from relay.outbox.people import Role
+from relay.outbox.user_accounts import Role
 from relay.services.find_chats import FoundChat
 from relay.services.find_deliveries import failed_by_cause
+from relay.services.live_backtest import Numbers
 from relay.services.resend import ResentMany
-from relay.services.search_words import FoundWords, WordsFound
-from relay.services.try_on_past import Numbers
+from relay.services.search_transcripts import FoundWords, WordsFound
 
 jobs = Operations("Jobs")
 BACKTEST = "past"
@@ -167,9 +167,9 @@ async def begin_resends(call: Call, body: ResendRequest) -> JobAnswer:
     if body.expect != count:
         words = f"There are {count} such deliveries now, and not {body.expect}."
         raise Refusal(409, words, kind="another-count")
-    act = act_of(call.visit, "send all again", group.destination, str(count))
+    act = act_of(call.caller, "send all again", group.destination, str(count))
     with _counted():
-        call.api.jobs.refuse_too_many(call.visit)
+        call.api.jobs.refuse_too_many(call.caller)
     await write_act(call.sessions, act, call.now, call.key)
     work = resending(call.running, group, act.by)
     return await _told(call, _begun(call, RESEND, work, is_asked=True))
@@ -208,7 +208,9 @@ def _begun(
 ) -> Job:
     """A new job. Raises Refusal where there are too many."""
     with _counted():
-        return call.api.jobs.start(call.visit, kind, work, back="/", alone=alone, is_asked=is_asked)
+        return call.api.jobs.start(
+            call.caller, kind, work, back="/", alone=alone, is_asked=is_asked
+        )
 
 
 @contextmanager
@@ -222,7 +224,7 @@ def _counted() -> Iterator[None]:
 
 def _found(call: Call, id_: str) -> Job:
     """The job with this id. Raises Refusal where there is none."""
-    job = call.api.jobs.find(call.visit, id_)
+    job = call.api.jobs.find(call.caller, id_)
     if job is None or job.kind not in {BACKTEST, RESEND, WORD_SEARCH, MUTE}:
         raise not_there("such job of yours")
     return job

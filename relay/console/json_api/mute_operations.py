@@ -11,7 +11,7 @@ from relay.console.json_api.api_request import Call, Instant, Line, Numbered, Re
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there, wrong
 from relay.outbox.mutes import KeptMute
-from relay.outbox.people import Role
+from relay.outbox.user_accounts import Role
 from relay.rules import RuleBook, RulesError
 from relay.rules.reading.mute_reader import with_condition
 from relay.services.muting import LONGEST, is_about_anything, list_mutes, make_mute, unmute
@@ -181,7 +181,7 @@ def asked_for(call: Call, body: MuteScope) -> tuple[NewMute, RuleBook]:
         begins=now,
         until=now,
         because="",
-        by=call.visit.name,
+        by=call.caller.name,
         urgent_too=body.urgent_too,
         alerts_too=body.alerts_too,
     )
@@ -203,7 +203,7 @@ async def end_mute(call: Call, path: Numbered) -> EndedMute:
     what, _ = await unmute(
         call.acting("unmute", str(path.number)),
         path.number,
-        by=call.visit.name,
+        by=call.caller.name,
         rules=rules,
         now=call.now,
     )

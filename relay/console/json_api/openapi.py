@@ -17,7 +17,7 @@ from relay.console.json_api.api_request import BASE, JSON
 from relay.console.json_api.operation import LONGEST_KEY, Operation, Operations
 from relay.console.json_api.problem_details import PROBLEM, Problem
 from relay.console.request_context import COOKIE
-from relay.outbox.people import Role
+from relay.outbox.user_accounts import Role
 
 VERSION = "1"
 """The version of the API: within it members and operations are added, but none is renamed, removed, or changes its type."""

@@ -17,7 +17,6 @@ from litestar import HttpMethod, Request, Response, route
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
-from relay.console.acts import AlreadyDone
 from relay.console.json_api.api_request import (
     BASE,
     JSON,
@@ -29,11 +28,12 @@ from relay.console.json_api.api_request import (
     query_of,
 )
 from relay.console.json_api.problem_details import Refusal, refused_answer, wrong
-from relay.console.request_context import visit_of
+from relay.console.logged_acts import AlreadyDone
+from relay.console.request_context import caller_of
 from relay.console.sign_in import PATIENCE
 from relay.outbox import StorageUnavailable
 from relay.outbox.idempotency import IdempotencyKey, KeptAnswer, find_key, keep_answer
-from relay.outbox.people import Role
+from relay.outbox.user_accounts import Role
 
 Answering = Callable[..., Awaitable[Struct]]
 
@@ -86,14 +86,14 @@ class Operation:
         return handle
 
     async def _handle(self, request: Request[Any, Any, Any], api: Api) -> Response[bytes]:
-        visit, query = visit_of(request.scope), request.scope["query_string"]
+        caller, query = caller_of(request.scope), request.scope["query_string"]
         headers = {name.lower(): value for name, value in request.headers.items()}
-        call = Call(api, visit, headers, self.name, self.path)
+        call = Call(api, caller, headers, self.name, self.path)
         try:
             given = {
                 "path": lambda kind: converted(_names(request.path_params), kind),
                 "query": lambda kind: query_of(query, kind),
-                "body": lambda kind: body_of(visit.body, headers.get("content-type", ""), kind),
+                "body": lambda kind: body_of(caller.body, headers.get("content-type", ""), kind),
             }
             if "query" not in self.kinds:
                 query_of(query, Nothing)
@@ -196,10 +196,10 @@ def key_of(call: Call, method: str, path: str) -> IdempotencyKey | None:
     if not _KEY.fullmatch(key):
         words = f"one to {LONGEST_KEY} letters, digits and signs of ASCII"
         raise wrong("Idempotency-Key", words)
-    visit = call.visit
-    number = visit.session.user.id if visit.session else 0
-    owner = f"token {visit.token.id}" if visit.token else f"user {number}"
-    asked = hashlib.sha256(f"{method} {path}\n".encode() + visit.body)
+    caller = call.caller
+    number = caller.session.user.id if caller.session else 0
+    owner = f"token {caller.token.id}" if caller.token else f"user {number}"
+    asked = hashlib.sha256(f"{method} {path}\n".encode() + caller.body)
     return IdempotencyKey(owner=owner, key=key, request=asked.digest())
 
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from litestar import HttpMethod
 from msgspec import Meta, Struct
 
-from relay.console.acts import act_of, write_act
 from relay.console.chat_acts import EVERYTHING
 from relay.console.json_api.api_request import Call, Line, Numbered
 from relay.console.json_api.chat_operations import history_of
@@ -16,8 +15,9 @@ from relay.console.json_api.mute_operations import Mute, mute_of
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, wrong
 from relay.console.json_api.unreadable_operations import UnreadableBody, unreadable_body
+from relay.console.logged_acts import act_of, write_act
 from relay.outbox.history import StoredHook
-from relay.outbox.people import Role
+from relay.outbox.user_accounts import Role
 from relay.services import in_thread
 from relay.services.find_chats import ChatHistory
 from relay.services.personal_data import (
@@ -132,7 +132,7 @@ async def export_chat(call: Call, path: Numbered, body: ExportRequest) -> Export
     """Export all stored data of a chat or of its visitor. Changes nothing, but is logged as an act."""
     history = await history_of(call, path.number)
     theirs, detail = await _theirs(call, history, body.of)
-    act = act_of(call.visit, "export", history.chat.name, detail)
+    act = act_of(call.caller, "export", history.chat.name, detail)
     await write_act(call.sessions, act, call.now)
     kept = await export(call.sessions, theirs.chats)
     mutes = await find_mutes(call.sessions, theirs.mutes)
@@ -152,12 +152,12 @@ async def erase_chat(call: Call, path: Numbered, body: EraseRequest) -> Erasure:
     name, email = history.chat.name, history.chat.email.strip()
     if body.confirm.strip().casefold() not in {name.casefold(), email.casefold()} - {""}:
         raise wrong("confirm", f"write {name}, or the visitor's email address")
-    if call.visit.session and not await call.api.sign_in.is_recent(call.visit):
+    if call.caller.session and not await call.api.sign_in.is_recent(call.caller):
         words = "You signed in more than ten minutes ago. Sign in again, or use a token."
         raise Refusal(403, words, kind="sign-in-again")
     theirs, detail = await _theirs(call, history, body.of)
     acting, rules = call.acting("erase", name, detail), call.running.parts.in_force.rules
-    done = await erase(acting, theirs, by=call.visit.name, rules=rules, now=call.now)
+    done = await erase(acting, theirs, by=call.caller.name, rules=rules, now=call.now)
     return Erasure(
         chats=len(done.chats),
         hooks=sum(each.hooks for each in done.chats),

@@ -12,7 +12,7 @@ from relay.console.json_api.delivery_json import ShownNotification, shown_notifi
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, wrong
 from relay.console.json_api.rules_operations import RulesRequest, file_problems, usable_rules
-from relay.outbox.people import Role
+from relay.outbox.user_accounts import Role
 from relay.rules import Finding, RulesError
 from relay.services import in_thread
 from relay.services.case_run import Difference, Result, cases_beside, read_suite, run_cases

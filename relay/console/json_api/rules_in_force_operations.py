@@ -11,11 +11,11 @@ from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import not_there
 from relay.console.json_api.rules_operations import readable_text
 from relay.console.rules_page import COUNTED, FEW
-from relay.outbox.people import Role
+from relay.outbox.user_accounts import Role
 from relay.rules import Finding
-from relay.rules.differences import words_of
+from relay.rules.compare_rules import words_of
+from relay.rules.line_edits import text_of_rule
 from relay.rules.rule_book import Rule
-from relay.rules.splicing import text_of_rule
 from relay.services import in_thread
 from relay.services.rule_counts import RuleCount, near_misses, rule_counts
 

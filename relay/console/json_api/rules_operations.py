@@ -11,12 +11,12 @@ from relay.console.json_api.api_request import Call, Line
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import FileProblem, Refusal, TextFix, wrong
 from relay.languages import LANGUAGES
-from relay.outbox.people import Role
+from relay.outbox.user_accounts import Role
 from relay.rules import Problem, RuleBook, RulesError
-from relay.rules.differences import Change
+from relay.rules.compare_rules import Change
 from relay.rules.json_schema import json_schema
+from relay.rules.line_edits import NotSpliced, line_of_rule, text_of_rule
 from relay.rules.new_rule import ODD_TEXT, STARTING_POINTS, NewRule, NotARule, add_rule
-from relay.rules.splicing import NotSpliced, line_of_rule, text_of_rule
 from relay.runtime.startup import read_rule_book, template_folders, template_names
 from relay.services import in_thread
 from relay.services.draft_check import Flaw, check_draft
@@ -170,7 +170,7 @@ async def check_rules(call: Call, body: RulesRequest) -> RulesCheck:
 @rules.operation(HttpMethod.PUT, "/rules", Role.EDITOR, refusals=(409, 412, 428), if_match=True)
 async def publish_rules(call: Call, body: PublishRequest) -> PublishedRules:
     """Publish a text in place of the one whose hash If-Match names."""
-    file, author = rules_file(call.running), author_of(call.visit)
+    file, author = rules_file(call.running), author_of(call.caller)
     base, source = call.if_match((await file.read()).hash), _source(body)
     try:
         published = await file.publish(source, base, author, body.message)
@@ -189,7 +189,7 @@ async def undo_rules(call: Call) -> PublishedRules:
     if call.if_match(current) != current:
         raise rules_changed()
     try:
-        published = await file.undo(current, author_of(call.visit))
+        published = await file.undo(current, author_of(call.caller))
     except NotPublished as error:
         raise await _not_published(call, None, error) from None
     return await _published(call, published)
@@ -200,7 +200,7 @@ async def undo_rules(call: Call) -> PublishedRules:
 )
 async def switch_rule(call: Call, body: RuleSwitch) -> PublishedRules:
     """Turn a rule on or off in the text whose hash If-Match names: one line of the file changes."""
-    file, author = rules_file(call.running), author_of(call.visit)
+    file, author = rules_file(call.running), author_of(call.caller)
     base = call.if_match((await file.read()).hash)
     try:
         published = await file.switch(body.rule, on=body.on, base=base, author=author)
@@ -250,7 +250,7 @@ async def get_schema(call: Call) -> RulesSchema:
 
 async def readable_text(call: Call, source: bytes, *, is_refused: bool) -> str:
     """A text of the rules file; for viewers with asterisks in place of possible secrets."""
-    if call.visit.may(Role.EDITOR):
+    if call.caller.may(Role.EDITOR):
         return source.decode("utf-8", "replace")
     return await in_thread(lambda _: readable(source, is_refused=is_refused))
 

@@ -11,9 +11,9 @@ from relay.console.json_api.api_request import Call, Listing, following, positio
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there
 from relay.console.json_api.rules_operations import RulesRequest, readable_text
-from relay.outbox.people import Role
 from relay.outbox.rules_versions import NEWEST, Version
-from relay.rules.differences import Change
+from relay.outbox.user_accounts import Role
+from relay.rules.compare_rules import Change
 from relay.services import in_thread
 from relay.services.text_diff import merged, shown, with_newlines
 

@@ -14,8 +14,8 @@ from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there, wrong
 from relay.console.wording_pages import act_on_sentence
 from relay.languages import OWN
-from relay.languages.writing import NotChanged
-from relay.outbox.people import Role
+from relay.languages.catalogue_writer import NotChanged
+from relay.outbox.user_accounts import Role
 from relay.services import in_thread
 from relay.services.draft_trial import NoSuchChat
 from relay.services.publish_rules import Changed, FileIsReadOnly, NotPublished, NotUsable
@@ -249,7 +249,7 @@ async def _changed(
     call: Call, path: SentenceName, current: str, said: Sequence[str]
 ) -> OneSentence:
     """The sentence after the change; `current`: the present hash of the catalogue. Raises Refusal."""
-    doing = act_on_sentence(call.visit, path.language, path.key, said)
+    doing = act_on_sentence(call.caller, path.language, path.key, said)
     await saved(
         "said",
         sentences_of(call).change(path.language, path.key, said, base_of(call, current), doing),

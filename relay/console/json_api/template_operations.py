@@ -21,8 +21,8 @@ from relay.console.json_api.sentence_operations import (
     sentences_of,
 )
 from relay.console.wording_pages import act_on_template, text_in
-from relay.outbox.people import Role
-from relay.rendering.folders import MAX_SIZE
+from relay.outbox.user_accounts import Role
+from relay.rendering.template_folders import MAX_SIZE
 from relay.services import in_thread
 from relay.services.template_files import NoSuchFile, TemplateFile, TemplateFiles, TemplateText
 from relay.services.text_diff import as_written, shown
@@ -163,7 +163,7 @@ async def _replaced(
 ) -> OneTemplate:
     """The file after it was replaced by `data`, or removed; `current`: its present hash. Raises Refusal."""
     name, base = f"{path.name}/{path.file}", base_of(call, current)
-    doing = act_on_template(call.visit, name, base, data)
+    doing = act_on_template(call.caller, name, base, data)
     await saved("text", _templates(call).change(name, data, base, doing))
     return _template(await _file(call, path))
 

@@ -8,10 +8,10 @@ from msgspec import Meta, Struct
 
 from relay.console.json_api.api_request import Call, Numbered
 from relay.console.json_api.operation import Operations
-from relay.console.json_api.people_operations import changed_by
 from relay.console.json_api.problem_details import wrong
-from relay.outbox.people import Role
-from relay.outbox.people_tokens import all_tokens
+from relay.console.json_api.user_operations import changed_by
+from relay.outbox.user_accounts import Role
+from relay.outbox.user_tokens import all_tokens
 from relay.services.users import Users
 
 MOST_DAYS = 3650
@@ -96,14 +96,14 @@ async def make_token(call: Call, body: NewToken) -> MadeToken:
 
     A token can't make one that lasts longer than itself.
     """
-    visit = call.visit
+    caller = call.caller
     if body.days is not None and not 1 <= body.days <= MOST_DAYS:
         raise wrong("days", f"1 to {MOST_DAYS}")
     lasts = timedelta(days=body.days) if body.days else None
 
     def work(users: Users) -> MadeToken:
-        maker = visit.token.maker if visit.token else visit.name
-        made = users.make_token(users.find(maker), body.name, body.role, lasts, by=visit.token)
+        maker = caller.token.maker if caller.token else caller.name
+        made = users.make_token(users.find(maker), body.name, body.role, lasts, by=caller.token)
         return MadeToken(name=body.name, role=body.role, token=made)
 
     return await changed_by(call, work)

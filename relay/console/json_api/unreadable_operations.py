@@ -13,7 +13,7 @@ from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there
 from relay.outbox.chat_list import number_of_chat
 from relay.outbox.history import SetAside
-from relay.outbox.people import Role
+from relay.outbox.user_accounts import Role
 from relay.services.find_deliveries import unreadable_posts
 from relay.services.replay import replay
 
@@ -82,7 +82,7 @@ async def take_in_post(call: Call, path: Numbered) -> TakenIn:
         rules=in_force.rules,
         mail_domain=in_force.mail_domain,
         set_aside=[post.id],
-        by=call.visit.name,
+        by=call.caller.name,
         now=call.now,
     )
     # First as a trial: what is refused uses up no Idempotency-Key.

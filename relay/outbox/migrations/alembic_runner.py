@@ -12,7 +12,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
-from relay.outbox.rows import Collision
+from relay.outbox.delivery_types import Collision
 
 FOLDER = Path(__file__).parent
 

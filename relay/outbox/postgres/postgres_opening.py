@@ -8,9 +8,9 @@ from psycopg import errors
 
 from relay.clock import pause
 from relay.outbox import migrations
+from relay.outbox.delivery_types import Collision, StorageRefused
 from relay.outbox.postgres.postgres_store import Connection, PostgresStore, connect, conninfo
-from relay.outbox.process import Process
-from relay.outbox.rows import Collision, StorageRefused
+from relay.outbox.process_identity import Process
 from relay.outbox.schema import SCHEMA_VERSION, metadata
 from relay.settings.database import PostgresServer, why_no_connection
 

@@ -21,9 +21,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
 
 from relay.clock import pause
-from relay.outbox.neighbours import TOPIC
-from relay.outbox.process import Commits, Process
-from relay.outbox.rows import StorageRefused, StorageUnavailable
+from relay.outbox.delivery_types import StorageRefused, StorageUnavailable
+from relay.outbox.other_relays import TOPIC
+from relay.outbox.process_identity import Commits, Process
 from relay.outbox.statements import Statements
 from relay.outbox.writer import Cursor, Work
 from relay.settings.database import PostgresServer

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from relay.outbox.rows import StorageRefused
+from relay.outbox.delivery_types import StorageRefused
 
 MOUNTS = Path("/proc/self/mountinfo")
 OVER_A_NETWORK = frozenset(

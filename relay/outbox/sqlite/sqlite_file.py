@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from relay.crash_points import CrashPoint, reach
+from relay.crash_for_tests import CrashPoint, reach
 from relay.files import create_private, open_private
 from relay.outbox import migrations
-from relay.outbox.rows import StorageRefused
+from relay.outbox.delivery_types import StorageRefused
 from relay.outbox.schema import SCHEMA_VERSION
 from relay.outbox.sqlite.file_loss import inode, last_written, refuse_a_log_alone, write_number
 

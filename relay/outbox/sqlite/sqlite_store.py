@@ -14,7 +14,7 @@ from weakref import WeakSet
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from relay.files import warn_of_readers
-from relay.outbox.rows import StorageUnavailable
+from relay.outbox.delivery_types import StorageUnavailable
 from relay.outbox.sqlite import sqlite_file
 from relay.outbox.sqlite.file_loss import CUT, FileLoss, inodes, last_written, warn_of_network
 from relay.outbox.statements import Statements

@@ -13,7 +13,7 @@ import msgspec
 
 from relay.destination import VISITOR
 from relay.notification import Notification
-from relay.rendering.folders import DIGEST
+from relay.rendering.template_folders import DIGEST
 from relay.timing.digest_contents import Digest
 
 MAX_FRAME = 32 * 1024 * 1024

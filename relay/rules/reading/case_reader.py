@@ -7,9 +7,8 @@ from functools import partial
 
 from relay.chat import Chat
 from relay.rules.field_type import Field, Kind, Raw
-from relay.rules.reading import values
+from relay.rules.reading import value_parsers
 from relay.rules.reading.destination_reader import NOBODY
-from relay.rules.reading.document import Items, Node, Table, Text, Unreadable, read_document
 from relay.rules.reading.node_reader import (
     as_table,
     as_text,
@@ -21,10 +20,11 @@ from relay.rules.reading.node_reader import (
     parsed,
 )
 from relay.rules.reading.problem import Place, Problem, Problems, RulesError, TooManyProblems
-from relay.rules.reading.values import shown
+from relay.rules.reading.value_parsers import shown
 from relay.rules.reading.when_reader import field_or_complaint
+from relay.rules.reading.yaml_document import Items, Node, Table, Text, Unreadable, read_document
 from relay.rules.rule_book import RuleBook
-from relay.rules.schedules import AT_ONCE, PLAIN_DAY, coming, is_time, moment
+from relay.rules.schedule_parser import AT_ONCE, PLAIN_DAY, coming, is_time, moment
 from relay.text import nearest
 
 Told = Mapping[str, tuple[str, ...]]
@@ -247,15 +247,15 @@ class CaseReader:
     def _value(self, field: Field, text: str) -> bool | float | timedelta | datetime | str:
         match field.kind:
             case Kind.YES_NO:
-                return values.yes_no(text)
+                return value_parsers.yes_no(text)
             case Kind.NUMBER:
-                return values.number(text)
+                return value_parsers.number(text)
             case Kind.DURATION:
-                return values.duration(text)
+                return value_parsers.duration(text)
             case Kind.TIME:
                 return moment(text, self._book.timezone, None)
             case _:
-                return values.text(text)
+                return value_parsers.text(text)
 
     # -- what is expected
 

@@ -7,8 +7,7 @@ from zoneinfo import ZoneInfo
 
 from relay.destination import Destination, Rate, TransportSpec, WhenUnsure
 from relay.languages.tags import SUCH_AS, is_tag, tag_meant_by
-from relay.rules.reading import values
-from relay.rules.reading.document import Items, Node, Table, Text
+from relay.rules.reading import value_parsers
 from relay.rules.reading.node_reader import (
     Reading,
     as_table,
@@ -22,10 +21,17 @@ from relay.rules.reading.node_reader import (
     parsed,
     timezone,
 )
-from relay.rules.reading.options import Entries, Options, check_ways, example, read_options
 from relay.rules.reading.problem import Problems
 from relay.rules.reading.timing_reader import TIMING_KEYS, read_timing
-from relay.rules.reading.values import did_you_mean, duration_words, listed, shown, there_are
+from relay.rules.reading.transport_options import (
+    Entries,
+    Options,
+    check_ways,
+    example,
+    read_options,
+)
+from relay.rules.reading.value_parsers import did_you_mean, duration_words, listed, shown, there_are
+from relay.rules.reading.yaml_document import Items, Node, Table, Text
 from relay.rules.recipients import Recipients
 
 NOBODY = "nobody"
@@ -201,7 +207,7 @@ def _rates(problems: Problems, node: Node | None) -> tuple[Rate, ...] | None:
     texts = one_or_many(problems, node, "a rate such as 5/s")
     rates: list[Rate] = []
     for text in texts:
-        if (rate := parsed(problems, text, values.rate)) is not None:
+        if (rate := parsed(problems, text, value_parsers.rate)) is not None:
             rates.append(rate)
             _warn_of_slow(problems, text, rate)
         elif isinstance(node, Items) and text.value.casefold() == "unlimited":
@@ -211,7 +217,7 @@ def _rates(problems: Problems, node: Node | None) -> tuple[Rate, ...] | None:
 
 def _most_per_hour(problems: Problems, node: Node | None) -> int | None:
     text = _text(problems, node, "a number such as 200, or unlimited")
-    return parsed(problems, text, values.most_per_hour) if text else None
+    return parsed(problems, text, value_parsers.most_per_hour) if text else None
 
 
 def _warn_of_slow(problems: Problems, text: Text, rate: Rate) -> None:
@@ -227,7 +233,7 @@ def _warn_of_slow(problems: Problems, text: Text, rate: Rate) -> None:
 
 def _when_unsure(problems: Problems, node: Node | None) -> WhenUnsure | None:
     text = _text(problems, node, listed(WhenUnsure))
-    return parsed(problems, text, values.when_unsure) if text else None
+    return parsed(problems, text, value_parsers.when_unsure) if text else None
 
 
 def _fallback_after(

@@ -12,10 +12,10 @@ from pathlib import Path
 import yaml
 
 from relay.files import read_file
-from relay.rules.reading.document import MAX_BYTES, Table, Text, Unreadable, read_document
 from relay.rules.reading.node_reader import as_table, as_text, parsed
 from relay.rules.reading.problem import Place, Problems, RulesError, TooManyProblems
-from relay.rules.reading.values import BadValue, shown, there_are
+from relay.rules.reading.value_parsers import BadValue, shown, there_are
+from relay.rules.reading.yaml_document import MAX_BYTES, Table, Text, Unreadable, read_document
 
 NAME = "holidays.yaml"
 

@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from relay.rules.conditions import Condition
-from relay.rules.reading import values
-from relay.rules.reading.document import Items, Node, Table, Text, Unreadable, read_document
+from relay.rules.reading import value_parsers
 from relay.rules.reading.node_reader import (
     Reading,
     as_table,
@@ -20,8 +19,9 @@ from relay.rules.reading.node_reader import (
 )
 from relay.rules.reading.problem import Place, Problems, RulesError, TooManyProblems
 from relay.rules.reading.timing_reader import read_then
-from relay.rules.reading.values import BadValue, shown
+from relay.rules.reading.value_parsers import BadValue, shown
 from relay.rules.reading.when_reader import read_when
+from relay.rules.reading.yaml_document import Items, Node, Table, Text, Unreadable, read_document
 from relay.rules.rule_book import Rule, RuleBook, urgent_and_muted
 from relay.timing.plan import Mute
 from relay.timing.schedule import Schedule, wall_moment
@@ -159,7 +159,7 @@ class _MuteReader:
 
     def _flag(self, node: Node | None) -> bool:
         text = as_text(self._problems, node, "true or false") if node else None
-        return bool(text and parsed(self._problems, text, values.yes_no))
+        return bool(text and parsed(self._problems, text, value_parsers.yes_no))
 
     def _moment(self, node: Node | None) -> datetime | None:
         text = as_text(self._problems, node, "a time such as 2026-12-04 18:00") if node else None

@@ -8,11 +8,11 @@ from types import MappingProxyType
 from typing import TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from relay.rules.chat_view import SECONDS_TO_FOLD
-from relay.rules.reading import values
-from relay.rules.reading.document import Items, Node, Table, Text
+from relay.rules.compared_values import SECONDS_TO_FOLD
+from relay.rules.reading import value_parsers
 from relay.rules.reading.problem import Problems
-from relay.rules.reading.values import BadValue, did_you_mean, listed, shown
+from relay.rules.reading.value_parsers import BadValue, did_you_mean, listed, shown
+from relay.rules.reading.yaml_document import Items, Node, Table, Text
 from relay.rules.text_search import TYPOGRAPHIC
 from relay.timing.schedule import Schedule
 
@@ -118,7 +118,7 @@ def parsed(problems: Problems, node: Text, parse: Callable[[str], T]) -> T | Non
 def long_duration(problems: Problems, node: Node, such_as: str, why: str) -> timedelta | None:
     """Return a duration of at least a minute; None after noting a problem. `why` is the reason against shorter ones."""
     text = as_text(problems, node, f"a duration such as {such_as}")
-    found = parsed(problems, text, values.duration) if text else None
+    found = parsed(problems, text, value_parsers.duration) if text else None
     if text and found is not None and found < timedelta(minutes=1):
         problems.error(text, f"{shown(text.value)} is shorter than a minute", why)
         return None

@@ -9,12 +9,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import combinations
 
-from relay.rules.chat_view import Words
+from relay.rules.compared_values import Words
 from relay.rules.conditions import All, Always, Compare, CompareEach, Condition, Empty
 from relay.rules.operators import EXACTLY
-from relay.rules.reading import values
+from relay.rules.reading import value_parsers
 from relay.rules.reading.destination_reader import NOBODY
-from relay.rules.reading.document import Items, Node, Text
 from relay.rules.reading.node_reader import (
     Reading,
     as_table,
@@ -27,8 +26,9 @@ from relay.rules.reading.node_reader import (
     parsed,
 )
 from relay.rules.reading.timing_reader import read_once_per
-from relay.rules.reading.values import did_you_mean, number_words, shown
+from relay.rules.reading.value_parsers import did_you_mean, number_words, shown
 from relay.rules.reading.when_reader import read_when
+from relay.rules.reading.yaml_document import Items, Node, Text
 from relay.rules.rule_book import Rule
 
 MAX_CONDITIONS = 50
@@ -264,7 +264,7 @@ class RuleReader:
 
     def _flag(self, node: Node | None, *, default: bool) -> bool:
         text = as_text(self._problems, node, "true or false") if node else None
-        value = parsed(self._problems, text, values.yes_no) if text else None
+        value = parsed(self._problems, text, value_parsers.yes_no) if text else None
         return default if value is None else value
 
 

@@ -15,7 +15,6 @@ from relay.files import read_file
 from relay.languages import LANGUAGES
 from relay.rules.reading import holidays_file
 from relay.rules.reading.destination_reader import Defaults, Entry, language, read_destinations
-from relay.rules.reading.document import MAX_BYTES, Node, Table, Text, Unreadable, read_document
 from relay.rules.reading.mute_reader import read_mutes, refuse_unsaid_urgent
 from relay.rules.reading.node_reader import (
     Reading,
@@ -39,10 +38,18 @@ from relay.rules.reading.problem import (
 )
 from relay.rules.reading.rule_reader import RuleReader, warn_of_unreachable
 from relay.rules.reading.timing_reader import read_schedule
-from relay.rules.reading.values import shown
+from relay.rules.reading.value_parsers import shown
+from relay.rules.reading.yaml_document import (
+    MAX_BYTES,
+    Node,
+    Table,
+    Text,
+    Unreadable,
+    read_document,
+)
 from relay.rules.recipients import domain
 from relay.rules.rule_book import Rule, RuleBook
-from relay.rules.schedules import Silence
+from relay.rules.schedule_parser import Silence
 from relay.timing.schedule import Schedule
 
 _SILENCE = "how long no chat may come in, such as {longer_than: 4h, within: office}"

@@ -7,14 +7,14 @@ from functools import partial
 
 from relay.chat import Chat
 from relay.rules.field_type import Field, Raw
-from relay.rules.reading import values
+from relay.rules.reading import value_parsers
 from relay.rules.reading.case_reader import CaseFile, CaseReader, OpenChat
-from relay.rules.reading.document import Items, Node, Table
 from relay.rules.reading.node_reader import as_table, as_text, check_keys, name_of, parsed
 from relay.rules.reading.problem import Place, Problems, RulesError
-from relay.rules.reading.values import BadValue, did_you_mean, shown
+from relay.rules.reading.value_parsers import BadValue, did_you_mean, shown
+from relay.rules.reading.yaml_document import Items, Node, Table
 from relay.rules.rule_book import RuleBook
-from relay.rules.schedules import PLAIN_DAY, coming
+from relay.rules.schedule_parser import PLAIN_DAY, coming
 
 MOST_CHATS = 1000
 """The most chats of one story."""
@@ -160,12 +160,12 @@ class _StoryReader:
 
     def _duration(self, node: Node | None) -> timedelta:
         text = as_text(self._problems, node, "a duration such as 1m") if node else None
-        found = parsed(self._problems, text, values.duration) if text else None
+        found = parsed(self._problems, text, value_parsers.duration) if text else None
         return timedelta(minutes=1) if found is None else found
 
 
 def _whole(text: str) -> int:
-    found = values.number(text)
+    found = value_parsers.number(text)
     if not isinstance(found, int) or found < 1:
         raise BadValue(f"expected a whole number, got {shown(text)}")
     return found

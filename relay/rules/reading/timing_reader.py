@@ -7,9 +7,8 @@ from datetime import date, timedelta
 from typing import Literal, TypeVar
 from zoneinfo import ZoneInfo
 
-from relay.rules import schedules
-from relay.rules.reading import values
-from relay.rules.reading.document import Items, Node, Table, Text
+from relay.rules import schedule_parser
+from relay.rules.reading import value_parsers
 from relay.rules.reading.holidays_file import region_named
 from relay.rules.reading.node_reader import (
     Reading,
@@ -23,7 +22,8 @@ from relay.rules.reading.node_reader import (
     timezone,
 )
 from relay.rules.reading.problem import Problems
-from relay.rules.reading.values import BadValue, did_you_mean, listed, shown
+from relay.rules.reading.value_parsers import BadValue, did_you_mean, listed, shown
+from relay.rules.reading.yaml_document import Items, Node, Table, Text
 from relay.timing.plan import AT_ONCE, DIGEST, SKIP, WAIT, At, Every, Limit, OncePer, Timing
 from relay.timing.schedule import Schedule, Span
 
@@ -145,12 +145,12 @@ def _slot(text: str) -> Every | At:
         raise BadValue(f"expected when to send, got {shown(text)}", _SEND)
     named = (clock[1] or "daily").casefold().strip(" ,")
     named = named if named in _DAILY else named.removeprefix("every ")
-    days = range(7) if named in _DAILY else schedules.days(named.split(","))
+    days = range(7) if named in _DAILY else schedule_parser.days(named.split(","))
     return At(frozenset(days), int(clock[2]) * 60 + int(clock[3]))
 
 
 def _period(text: str, why: str) -> timedelta:
-    found = values.duration(_UNITS.get(text.casefold(), text))
+    found = value_parsers.duration(_UNITS.get(text.casefold(), text))
     if found < _SHORTEST:
         raise BadValue(f"{shown(text)} is shorter than a minute", why)
     return found
@@ -188,8 +188,8 @@ def read_schedule(
     if "timezone" in nodes and (text := as_text(problems, nodes["timezone"], "a time zone")):
         zone = timezone(problems, text)
     some_days = "days such as mon-fri"
-    days = _each(problems, nodes.get("days"), some_days, lambda text: schedules.days([text]))
-    hours = _each(problems, nodes.get("hours"), "hours such as 08:00-17:00", schedules.hours)
+    days = _each(problems, nodes.get("days"), some_days, lambda text: schedule_parser.days([text]))
+    hours = _each(problems, nodes.get("hours"), "hours such as 08:00-17:00", schedule_parser.hours)
     closed, special = _exceptions(problems, nodes.get("except"), holidays)
     return Schedule(
         name=name,
@@ -215,8 +215,8 @@ def _exceptions(
     tables = [each for each in nodes if isinstance(each, Table)]
     special = []
     for day, hours in (pair for table in tables for pair in table.entries.values()):
-        dates = parsed(problems, day, schedules.closed)
-        spans = _each(problems, hours, "hours such as 08:00-12:00", schedules.hours)
+        dates = parsed(problems, day, schedule_parser.closed)
+        spans = _each(problems, hours, "hours such as 08:00-12:00", schedule_parser.hours)
         if dates and spans:
             special.append((*dates, spans))
     others: list[Node] = [each for each in nodes if not isinstance(each, Table)]
@@ -230,7 +230,7 @@ def _exceptions(
 def _closed(text: str, holidays: Callable[[str], Collection[date]]) -> list[Dates]:
     """Return the periods of one exception, or each holiday of `holidays CZ`."""
     region = region_named(text)
-    return [(day, day) for day in holidays(region)] if region else [schedules.closed(text)]
+    return [(day, day) for day in holidays(region)] if region else [schedule_parser.closed(text)]
 
 
 def read_once_per(problems: Problems, node: Node | None) -> OncePer | None:

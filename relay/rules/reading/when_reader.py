@@ -4,17 +4,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from relay.rules.chat_view import SECONDS_TO_FOLD, Bound
-from relay.rules.conditions import (
-    All,
-    Always,
-    AnyOf,
-    Compare,
-    CompareEach,
-    Condition,
-    Empty,
-    Not,
-)
+from relay.rules.compared_values import SECONDS_TO_FOLD, Bound
+from relay.rules.conditions import All, Always, AnyOf, Compare, CompareEach, Condition, Empty, Not
 from relay.rules.field_type import Field, Kind
 from relay.rules.fields import FIELDS
 from relay.rules.operators import (
@@ -29,10 +20,10 @@ from relay.rules.operators import (
     fields_with,
     operators_for,
 )
-from relay.rules.reading.document import Items, Node, Table, Text
 from relay.rules.reading.node_reader import Reading, as_table, as_text, called, parsed
 from relay.rules.reading.problem import Problems
-from relay.rules.reading.values import did_you_mean, listed, shown, yes_no
+from relay.rules.reading.value_parsers import did_you_mean, listed, shown, yes_no
+from relay.rules.reading.yaml_document import Items, Node, Table, Text
 from relay.text import clean_line, nearest
 
 MAX_PATTERNS = 1000

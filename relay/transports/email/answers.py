@@ -19,7 +19,7 @@ from relay.transports.email.refusals import (
     refusal,
     refusal_of_us,
 )
-from relay.transports.outcome import (
+from relay.transports.outcomes_and_cures import (
     CERTIFICATES,
     CHECK,
     FAILED,

@@ -21,7 +21,7 @@ from relay.files import write_private
 from relay.settings.smtp import CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, SCOPE, TOKEN_URL, SmtpOAuth
 from relay.transports import beside_sending
 from relay.transports.http import NO_ANSWER, BoundedResponse, HttpClient, without_answer
-from relay.transports.outcome import Ending, in_its_words
+from relay.transports.outcomes_and_cures import Ending, in_its_words
 
 log = logging.getLogger(__name__)
 

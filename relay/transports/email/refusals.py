@@ -13,7 +13,7 @@ from aiosmtplib.response import SMTPResponse
 
 from relay.languages import N_
 from relay.transports.email.failure import Stage
-from relay.transports.outcome import CHECK, FAILED, SEND_TEST, Ending, Row
+from relay.transports.outcomes_and_cures import CHECK, FAILED, SEND_TEST, Ending, Row
 
 
 class About(Enum):

@@ -32,7 +32,7 @@ from aiosmtplib.response import SMTPResponse
 from relay.settings.smtp import SmtpServer, SmtpTls
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
 from relay.transports.email.oauth import Tokens
-from relay.transports.outcome import unreachable
+from relay.transports.outcomes_and_cures import unreachable
 from relay.transports.resolver import Resolver
 from relay.transports.tls import is_plain_text, untrusted
 

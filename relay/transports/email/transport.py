@@ -14,7 +14,7 @@ from relay.transports.email.failure import SmtpFailure
 from relay.transports.email.mime import Envelope, pack, recipient_address
 from relay.transports.email.oauth import Tokens
 from relay.transports.email.pool import SmtpPool
-from relay.transports.outcome import Ending, Outcome
+from relay.transports.outcomes_and_cures import Ending, Outcome
 
 SPEC = TransportSpec(
     name="email",

@@ -8,7 +8,7 @@ from typing import Any
 
 from relay.languages import N_
 from relay.transports.http import TAKEN_IN_BETWEEN, is_page
-from relay.transports.outcome import (
+from relay.transports.outcomes_and_cures import (
     CHECK,
     FAILED,
     RESUME,

@@ -11,7 +11,7 @@ from typing import Any
 from relay.chat import Author
 from relay.notification import TranscriptMessage
 from relay.text import cut, tidy, tidy_line, trimmed
-from relay.transports.excerpt import SIGNS, Excerpt, excerpt, left_out_line, most_shown
+from relay.transports.transcript_excerpt import SIGNS, Excerpt, excerpt, left_out_line, most_shown
 
 Json = dict[str, Any]
 

@@ -12,7 +12,6 @@ from relay.languages import language_called
 from relay.links import is_safe, label
 from relay.notification import DigestContents, DigestLine, Link, Notification, Tone
 from relay.text import cut, tidy_line, with_commands
-from relay.transports.excerpt import facts_left_out_line, more_chats_line, says_all
 from relay.transports.slack.blocks import (
     MARK_ROOM,
     MAX_BLOCKS,
@@ -34,6 +33,7 @@ from relay.transports.slack.blocks import (
     visible,
     width,
 )
+from relay.transports.transcript_excerpt import facts_left_out_line, more_chats_line, says_all
 
 MOST_BLOCKS = 50
 """The most blocks that Slack accepts in a template's own JSON; the relay's messages have fewer."""

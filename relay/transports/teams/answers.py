@@ -7,7 +7,7 @@ from functools import partial
 
 from relay.languages import N_
 from relay.transports.http import TAKEN_IN_BETWEEN, is_page
-from relay.transports.outcome import (
+from relay.transports.outcomes_and_cures import (
     FAILED,
     RESUME,
     SEND_TEST,

@@ -15,7 +15,7 @@ from relay.languages import language_called
 from relay.links import is_safe, label, without_braces
 from relay.notification import Link, Notification, Tone
 from relay.text import cut, tidy, tidy_line, trimmed, with_commands
-from relay.transports.excerpt import facts_left_out_line
+from relay.transports.transcript_excerpt import facts_left_out_line
 
 Json = dict[str, Any]
 

@@ -14,14 +14,6 @@ from relay.chat import Author
 from relay.languages import language_called
 from relay.links import is_safe
 from relay.notification import DigestContents, DigestLine, Notification, Tone, TranscriptMessage
-from relay.transports.excerpt import (
-    SIGNS,
-    excerpt,
-    left_out_line,
-    more_chats_line,
-    most_shown,
-    says_all,
-)
 from relay.transports.teams.card import (
     MAX_BYTES,
     MAX_FACT,
@@ -46,6 +38,14 @@ from relay.transports.teams.card import (
     url_of,
     visited_pages,
     words_of,
+)
+from relay.transports.transcript_excerpt import (
+    SIGNS,
+    excerpt,
+    left_out_line,
+    more_chats_line,
+    most_shown,
+    says_all,
 )
 
 MAX_MESSAGE = 1_200

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from relay.languages import N_
-from relay.transports.outcome import (
+from relay.transports.outcomes_and_cures import (
     CHECK,
     FAILED,
     SEND_TEST,

@@ -1,0 +1,349 @@
+"""The loop that looks for problems every few seconds, stores them, and queues alerts, all in one commit."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from relay.alerts.alert_plan import Step, Ways, failures_to_tell, is_untold, reached, steps
+from relay.alerts.alert_text import in_words
+from relay.alerts.direct_alerts import DirectAlerts
+from relay.alerts.problem_detection import LATE, Kind, Seen, now_wrong
+from relay.alerts.reminders import reminders
+from relay.alerts.stored_alert import RULE, alert_hook, alert_name, read_alert, trouble_of
+from relay.clock import Background, Clock
+from relay.languages import N_
+from relay.outbox import Delivery, Outbox, StorageUnavailable
+from relay.outbox.delivery_types import from_ms, to_ms
+from relay.outbox.leases import LAST_HOOK, QUEUED_BY_DESTINATION, count_scheduled
+from relay.outbox.mutes import lasting_mutes
+from relay.outbox.pauses import paused_destinations
+from relay.outbox.rate_limits import Usual
+from relay.outbox.settling import Operations
+from relay.outbox.troubles import TOLD_UNTIL, Failures, Trouble, Troubles, told_until
+from relay.outbox.writer import Cursor
+from relay.rules import RuleBook
+from relay.transports.outcomes_and_cures import Outcome
+
+BETWEEN_LOOKS = timedelta(seconds=5)
+STILL_WRITING = timedelta(seconds=5)
+"""Deliveries that ended within this time are counted at the next look, as another relay may not have committed them yet."""
+LOOKS_BACK = timedelta(days=2)
+"""Failures older than this lead to no alert."""
+BEGAN, HEARD, WORKED = "watched since", "last hook", "worked: "
+"""Names of marks."""
+WORTH_MARKING = timedelta(hours=1)
+LONGEST_LOOK = timedelta(seconds=30)
+NO_WAY = "every destination of alerts_to is in trouble itself"
+NO_ANSWER, UNUSABLE = N_("the database does not answer"), N_("the log has the server's words")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Here:
+    """The state that only this process knows, not the database."""
+
+    rules: RuleBook
+    rules_trouble: str = ""
+    """Why the saved rules file can't be used; empty where it can."""
+    storage_trouble: str = ""
+    worked: Mapping[str, datetime] = field(default_factory=dict)
+    """When a delivery last arrived, by destination."""
+    broken: Collection[str] = ()
+    """Destinations that are broken, as this process sees it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """The present problems, as the last look found them."""
+
+    troubles: tuple[Trouble, ...] = ()
+    """All problems, each with the destinations that an alert about it has reached or is about to reach."""
+    untold: tuple[Trouble, ...] = ()
+    """Problems about which no alert has reached anybody."""
+    why_untold: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """What happened to the alerts about untold problems, by kind and subject; missing where no destination could be used."""
+    heard: datetime | None = None
+    """When the last chat came in, or since when the relay waits for one."""
+
+
+@dataclass(slots=True)
+class _Looked:
+    glance: Glance
+    began: list[Trouble] = field(default_factory=list)
+    ended: list[Trouble] = field(default_factory=list)
+    queued: list[str] = field(default_factory=list)
+
+
+class Watch:
+    """The loop that looks for problems, stores them, and has alerts sent."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        *,
+        here: Callable[[], Here],
+        wake: Callable[[Iterable[str]], None],
+        mail_domain: str,
+        box: str,
+        send: Callable[[Delivery], Awaitable[Outcome]],
+        clock: Clock,
+        between: timedelta | None = None,
+    ) -> None:
+        """`wake` gets the destinations for which an alert is queued. `box`: see `Seen`. `send` sends once, without the outbox."""
+        self._outbox = outbox
+        self._here = here
+        self._wake = wake
+        self._mail_domain = mail_domain
+        self._box = box
+        self._clock = clock
+        self._between = between or BETWEEN_LOOKS
+        self._background = Background()
+        self._direct = DirectAlerts(send, mail_domain, box)
+        self._lost = outbox.found_lost
+        self.glance = Glance()
+
+    def start(self) -> None:
+        """Begin to look regularly, in a task of its own. Needs a running event loop."""
+        self._background.start(self._watch())
+
+    async def stop(self) -> None:
+        await self._background.stop()
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                await self.look()
+            except Exception:
+                # A bug here must not end all alerts.
+                log.exception("looking for trouble failed; going on")
+            await asyncio.sleep(self._between.total_seconds())
+
+    async def look(self) -> None:
+        """Look once for problems, and queue the alerts that are due."""
+        here, why = self._here(), ""
+        try:
+            async with asyncio.timeout(LONGEST_LOOK.total_seconds()):
+                why = await self._outbox.lacks()
+                if not why:
+                    await self._look(here)
+                    why = self._named(await self._outbox.refuses(self._clock()))
+        except StorageUnavailable as error:
+            why = self._named(str(error))
+        except TimeoutError:
+            why = NO_ANSWER
+        await self._direct.heed(why, here.rules, broken=here.broken, now=self._clock())
+        if self._direct.trouble:
+            others = (one for one in self.glance.troubles if one.kind != Kind.DATABASE)
+            self.glance = replace(self.glance, troubles=(*others, self._direct.trouble))
+
+    def _named(self, why: str) -> str:
+        """The error message of a file; a constant for a server, whose messages contain addresses and users."""
+        return UNUSABLE if why and self._outbox.is_shared else why
+
+    async def _look(self, here: Here) -> None:
+        # Rounded as it is stored: an alert is identified by when its problem began.
+        now, operations = from_ms(to_ms(self._clock())), self._outbox.operations
+        look = _Look(here, self._box, self._mail_domain, now, operations, self._lost)
+        looked = await self._outbox.run(look.run)
+        self._lost = ""
+        new_untold = {t.key for t in looked.glance.untold} - {t.key for t in self.glance.untold}
+        self.glance = looked.glance
+        self._wake(looked.queued)
+        for trouble in looked.began:
+            log.error("%s", in_words(trouble))
+        for trouble in looked.ended:
+            log.info("%s", in_words(trouble, over=True))
+        for trouble in looked.glance.untold:
+            if trouble.key in new_untold:
+                why = looked.glance.why_untold.get(trouble.key) or NO_WAY
+                log.error("nobody can be alerted: %s; %s", in_words(trouble), why)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One look for problems in the writer's thread: reads what is wrong, and queues the alerts that are due."""
+
+    here: Here
+    box: str
+    mail_domain: str
+    now: datetime
+    operations: Operations
+    lost: str
+    """What the database had lost when it was opened, as a sentence; empty for nothing, and after the first look."""
+
+    @property
+    def _store(self) -> Troubles:
+        return Troubles(self.operations.sql)
+
+    def run(self, cursor: Cursor) -> _Looked:
+        rules, store = self.here.rules, self._store
+        marks = self._marks(cursor)
+        seen = self._seen(cursor, marks)
+        ways = Ways.of(rules, broken={*seen.broken, *seen.paused})
+        looked = _Looked(Glance())
+        for step in steps(
+            {key: self._as_told(cursor, one) for key, one in store.known(cursor).items()},
+            now_wrong(seen, self.now),
+            ways=ways,
+            destinations=rules.destinations,
+            now=self.now,
+        ):
+            self._take(cursor, step, looked)
+        looked.queued += self._failures(cursor, marks, ways)
+        news = reminders(self.operations.sql, cursor, seen.queued, self.now)
+        if self.lost:
+            news.append(Trouble(kind=Kind.LOST, subject=self.box, since=self.now, why=self.lost))
+        looked.queued += [to for one in news for to in self._queue(cursor, one, ways.beside())]
+        looked.glance = self._glance(cursor, seen)
+        return looked
+
+    def _glance(self, cursor: Cursor, seen: Seen) -> Glance:
+        store, troubles = self._store, []
+        untold, why = [], {}
+        known = list(store.known(cursor).values())
+        failed = store.failed_alerts(cursor, RULE, self.now - LOOKS_BACK).values()
+        for trouble in [*known, *map(trouble_of, map(read_alert, failed))]:
+            deliveries = store.alert_deliveries(cursor, alert_name(trouble), RULE)
+            heard = reached(deliveries, broken={*seen.broken, *seen.paused}, now=self.now)
+            if trouble in known:
+                troubles.append(replace(trouble, told=heard))
+            elif trouble.kind != Kind.FAILED:
+                continue  # stored already, or over
+            if self.here.rules.alerts_to and is_untold(trouble, heard, self.now):
+                untold.append(replace(trouble, told=heard))
+                why[trouble.key] = "; ".join(
+                    f"the alert to {one.destination} is {one.state.value}: {one.detail}"
+                    for one in deliveries
+                )
+        return Glance(
+            troubles=tuple(troubles), untold=tuple(untold), why_untold=why, heard=seen.heard
+        )
+
+    def _as_told(self, cursor: Cursor, trouble: Trouble) -> Trouble:
+        """The problem without the destinations whose recipients have changed since, so that the new recipients get the alert."""
+        recipients = self.here.rules.recipients
+        tried: dict[str, set[str]] = {}
+        for one in self._store.alert_deliveries(cursor, alert_name(trouble), RULE):
+            tried.setdefault(one.destination, set()).add(one.recipient)
+        return replace(
+            trouble,
+            told=tuple(
+                name
+                for name in trouble.told
+                if name not in recipients
+                or tried.get(name, set()).issuperset(recipients[name].fixed)
+            ),
+        )
+
+    # -- see ---------------------------------------------------------------------------------------------
+
+    def _seen(self, cursor: Cursor, marks: Mapping[str, datetime]) -> Seen:
+        waiting = self.operations.sql[QUEUED_BY_DESTINATION].run(cursor).fetchall()
+        seen = Seen(
+            destinations=self.here.rules.destinations,
+            gates=self.operations.gates(cursor),
+            paused=paused_destinations(self.operations.sql, cursor, self.now),
+            queued={name: count for name, count, _ in waiting},
+            scheduled=count_scheduled(self.operations.sql, cursor),
+            oldest={name: from_ms(created) for name, _, created in waiting},
+            worked=self.here.worked,
+            heard=self._heard(cursor, marks),
+            silence=self.here.rules.silence,
+            full=self.operations.hourly.full(cursor, self.now),
+            flood=Usual(self.operations.sql).flood(cursor, self.now),
+            rules=self.here.rules_trouble,
+            storage=self.here.storage_trouble,
+            box=self.box,
+        )
+        late = list(seen.late(self.now))
+        return replace(
+            seen,
+            worked={name: at for name in late for at in self._worked(cursor, marks, name)},
+            words={name: self._store.words_of_queued(cursor, name) for name in late},
+        )
+
+    def _worked(
+        self, cursor: Cursor, marks: Mapping[str, datetime], name: str
+    ) -> Iterator[datetime]:
+        """When a delivery last arrived at a destination, by this process or another that shares the database, if at all."""
+        here, there = self.here.worked.get(name), marks.get(WORKED + name)
+        if here and (there is None or here - there > LATE / 3):
+            self._store.set_mark(cursor, WORKED + name, here)
+        if here or there:
+            yield max(at for at in (here, there) if at)
+
+    def _marks(self, cursor: Cursor) -> dict[str, datetime]:
+        marks = self._store.marks(cursor)
+        if BEGAN not in marks:
+            # Earlier failures lead to no alert.
+            marks[BEGAN] = self.now
+            self._store.set_mark(cursor, BEGAN, self.now)
+        return marks
+
+    def _heard(self, cursor: Cursor, marks: Mapping[str, datetime]) -> datetime:
+        """When the last chat came in. Also kept as a mark, as all chats may have been erased when the silence is noticed."""
+        row = self.operations.sql[LAST_HOOK].run(cursor).fetchone()
+        before = marks.get(HEARD, marks[BEGAN])
+        heard = max(before, from_ms(row[0])) if row else before
+        if heard - before > WORTH_MARKING:
+            self._store.set_mark(cursor, HEARD, heard)
+        return heard
+
+    def _take(self, cursor: Cursor, step: Step, looked: _Looked) -> None:
+        store, trouble = self._store, step.trouble
+        if step.over:
+            if not store.close(cursor, trouble):
+                return  # another relay was faster
+            looked.ended.append(trouble)
+        elif step.is_new:
+            if not store.open(cursor, trouble):
+                return
+            looked.began.append(trouble)
+        else:
+            store.note(cursor, trouble)
+        looked.queued += self._queue(cursor, trouble, step.tell, over=step.over)
+
+    def _queue(
+        self, cursor: Cursor, trouble: Trouble, to: tuple[str, ...], *, over: bool = False
+    ) -> Iterable[str]:
+        if not to:
+            return ()
+        hook = alert_hook(
+            *(trouble, to),
+            rules=self.here.rules,
+            mail_domain=self.mail_domain,
+            over=over,
+            mutes=(one.mute for one in lasting_mutes(self.operations.sql, cursor, self.now)),
+            now=self.now,
+        )
+        return self.operations.accept(cursor, hook).destinations
+
+    def _failures(self, cursor: Cursor, marks: Mapping[str, datetime], ways: Ways) -> Iterable[str]:
+        """Queue an alert for each destination where deliveries failed; yields the destinations that get one."""
+        after = max(marks[BEGAN], self.now - LOOKS_BACK)
+        until = self.now - STILL_WRITING
+        destinations = self.here.rules.destinations
+        to_tell = failures_to_tell(
+            self._store.failures(cursor, after, until),
+            # A fallback whose recipients depend on the chat may have reached nobody.
+            fallbacks=ways.fallbacks,
+            told_at={name: at for name in destinations if (at := told_until(marks, name))},
+            now=self.now,
+        )
+        for name, failures in to_tell.items():
+            if to := ways.beside(name):
+                self._store.set_mark(cursor, TOLD_UNTIL + name, until)
+                yield from self._queue(cursor, self._failed(cursor, name, failures), to)
+
+    def _failed(self, cursor: Cursor, name: str, failures: list[Failures]) -> Trouble:
+        newest = max(one.newest for one in failures)
+        return Trouble(
+            kind=Kind.FAILED,
+            subject=name,
+            since=min(one.first for one in failures),
+            why=self._store.words_of_failed(cursor, newest),
+            waiting=sum(one.count for one in failures),
+        )

@@ -1,0 +1,153 @@
+"""Detects present problems from what one look at the relay has found. No I/O."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from relay.outbox import Gate
+from relay.outbox.troubles import Trouble
+from relay.rules.schedule_parser import Silence
+
+LATE = timedelta(minutes=15)
+"""How long a delivery may wait while nothing arrives, before there is an alert."""
+
+
+class Kind(StrEnum):
+    """The kinds of problems that lead to alerts."""
+
+    BROKEN = "destination broken"
+    """The destination refuses everything until somebody fixes it; its deliveries wait."""
+    LATE = "deliveries late"
+    """A delivery has waited for long, and no other has arrived since."""
+    REMOVED = "destination removed"
+    """Deliveries wait for a destination that the rules file does not have any more."""
+    CEILING = "ceiling reached"
+    """The destination has reached its hourly limit, and deliveries wait."""
+    FAILED = "deliveries failed"
+    """Deliveries have failed and did not go to a fallback. An event, which is never over."""
+    RULES = "rules file"
+    """The saved rules file can't be used."""
+    STORAGE = "hooks refused"
+    """The disk is nearly full, so that hooks are refused."""
+    DATABASE = "database"
+    """The database is gone, can't be written, or lacks something: notifications wait. The alert is sent without it."""
+    LOST = "data lost"
+    """At the start the database file was gone, or older than what was written to it. An event, which is never over."""
+    SILENCE = "silence"
+    """No chat has come in for too long."""
+    FLOOD = "too many chats"
+    """Far more chats come in than usual."""
+    MUTED = "still muted"
+    """A mute lasts for long, or is about to end. An event, which is never over."""
+    PAUSED = "still paused"
+    """A pause lasts for long. An event, which is never over."""
+    UNREACHED = "rule reaches nobody"
+    """A rule reaches nobody for a chat that chooses the recipients. An event, which is never over."""
+    UNASKED = "rule not asked"
+    """A rule could not be evaluated for a chat: it took too long, or failed. An event, which is never over."""
+
+    @property
+    def is_of_a_destination(self) -> bool:
+        return self in {
+            *(Kind.BROKEN, Kind.LATE, Kind.REMOVED, Kind.FAILED, Kind.CEILING),
+        }
+
+    @property
+    def is_of_a_rule(self) -> bool:
+        return self in {Kind.UNREACHED, Kind.UNASKED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What one look at the relay has found."""
+
+    destinations: Collection[str]
+    """Names of the destinations in the rules file."""
+    paused: Collection[str] = ()
+    """Destinations that somebody has paused, where deliveries wait on purpose."""
+    gates: Mapping[str, Gate]
+    queued: Mapping[str, int]
+    """How many deliveries are queued, by destination."""
+    scheduled: Mapping[str, int] = field(default_factory=dict)
+    """How many deliveries wait for their time, by destination."""
+    oldest: Mapping[str, datetime]
+    """When the oldest queued delivery was queued, by destination."""
+    worked: Mapping[str, datetime]
+    """When a delivery last arrived, by destination, where that is known."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """The last error of a queued delivery, by destination."""
+    heard: datetime
+    """When the last chat came in, or when the relay began to wait for one."""
+    silence: Silence | None
+    full: Mapping[str, int] = field(default_factory=dict)
+    """The hourly limit of each destination that has reached it."""
+    flood: int = 0
+    """How many chats came in within an hour, if far more than usual; else 0."""
+    rules: str = ""
+    """The problems of the saved rules file; empty for none."""
+    storage: str = ""
+    """Why hooks are refused; empty where they are not."""
+    box: str = ""
+    """Names this relay's host where others share its database; else empty."""
+
+    @property
+    def broken(self) -> Mapping[str, Gate]:
+        return {
+            name: gate
+            for name, gate in self.gates.items()
+            if gate.broken_since is not None and name in self.destinations
+        }
+
+    def late(self, now: datetime) -> Iterator[str]:
+        """The destinations of the rules file for which a delivery has waited longer than LATE."""
+        return (
+            name
+            for name, since in self.oldest.items()
+            if now - since >= LATE and name in self.destinations and name not in self.paused
+        )
+
+
+def now_wrong(seen: Seen, now: datetime) -> dict[tuple[str, str], Trouble]:
+    """All present problems, by kind and subject."""
+    return {trouble.key: trouble for trouble in _wrong(seen, now)}
+
+
+def _wrong(seen: Seen, now: datetime) -> Iterator[Trouble]:
+    yield from _of_destinations(seen, now)
+    if seen.rules:
+        yield Trouble(kind=Kind.RULES, subject=seen.box, since=now, why=seen.rules)
+    if seen.storage:
+        yield Trouble(kind=Kind.STORAGE, subject=seen.box, since=now, why=seen.storage)
+    if seen.flood:
+        yield Trouble(kind=Kind.FLOOD, subject="", since=now, waiting=seen.flood)
+    if seen.silence and seen.silence.begins(seen.heard, now):
+        yield Trouble(
+            kind=Kind.SILENCE, subject="", since=seen.heard, why=", ".join(seen.silence.schedules)
+        )
+
+
+def _of_destinations(seen: Seen, now: datetime) -> Iterator[Trouble]:
+    for name, gate in seen.broken.items():
+        since = gate.broken_since or now
+        waiting = seen.queued.get(name, 0)
+        yield Trouble(kind=Kind.BROKEN, subject=name, since=since, why=gate.reason, waiting=waiting)
+    for name in seen.queued.keys() | seen.scheduled.keys():
+        if name not in seen.destinations:
+            waiting = seen.queued.get(name, 0) + seen.scheduled.get(name, 0)
+            yield Trouble(kind=Kind.REMOVED, subject=name, since=now, waiting=waiting)
+    for name, most in seen.full.items():
+        if waiting := seen.queued.get(name, 0):
+            yield Trouble(
+                kind=Kind.CEILING, subject=name, since=now, why=str(most), waiting=waiting
+            )
+    for name in seen.late(now):
+        worked = seen.worked.get(name)
+        if not {name} & {*seen.broken, *seen.full} and (worked is None or now - worked >= LATE):
+            yield Trouble(
+                kind=Kind.LATE,
+                subject=name,
+                since=seen.oldest[name],
+                why=seen.words.get(name, ""),
+                waiting=seen.queued[name],
+            )

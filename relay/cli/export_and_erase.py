@@ -1,0 +1,143 @@
+"""`relay export` and `relay erase`, and the options with which they name a visitor."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from relay.cli.open_outbox import CHAT, answer_of, sessions, this_user
+from relay.cli.opening import good_rules
+from relay.cli.printing import FINE, FOUND, could_not_run, counted, print_lines, progress_bar
+from relay.services import personal_data
+from relay.services.personal_data import ErasedData, Name, Theirs, Whose
+
+Command = Callable[..., Any]
+
+
+def whose(command: Command) -> Command:
+    """A decorator that adds the options that name a visitor, as `emails`, `visitors` and `chat`."""
+    for option in (
+        CHAT,
+        click.option(
+            "--visitor",
+            "visitors",
+            multiple=True,
+            metavar="ID",
+            help="Of the visitor with this id of Smartsupp's; may be repeated.",
+        ),
+        click.option(
+            "--email",
+            "emails",
+            multiple=True,
+            metavar="ADDRESS",
+            help="Of the visitor who gave this address; may be repeated.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _find(emails: Iterable[str], visitors: Iterable[str], chat: Name | None) -> Theirs:
+    """The stored data of a person; ends the command where nobody is named."""
+    try:
+        whose = Whose.named(emails, visitors, chat)
+    except ValueError:
+        raise click.UsageError(
+            "say whose: --email ADDRESS, --visitor ID or --chat ACCOUNT/ID"
+        ) from None
+    with progress_bar("Reading chats") as progress:
+        return answer_of(personal_data.find_theirs(sessions(), whose, progress))
+
+
+@click.command()
+@whose
+def export(*, emails: tuple[str, ...], visitors: tuple[str, ...], chat: Name | None) -> None:
+    """Print all that is kept about a visitor as JSON: the hooks as they came, the deliveries, every attempt, the mutes that name them.
+
+    The relay may run meanwhile.
+
+    Exit code: 0 done, 1 nothing is kept about them, 2 could not run.
+    """
+    theirs = _find(emails, visitors, chat)
+    with progress_bar("Reading deliveries") as progress:
+        kept = answer_of(personal_data.export(sessions(), theirs.chats, progress))
+    mutes = answer_of(personal_data.find_mutes(sessions(), theirs.mutes))
+    click.echo(personal_data.exported(kept, theirs.set_aside, mutes))
+    sys.exit(FINE if kept or theirs.set_aside or mutes else FOUND)
+
+
+@click.command()
+@whose
+@click.option("--yes", is_flag=True, help="Don't ask.")
+def erase(
+    *, emails: tuple[str, ...], visitors: tuple[str, ...], chat: Name | None, yes: bool
+) -> None:
+    """Erase all that is kept about a visitor: chats, hooks, deliveries and attempts, for good.
+
+    It shows the chats and asks first. What is still queued for them is not sent any more. The relay may run meanwhile.
+    What was sent stays where it went, and backups hold what they hold.
+
+    Exit code: 0 done, 1 nothing is kept about them or not all could be erased, 2 could not run.
+    """
+    theirs = _find(emails, visitors, chat)
+    if theirs.chats or theirs.set_aside or theirs.mutes:
+        print_lines(_listed(theirs))
+        if not yes:
+            click.confirm("Erase them for good?", abort=True)
+    with progress_bar("Erasing") as progress:
+        done = answer_of(
+            personal_data.erase(
+                sessions(),
+                theirs,
+                by=this_user(),
+                rules=good_rules(),
+                now=datetime.now(UTC),
+                progress=progress,
+            )
+        )
+    if done.trouble:
+        could_not_run([*(_erased(done) if done.chats else ()), done.trouble])
+    print_lines(_erased(done))
+    troubles = list(_left(done))
+    print_lines(troubles, err=True)
+    has_erased = done.chats or done.set_aside or done.mutes
+    sys.exit(FINE if has_erased and not troubles else FOUND)
+
+
+# -- in words ----------------------------------------------------------------------------------------------
+
+
+def _listed(theirs: Theirs) -> Iterator[str]:
+    yield from (f"chat {'/'.join(name)}" for name in theirs.chats)
+    yield from (f"unreadable post {hook.id}" for hook in theirs.set_aside)
+    yield from (f"mute {number}" for number in theirs.mutes)
+
+
+def _erased(done: ErasedData) -> Iterator[str]:
+    if done.chats:
+        hooks, deliveries, queued = (
+            sum(getattr(chat, what) for chat in done.chats)
+            for what in ("hooks", "deliveries", "queued")
+        )
+        unsent = f", {queued} of which were still queued and are not sent" if queued else ""
+        yield (
+            f"erased {counted(len(done.chats), 'chat')} with {counted(hooks, 'hook')} and "
+            f"{counted(deliveries, 'delivery')}{unsent}"
+        )
+    if done.set_aside:
+        yield f"erased {counted(done.set_aside, 'hook')} that could not be read"
+    if done.mutes:
+        yield f"ended {counted(done.mutes, 'mute')}, and erased what {'it was' if done.mutes == 1 else 'they were'} about"
+    if not (done.chats or done.set_aside or done.being_sent or done.mutes):
+        yield "nothing is kept about them"
+
+
+def _left(done: ErasedData) -> Iterator[str]:
+    for name in done.being_sent:
+        yield f"chat {'/'.join(name)} is being sent right now and was left: run this again in a minute"
+    for number in done.mutes_of_the_file:
+        yield f"mute {number} stands in the rules file, which names them: take it out there"
+    if done.left_in:
+        yield f"what was erased is still in {done.left_in}, which another program is reading: run this again later"
