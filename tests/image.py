@@ -249,7 +249,9 @@ def begin_loopback() -> None:
 def ask(path: str, body: bytes | None = None) -> tuple[int, bytes]:
     """Status and body of the answer; 0 where nobody listens."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:8000{path}", body, timeout=5) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:8000{path}", body, timeout=PATIENCE
+        ) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()

@@ -23,6 +23,7 @@ in_browser = [
     pytest.mark.long,
     pytest.mark.skipif(not PROGRAM, reason="Chromium is not installed"),
     pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(300),
 ]
 """Marks of a module whose tests share one browser."""
 QUIET = ("Clear-Site-Data header", "htmx:afterRequest", "htmx:sendAbort")
@@ -46,7 +47,10 @@ rules:
     template: offline
 """
 
-expect.set_options(timeout=30_000)
+PATIENCE = 60_000
+"""Milliseconds for one step of a test: Chromium starts processes, and the relay's children give way to everything."""
+
+expect.set_options(timeout=PATIENCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ async def open_tab(
 ) -> AsyncIterator[Page]:
     """A tab of a stranger, with storage of its own."""
     context = await program.new_context(base_url=relay.url, **options)
+    context.set_default_timeout(PATIENCE)
     page = await context.new_page()
     wrong: list[str] = []
 

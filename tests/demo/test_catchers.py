@@ -196,7 +196,7 @@ async def test_who_waits_for_messages_is_told_when_they_came(catchers: Catchers)
 async def test_the_catchers_end_though_a_client_holds_its_connection(
     http: aiohttp.ClientSession,
 ) -> None:
-    client = aiosmtplib.SMTP(hostname="127.0.0.1", timeout=5)
+    client = aiosmtplib.SMTP(hostname="127.0.0.1")
     async with Catchers() as catchers:
         await client.connect(port=catchers.smtp_port)
         async with http.post(f"{catchers.http_url}/webhooks/crm", json={}) as answer:

@@ -216,7 +216,7 @@ async def forgotten(outbox: Outbox, keep_for: timedelta, now: datetime) -> int:
     )
     upkeep.start()
     try:
-        return await asyncio.wait_for(erased, 10)
+        return await asyncio.wait_for(erased, 60)
     finally:
         await upkeep.stop()
 

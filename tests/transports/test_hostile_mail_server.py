@@ -305,7 +305,7 @@ async def test_the_commonest_mistake_is_told_after_seconds() -> None:
         certificates,
         tls=certificates.server,
         implicit=True,
-        timeouts=SmtpTimeouts(connect=1),
+        timeouts=SmtpTimeouts(connect=3),  # the connection itself has to be made within
         is_encrypted_port=True,
     ) as bench:
         outcome = await bench.send()
