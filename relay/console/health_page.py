@@ -61,7 +61,7 @@ class HealthPage:
 
     async def _health(self, request: AnyRequest) -> Page:
         caller = caller_of(request.scope)
-        readiness = await self._readiness(caller.no_database)
+        readiness = await readiness_of(self._running, caller.no_database)
         has_database = "deliveries" in readiness
         keeps = self._running.ready.settings.retention
         return await self._pages.show(
@@ -98,15 +98,6 @@ class HealthPage:
         url = hook_url(self._running, request.headers["host"], parts.reload.hook_tokens[0])
         return await self._pages.show(request, "hook_url.html", nav="health", url=url)
 
-    async def _readiness(self, no_database: str) -> dict[str, Any]:
-        """The body of /readyz; if the database does not answer in time, only the reason."""
-        if not no_database:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE):
-                    return (await self._running.health.readiness())[1]
-        why = storage_trouble(self._running.parts.outbox) or no_database or NO_ANSWER
-        return {"ready": False, "reasons": [why]}
-
     def _lanes(self, language: Language) -> list[tuple[str, str, str]]:
         """Each destination with the tone and the words of its state, as this relay knows it."""
         now, found = self._running.clock(), []
@@ -126,6 +117,19 @@ class HealthPage:
         return TroubleInWords(
             said.subject, said.summary, trouble.why, trouble.since, tuple(trouble.told)
         )
+
+
+async def readiness_of(running: Running, no_database: str = "") -> dict[str, Any]:
+    """The body of /readyz; if the database does not answer in time, only the reason.
+
+    `no_database`: why the database is not asked; empty where it is.
+    """
+    if not no_database:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                return (await running.health.readiness())[1]
+    why = storage_trouble(running.parts.outbox) or no_database or NO_ANSWER
+    return {"ready": False, "reasons": [why]}
 
 
 def _moment(text: str | None) -> datetime | None:

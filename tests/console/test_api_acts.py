@@ -236,10 +236,17 @@ async def test_users_and_tokens_are_made_changed_and_ended(
         assert "no more than are left of the token" in got.detail
     made = await lent.post("/tokens", {"name": "shorter", "role": "admin", "days": 19})
     assert made.status == 201
+    assert (await lent.post("/users", {"name": "stays", "role": "editor"})).status == 201
     names = [each["name"] for each in (await program.get("/tokens")).json["tokens"]]
     assert names[:2] == ["shorter", "ending"]
     for each in (await program.get("/tokens")).json["tokens"][:2]:
         await program.delete(f"/tokens/{each['id']}")
+    assert (await lent.get("/users")).status == 401
+    assert "stays" in {each["name"] for each in (await program.get("/users")).json["users"]}
+    assert acts(relay)[-4:-2] == [
+        ("admin (token ending)", "api", "add user", "stays", "editor"),
+        ("admin (token ending)", "api", "make link", "stays", ""),
+    ]
     (newest, *_) = (await program.get("/tokens")).json["tokens"]
     assert (await program.delete(f"/tokens/{newest['id']}")).json["name"] == "short"
     assert (await other.get("/me")).status == 401

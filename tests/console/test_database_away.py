@@ -1,15 +1,17 @@
 """Trouble below: pages answer with the reason and what is known, and all is well again by itself."""
 
+import asyncio
 import contextlib
 import sqlite3
 from pathlib import Path
 
 from playwright.async_api import Browser, expect
 
+from relay import __version__
 from tests.builders import a_hook
 from tests.console.browsing import in_browser, running_site, shows
 from tests.console.reading import Read
-from tests.console.visiting import PASSWORD, Got, Visitor, signed_in
+from tests.console.visiting import PASSWORD, Got, Visitor, a_program, signed_in
 from tests.postgres import postgres_cluster
 from tests.running import running_relay
 
@@ -67,12 +69,18 @@ async def test_a_locked_database_is_read_and_says_that_it_is_locked(
         site.tab(may_say=("503",)) as page,
     ):
         assert (await site.relay.post(a_hook(1, missed=True))).status == 202
+        robot = await a_program(site.relay, "viewer")
+        assert (await robot.get("/health")).json["readiness"]["ready"] is True
         with contextlib.closing(sqlite3.connect(tmp_path / "relay.db")) as other:
             other.execute("BEGIN IMMEDIATE")
+            asked = asyncio.create_task(robot.get("/health"))
             for path in ("/chats", "/chats/1", "/deliveries", "/destinations", "/health", "/mutes"):
                 answer = await page.goto(path)
                 assert answer is not None
                 assert answer.status == 200
+            health = await asked
+            assert (health.status, health.json["readiness"]["ready"]) == (200, False)
+            assert health.json["version"] == __version__
             await page.select_option("#rule", "Missed")
             await page.fill("#because", "stocktaking")
             await page.click("button:has-text('Mute')")

@@ -9,7 +9,7 @@ from litestar import HttpMethod
 from msgspec import Struct
 
 from relay import __version__
-from relay.console.health_page import disk_free, hook_url, past_day, relays_beside
+from relay.console.health_page import disk_free, hook_url, past_day, readiness_of, relays_beside
 from relay.console.json_api.api_request import Call
 from relay.console.json_api.operation import Operations
 from relay.console.logged_acts import act_of, write_act
@@ -120,14 +120,15 @@ class HealthAnswer(Struct, kw_only=True):
 async def get_health(call: Call) -> HealthAnswer:
     """Whether hooks are accepted, which problems there are, and which rules are in force."""
     running = call.running
-    _, readiness = await running.health.readiness()
+    readiness = await readiness_of(running)
+    has_database = "deliveries" in readiness
     book, keeps = running.parts.in_force.rules, running.ready.settings.retention
     known: dict[str, Any] = {
         each.encode_name: readiness[each.encode_name]
         for each in msgspec.structs.fields(Readiness)
         if each.encode_name in readiness
     }
-    day = await past_day(running)
+    day = await past_day(running) if has_database else None
     return HealthAnswer(
         version=__version__,
         readiness=msgspec.convert(known, Readiness),
@@ -154,7 +155,7 @@ async def get_health(call: Call) -> HealthAnswer:
         ],
         relays=[
             RelayProcess(host=each.host, listens=each.listens, wrote_at=wrote_at)
-            for each, wrote_at in await relays_beside(running)
+            for each, wrote_at in (await relays_beside(running) if has_database else ())
         ],
         disk_free=disk_free(running),
     )
