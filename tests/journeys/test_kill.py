@@ -85,7 +85,9 @@ async def test_kills_under_load_lose_nothing_that_was_answered(
     kills = MANY_KILLS if is_long else KILLS
     chance = random.Random(20261122)  # noqa: S311 - the same moments at every run
     async with SmtpServer() as mail, HttpServer() as room:
-        variables = settings(tmp_path, smtp=mail.port, http=room.port)
+        variables = settings(
+            tmp_path, smtp=mail.port, http=room.port, RELAY_MAIL_PER_HOUR="unlimited"
+        )
         with relay_process(variables, is_forked=True) as relay:
             load = Load(relay)
             for kill in range(kills):
