@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import IO
 
 import relay.cli
-from relay import crash_for_tests
+from relay import crash_points
 from relay.cli import main
 from relay.console import console_of
-from relay.crash_for_tests import CrashPoint
+from relay.crash_points import CrashPoint
 from relay.web.server import run_relay
 
 _FORKS = multiprocessing.get_context("forkserver")
@@ -80,7 +80,7 @@ class ForkedRelay:
 
 def _serve(variables: Mapping[str, str], at: CrashPoint | None, told: Connection) -> None:
     """In the new process."""
-    crash_for_tests.armed = at
+    crash_points.armed = at
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 2)
 
@@ -197,5 +197,5 @@ def _command(
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
-    crash_for_tests.armed = at
+    crash_points.armed = at
     main(arguments, prog_name="relay")

@@ -15,7 +15,7 @@ ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
     tuple(frozenset(part.split("+")) for part in row.split())
     for row in (
         "timing",
-        "chat clock crash_for_tests destination files mail_address preview.lookalike redaction relay text",
+        "chat clock crash_points destination files mail_address preview.lookalike redaction relay text",
         "languages notification settings smartsupp",
         "links logs rules",
         "rendering transports",

@@ -14,7 +14,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from relay.clock import Deadline
-from relay.crash_for_tests import CrashPoint, reach
+from relay.crash_points import CrashPoint, reach
 from relay.delivery.lane import Lane
 from relay.delivery.renderer import NothingLeft, Renderer
 from relay.delivery.retry import Random, Redirect, held_back, queued_at_once, what_follows

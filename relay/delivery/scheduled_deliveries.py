@@ -11,7 +11,7 @@ from functools import partial
 from msgspec import Struct
 
 from relay.clock import Background, Clock
-from relay.crash_for_tests import CrashPoint, reach
+from relay.crash_points import CrashPoint, reach
 from relay.delivery.endpoint import NO_MATTER
 from relay.outbox import Outbox, StorageUnavailable
 from relay.outbox.delivery_types import from_ms

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from relay.clock import Clock
-from relay.crash_for_tests import CrashPoint, reach
+from relay.crash_points import CrashPoint, reach
 from relay.destination import Rate
 from relay.outbox.delivery_types import (
     Accepted,

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from relay.crash_for_tests import CrashPoint, reach
+from relay.crash_points import CrashPoint, reach
 from relay.outbox.accepting import Accepting
 from relay.outbox.delivery_types import Claim, Delivery, from_ms, maybe_ms, maybe_time, to_ms
 from relay.outbox.pauses import is_paused

@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from relay.chat import Chat
-from relay.crash_for_tests import CrashPoint, reach
+from relay.crash_points import CrashPoint, reach
 from relay.outbox.delivery_types import DIGEST, ITSELF, NewDelivery, NewHook, from_ms, to_ms
 from relay.outbox.scheduling import RELEASE, Done
 from relay.outbox.schema import chats, deliveries, digests, hook_bodies, hooks, limits, mutes

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from relay.crash_for_tests import CrashPoint, reach
+from relay.crash_points import CrashPoint, reach
 from relay.outbox.delivery_types import ITSELF, Delivery, State, from_ms, maybe_time, to_ms
 from relay.outbox.process_identity import END_COMMITS
 from relay.outbox.schema import TROUBLED, attempts, chats, deliveries, hooks, set_aside

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from msgspec import Struct
 
-from relay.crash_for_tests import CrashPoint, reach
+from relay.crash_points import CrashPoint, reach
 from relay.outbox.delivery_types import ITSELF, from_ms, maybe_time, storable, to_ms
 from relay.outbox.schema import chats, deliveries, hook_bodies, mutes
 from relay.outbox.statements import (

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from msgspec import Struct
 
-from relay.crash_for_tests import CrashPoint, reach
+from relay.crash_points import CrashPoint, reach
 from relay.outbox.delivery_types import maybe_ms, maybe_time, storable, to_ms
 from relay.outbox.schema import deliveries, gates, marks
 from relay.outbox.statements import Insert, Query, Statements, bound, inserted, is_queued, text

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from relay.clock import pause
-from relay.crash_for_tests import CrashPoint, reach
+from relay.crash_points import CrashPoint, reach
 from relay.outbox.claiming import claimed_delivery, for_destination
 from relay.outbox.delivery_types import (
     Delivery,

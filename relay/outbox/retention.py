@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from relay.chat import Visitor
 from relay.clock import Background, Clock
-from relay.crash_for_tests import CrashPoint, reach
+from relay.crash_points import CrashPoint, reach
 from relay.outbox import Outbox
 from relay.outbox.delivery_types import State, StorageUnavailable, from_ms, keys_of, to_ms
 from relay.outbox.leases import LAST_HOOK

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 from msgspec.structs import replace
 
-from relay.crash_for_tests import CrashPoint, reach
+from relay.crash_points import CrashPoint, reach
 from relay.outbox.delivery_types import Waits, from_ms, maybe_time, to_ms
 from relay.outbox.leases import LAST_HOOK
 from relay.outbox.limit_counts import begins_burst, forget_windows, once_ends, over_limit

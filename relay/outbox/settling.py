@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from relay.crash_for_tests import CrashPoint, reach
+from relay.crash_points import CrashPoint, reach
 from relay.outbox.claiming import Claiming
 from relay.outbox.delivery_types import (
     BLIP,

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from relay.alerts.stored_alert import RuleAlerts
 from relay.clock import Background, Clock
-from relay.crash_for_tests import CrashPoint, reach
+from relay.crash_points import CrashPoint, reach
 from relay.delivery.attempt import identity_of
 from relay.delivery.dispatcher import Dispatcher
 from relay.delivery.endpoint import Endpoint

@@ -13,7 +13,7 @@ from typing import IO
 from msgspec import Struct
 
 from relay.clock import Clock
-from relay.crash_for_tests import CrashPoint, reach
+from relay.crash_points import CrashPoint, reach
 from relay.files import read_file
 from relay.outbox.audit_log import Act
 from relay.outbox.rules_versions import Version

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay.clock import Deadline, Precedence
-from relay.crash_for_tests import CrashPoint, reach
+from relay.crash_points import CrashPoint, reach
 from relay.intake import Taken
 from relay.metrics import Metrics
 from relay.outbox import StorageUnavailable

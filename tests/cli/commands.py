@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from relay.crash_for_tests import CrashPoint
+from relay.crash_points import CrashPoint
 from tests.forks import run_command
 
 DEADLINE = 60.0

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from relay.crash_for_tests import CrashPoint
+from relay.crash_points import CrashPoint
 from relay.outbox.leases import MOST_LOST
 from tests.builders import a_hook
 from tests.cli.commands import relay as relay_command

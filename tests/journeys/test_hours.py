@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from relay.crash_for_tests import CrashPoint
+from relay.crash_points import CrashPoint
 from relay.delivery.retry import LEAST_FAILURES
 from relay.outbox.delivery_types import to_ms
 from tests.builders import a_hook

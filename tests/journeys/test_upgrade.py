@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 
-from relay.crash_for_tests import CrashPoint
+from relay.crash_points import CrashPoint
 from relay.outbox.delivery_types import to_ms
 from relay.outbox.migrations import KNOWN
 from relay.outbox.migrations.alembic_runner import _config

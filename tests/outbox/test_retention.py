@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from relay.crash_for_tests import CrashPoint
+from relay.crash_points import CrashPoint
 from relay.outbox.retention import CHATS_AT_ONCE
 from tests.builders import a_hook
 from tests.forks import ForkedRelay

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from relay.crash_for_tests import CrashPoint, reach
+from relay.crash_points import CrashPoint, reach
 from relay.outbox.schema import metadata
 
 context.configure(

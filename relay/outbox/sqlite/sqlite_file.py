@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from relay.crash_for_tests import CrashPoint, reach
+from relay.crash_points import CrashPoint, reach
 from relay.files import create_private, open_private
 from relay.outbox import migrations
 from relay.outbox.delivery_types import StorageRefused
