@@ -1,7 +1,10 @@
 """The tables of the outbox, in SQLAlchemy Core, for every database in which it may be stored.
 
 Times are integers, milliseconds since 1970 UTC. Text from outside is text. A hook's bytes are a compressed BLOB in a
-table of their own, so that lists stay quick.
+table of their own, so that lists stay quick. A new SQLite file is made from these tables, by `migrations.create`.
+
+Conditions of indexes are written for SQLite only. PostgreSQL's indexes are made by the migrations, and a word about
+them here would load SQLAlchemy's dialect of it, which takes 3 MiB.
 """
 
 import sqlalchemy as sa
@@ -54,7 +57,7 @@ for _name, _column, _condition in (
     ("hooks_of_visitor", hooks.c.visitor_key, HAS_VISITOR_KEY),
     ("hooks_without_keys", hooks.c.id, HAS_NO_KEYS),
 ):
-    sa.Index(_name, _column, sqlite_where=sa.text(_condition), postgresql_where=sa.text(_condition))
+    sa.Index(_name, _column, sqlite_where=sa.text(_condition))
 
 hook_bodies = sa.Table(
     "hook_bodies",
@@ -143,20 +146,17 @@ sa.Index(
     deliveries.c.due_at,
     deliveries.c.id,
     sqlite_where=_QUEUED,
-    postgresql_where=_QUEUED,
 )
 sa.Index(
     "deliveries_sending",
     deliveries.c.lease_until,
     sqlite_where=_SENDING,
-    postgresql_where=_SENDING,
 )
 sa.Index(
     "deliveries_troubled",
     deliveries.c.state,
     deliveries.c.settled_at,
     sqlite_where=sa.text(TROUBLED),
-    postgresql_where=sa.text(TROUBLED),
 )
 sa.Index("deliveries_of_hook", deliveries.c.hook_id)
 SCHEDULED = "state = 'scheduled'"
@@ -171,7 +171,6 @@ for _name, _columns, _condition in (
         _name,
         *(deliveries.c[column] for column in _columns),
         sqlite_where=sa.text(_condition),
-        postgresql_where=sa.text(_condition),
     )
 
 # Counts for a destination and a recipient, see `relay.outbox.limit_counts`: how many notifications a destination
@@ -246,7 +245,6 @@ sa.Index(
     cases.c.step_due_at,
     cases.c.id,
     sqlite_where=sa.text(CASE_DUE),
-    postgresql_where=sa.text(CASE_DUE),
 )
 
 # What happened to a case; rows are only added. Not used yet.

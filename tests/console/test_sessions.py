@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from relay.console.request_checks import MOST_AT_ONCE, MOST_WAITING
 from relay.console.throttle import SOONER, Throttle, Turns, place_of
 from tests.console.visiting import PASSWORD, Got, Visitor, signed_in
-from tests.running import DEADLINE, MovableClock, RunningRelay, running_relay
+from tests.running import DEADLINE, MovableClock, RunningRelay, running_relay, settings
 
 
 async def test_without_a_password_there_is_no_console(tmp_path: Path) -> None:
@@ -22,16 +23,23 @@ async def test_without_a_password_there_is_no_console(tmp_path: Path) -> None:
             assert (got.status, got.text) == (404, '{"error":"not found"}')
 
 
-def test_without_a_password_nothing_of_the_console_is_loaded() -> None:
-    """In a process of its own: this one has loaded it."""
-    loaded = (
-        "import sys; import relay.cli.serve; "
-        "print([name for name in sys.modules if name.startswith(('relay.console.', 'argon2'))])"
+def test_what_a_relay_does_not_use_is_not_loaded(tmp_path: Path) -> None:
+    """In a process of its own, as this one has loaded it: the console, the other database, and what changes old ones."""
+    unused = ("relay.console.", "argon2", "psycopg", "sqlalchemy.dialects.postgresql", "alembic")
+    serve = (
+        "import atexit, sys; from relay.cli import main; "
+        "atexit.register(lambda: print(*sys.modules)); main(['serve'])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", loaded], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"
+    own = settings(tmp_path, RELAY_DATABASE=f"sqlite:///{tmp_path}/relay.db")
+    with subprocess.Popen(
+        [sys.executable, "-c", serve], env={**os.environ, **own}, stdout=subprocess.PIPE, text=True
+    ) as relay:
+        assert relay.stdout
+        assert "takes hooks" in relay.stdout.readline()
+        relay.terminate()
+        loaded = relay.stdout.read().split()
+    assert "relay.web.app" in loaded
+    assert [name for name in loaded if name.startswith(unused)] == []
 
 
 async def test_too_many_tries_have_to_wait_even_with_the_right_password(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """What the outbox promises, seen through its face over real databases."""
 
 import asyncio
+import contextlib
 import math
 import random
 import sqlite3
 import threading
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -16,7 +18,16 @@ from msgspec import structs
 from msgspec.structs import replace
 
 from relay.clock import pause
-from relay.outbox import Delivery, Gate, NewHook, Outbox, Places, State, StorageUnavailable
+from relay.outbox import (
+    Delivery,
+    Gate,
+    NewHook,
+    Outbox,
+    Places,
+    State,
+    StorageUnavailable,
+    migrations,
+)
 from relay.outbox.leases import MOST_LOST
 from relay.outbox.migrations import KNOWN
 from relay.outbox.migrations.alembic_runner import head
@@ -383,6 +394,39 @@ async def test_the_migrations_make_the_schema_of_the_code(outbox: Outbox, place:
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     engine.dispose()
+
+
+def test_a_new_file_has_the_tables_that_the_migrations_make(tmp_path: Path) -> None:
+    made: list[object] = []
+    for make in (migrations.create, migrations.upgrade):
+        with contextlib.closing(
+            sqlite3.connect(tmp_path / make.__name__, isolation_level=None)
+        ) as connection:
+            make(connection)
+            made.append((migrations.version(connection), tables_of(connection)))
+    assert made[0] == made[1]
+
+
+def tables_of(connection: sqlite3.Connection) -> dict[str, object]:
+    """All that SQLite tells of each table, but for the order of its columns, and of its indexes."""
+
+    def told(about: str) -> list[Any]:
+        return connection.execute(f"PRAGMA {about}").fetchall()
+
+    def index(name: str) -> object:
+        sql = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (name,)).fetchone()
+        return sql, [column for _, _, column in told(f"index_info({name})")]
+
+    return {
+        name: (
+            sorted(column[1:] for column in told(f"table_xinfo({name})")),
+            sorted(key[1:] for key in told(f"foreign_key_list({name})")),
+            sorted(repr((index(of[1]), of[2:])) for of in told(f"index_list({name})")),
+            kind,
+        )
+        for _, name, *kind in told("table_list")
+        if kind[0] == "table" and not name.startswith("sqlite_")
+    }
 
 
 def url_of(database: Database) -> str:

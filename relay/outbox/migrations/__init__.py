@@ -4,6 +4,12 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement
+
+from relay.crash_points import CrashPoint, reach
+from relay.outbox.schema import SCHEMA_VERSION, metadata
+
 KNOWN = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 """Every released revision, oldest first."""
 
@@ -15,6 +21,27 @@ def version(connection: sqlite3.Connection) -> str:
     except sqlite3.OperationalError:
         return ""
     return str(row[0]) if row else ""
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Make the tables of the newest revision in an empty SQLite database, in one transaction.
+
+    They are those that `upgrade` makes, one revision after the other, in a third of a second.
+    """
+    dialect = sqlite.dialect()
+    connection.execute("BEGIN IMMEDIATE")
+    for table in metadata.sorted_tables:
+        indexes = sorted(table.indexes, key=lambda index: str(index.name))
+        makings: list[DDLElement] = [CreateTable(table), *map(CreateIndex, indexes)]
+        for making in makings:
+            connection.execute(str(making.compile(dialect=dialect)))
+    connection.execute(
+        "CREATE TABLE alembic_version "
+        "(version_num VARCHAR(32) NOT NULL CONSTRAINT alembic_version_pkc PRIMARY KEY)"
+    )
+    connection.execute("INSERT INTO alembic_version VALUES (?)", (SCHEMA_VERSION,))
+    reach(CrashPoint.MIGRATED)
+    connection.execute("COMMIT")
 
 
 def upgrade(connection: sqlite3.Connection) -> None:

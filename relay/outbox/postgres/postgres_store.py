@@ -23,7 +23,8 @@ from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
 from relay.clock import pause
 from relay.outbox.delivery_types import StorageRefused, StorageUnavailable
 from relay.outbox.other_relays import TOPIC
-from relay.outbox.process_identity import Commits, Process
+from relay.outbox.postgres.lost_commits import Commits
+from relay.outbox.process_identity import Process
 from relay.outbox.statements import Statements
 from relay.outbox.writer import Cursor, Work
 from relay.settings.database import PostgresServer

@@ -241,7 +241,7 @@ def _make(draft: Path) -> None:
         # Before the first table, so that pages of erased rows can be given back.
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        migrations.upgrade(connection)
+        migrations.create(connection)
     finally:
         connection.close()
     with draft.open("rb") as file:
