@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.logs import log_format as logs
+from relay import logs
 from relay.redaction import Redactor
 from relay.settings.parsers import LogFormat
 

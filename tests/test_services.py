@@ -27,8 +27,8 @@ from relay.services.find_deliveries import (
     waiting_destinations,
 )
 from relay.services.find_digests import find_digests
+from relay.services.recent_counts import rule_counts
 from relay.services.replay import replay
-from relay.services.rule_counts import rule_counts
 from relay.settings.database import read_database
 from tests.builders import NOON, a_hook
 from tests.rules.books import a_book

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from relay.cli.open_outbox import answer_of
-from relay.cli.opening import open_rules
+from relay.cli.open_rules import open_rules
 from relay.cli.printing import (
     FINE,
     FOUND,

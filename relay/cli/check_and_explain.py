@@ -14,7 +14,7 @@ import click
 from relay.cli import rules_output as words
 from relay.cli.env_file import advice
 from relay.cli.open_outbox import CHAT, answer_of, sessions
-from relay.cli.opening import RULES, open_chat, open_rules
+from relay.cli.open_rules import RULES, open_chat, open_rules
 from relay.cli.printing import (
     FINE,
     FOUND,

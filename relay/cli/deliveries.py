@@ -135,7 +135,7 @@ def _refuse_unknown(wanted: Wanted) -> None:
     if not (wanted.chats or wanted.rule or wanted.destination):
         return
     # The modules that read rules take 0.3 s to import.
-    from relay.cli.opening import good_rules  # noqa: PLC0415
+    from relay.cli.open_rules import good_rules  # noqa: PLC0415
 
     rules = good_rules() if wanted.rule or wanted.destination else None
     if unknown := answer_of(unknown_names(sessions(), wanted, rules)):

@@ -7,7 +7,7 @@ import click
 
 from relay.cli.serve import run
 from relay.console import console_of_demo
-from relay.demo.run import DemoOptions, run_demo
+from relay.demo import DemoOptions, run_demo
 
 _DEFAULTS = DemoOptions()
 

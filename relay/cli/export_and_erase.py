@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from relay.cli.open_outbox import CHAT, answer_of, sessions, this_user
-from relay.cli.opening import good_rules
+from relay.cli.open_rules import good_rules
 from relay.cli.printing import FINE, FOUND, could_not_run, counted, print_lines, progress_bar
 from relay.services import personal_data
 from relay.services.personal_data import ErasedData, Name, Theirs, Whose

@@ -10,7 +10,7 @@ import click
 
 from relay.cli.deliveries_words import TimeFormat
 from relay.cli.open_outbox import NUMBER, answer_of, sessions
-from relay.cli.opening import good_rules, open_rules
+from relay.cli.open_rules import good_rules, open_rules
 from relay.cli.pause import author, end_of, ends_and_why, reason
 from relay.cli.printing import FOUND, JSON, could_not_run, counted, print_json, print_lines
 from relay.outbox.mutes import KeptMute

@@ -11,7 +11,7 @@ import click
 
 from relay.cli.deliveries_words import TimeFormat
 from relay.cli.open_outbox import answer_of, not_known, sessions
-from relay.cli.opening import good_rules
+from relay.cli.open_rules import good_rules
 from relay.cli.printing import could_not_run, print_lines
 from relay.outbox.history import Wanted
 from relay.outbox.pauses import Pause

@@ -14,7 +14,7 @@ import click
 
 from relay.chat import Chat
 from relay.cli.open_outbox import CHAT, answer_of, not_known, sessions
-from relay.cli.opening import RULES, open_hook, open_rules
+from relay.cli.open_rules import RULES, open_hook, open_rules
 from relay.cli.printing import FINE, FOUND, JSON, could_not_run, counted, print_json, print_lines
 from relay.languages import Languages, speak
 from relay.preview.preview_page import INDEX, LIST, FolderTaken, fill

@@ -212,7 +212,7 @@ def _why(name: str, done: Resumed) -> str:
     if name in done.asked_to_wait:
         return "its server has asked the relay to wait; it is retried after that"
     # The modules that read rules take 0.3 s to import, and most names are known.
-    from relay.cli.opening import good_rules  # noqa: PLC0415
+    from relay.cli.open_rules import good_rules  # noqa: PLC0415
 
     return _unknown(name, good_rules()) or "nothing holds it back"
 

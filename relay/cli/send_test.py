@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from relay.cli.opening import RULES, open_rules
+from relay.cli.open_rules import RULES, open_rules
 from relay.cli.printing import FINE, FOUND, JSON, could_not_run, print_json, print_lines
 from relay.delivery.renderer import Renderer
 from relay.destination import Destination

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from relay.cli.opening import open_rules, refuse
+from relay.cli.open_rules import open_rules, refuse
 from relay.cli.printing import FINE, FOUND, JSON, could_not_run, counted, print_json, print_lines
 from relay.cli.rules_output import finding_as_json, found
 from relay.rules import RulesError

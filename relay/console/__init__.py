@@ -10,7 +10,7 @@ from relay.runtime.startup import Ready
 from relay.web.app import Asgi, Pages, Running
 
 if TYPE_CHECKING:
-    from relay.demo.run import Demo
+    from relay.demo import Demo
 
 
 def console_of(_ready: Ready) -> Pages:

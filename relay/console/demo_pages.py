@@ -16,7 +16,7 @@ from relay.console.page import AnyRequest, Number, Page, Pages, form_route, page
 from relay.console.request_context import caller_of, cookie_header
 from relay.console.sign_in import LinkEnded, SignIn, SignInRefused
 from relay.console.sign_in_page import HOME
-from relay.demo.run import Demo
+from relay.demo import Demo
 from relay.outbox.user_accounts import Role
 from relay.preview.lookalike.slack_post import slack_post_html
 from relay.preview.lookalike.teams_card import teams_card_html

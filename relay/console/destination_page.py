@@ -31,10 +31,10 @@ from relay.outbox.pauses import Pause
 from relay.outbox.user_accounts import Role
 from relay.rules.recipients import Recipients
 from relay.rules.schedule_parser import coming
-from relay.services.deliveries_by_hour import HourOfDeliveries, LastDay, last_day
 from relay.services.find_deliveries import WaitingGroup, waiting_by_cause
 from relay.services.find_digests import WaitingDigest, find_digests, send_digest_now
 from relay.services.pause_and_resume import pause, resume
+from relay.services.recent_counts import HourOfDeliveries, LastDay, last_day
 from relay.services.trial_send import CantTest, queued_test, trial_of
 from relay.transports.outcomes_and_cures import Ending
 from relay.web.app import Running

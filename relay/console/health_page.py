@@ -26,7 +26,7 @@ from relay.outbox.audit_log import add_act
 from relay.outbox.process_identity import Process, known_relays
 from relay.outbox.troubles import Trouble
 from relay.outbox.user_accounts import Role
-from relay.services.deliveries_by_hour import LastDay, last_day
+from relay.services.recent_counts import LastDay, last_day
 from relay.web.app import Running
 from relay.web.health import storage_trouble
 from relay.web.hook import PATH

@@ -25,7 +25,7 @@ from relay.console.delivery_states import ending_in_words
 from relay.console.localized_sentences import finding_in_words, translated
 from relay.console.request_context import FORM_TOKEN, Caller, caller_of
 from relay.console.static_files import StaticFiles
-from relay.demo.run import Demo
+from relay.demo import Demo
 from relay.languages import LANGUAGES, SOURCE, Language
 from relay.languages.catalogue import read_catalogue
 from relay.languages.tags import base_of, own_name_of

@@ -37,7 +37,7 @@ from relay.services.publish_rules import (
     NotWritten,
     RulesFile,
 )
-from relay.services.rule_counts import RuleCount, near_misses, rule_counts
+from relay.services.recent_counts import RuleCount, near_misses, rule_counts
 from relay.services.text_diff import compared, shown
 from relay.web.app import Running
 

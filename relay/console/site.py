@@ -47,7 +47,7 @@ from relay.console.throttle import Throttle
 from relay.console.unreadable_post_page import UnreadablePostPage
 from relay.console.user_pages import OwnPage, PeoplePages, TokenPages
 from relay.console.wording_pages import wording_routes
-from relay.demo.run import Demo
+from relay.demo import Demo
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.user_accounts import Role
 from relay.rendering.isolation.worker_pool import RenderPool

@@ -35,9 +35,9 @@ from relay.runtime.startup import Ready
 from relay.timing.digest_contents import Digest
 from relay.timing.digest_contents import Mute as ToldMute
 from relay.timing.plan import Mute, Timing
+from relay.transports.http import LONGEST_WAIT
 from relay.transports.outcomes_and_cures import Ending, Outcome
 from relay.transports.registry import TRANSPORTS, Access, most_per_hour, open_transport, place_of
-from relay.transports.retry_after import LONGEST_WAIT
 
 BETWEEN_LOOKS = timedelta(seconds=1)
 """Time between two looks at pauses and mutes in the database."""

@@ -1,10 +1,14 @@
-"""The HTTP client of all transports: no redirects, answers of limited size, and no private addresses."""
+"""The HTTP client of all transports: no redirects, answers of limited size, no private addresses; and the wait in a Retry-After header."""
 
 import json
+import math
 import re
 import socket
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +25,8 @@ from relay.transports.outcomes_and_cures import Ending, Outcome, in_its_words, u
 from relay.transports.resolver import HttpResolver, Resolver, is_private, is_private_literal
 from relay.transports.tls import trusting, untrusted
 
+SHORTEST_WAIT, LONGEST_WAIT = timedelta(seconds=1), timedelta(hours=1)
+"""The bounds of a wait that a Retry-After header asks for."""
 MAX_ANSWER = 64 * 1024
 """The most bytes of an answer that are read; after that the connection is closed."""
 KEEPALIVE = 0.05
@@ -291,3 +297,41 @@ def _reason(error: Exception) -> str:
     """Return the reason of an error; not str(error), which may contain the URL."""
     cause = getattr(error, "os_error", None) or getattr(error, "certificate_error", None)
     return in_its_words(str(getattr(cause, "strerror", None) or cause or type(error).__name__))
+
+
+def wait_asked(headers: Mapping[str, str], now: datetime, default: timedelta) -> timedelta:
+    """Return the wait in a Retry-After header (seconds or an HTTP date), limited to 1 s to 1 h.
+
+    Returns `default` for a missing or invalid header: a word, a negative number or a past date.
+    """
+    header = _header(headers)
+    seconds = _seconds(header.strip(), now) if header else None
+    if seconds is None or math.isnan(seconds) or seconds < 0:
+        return default
+    if seconds >= LONGEST_WAIT.total_seconds():
+        return LONGEST_WAIT
+    return max(timedelta(seconds=seconds), SHORTEST_WAIT)
+
+
+def wait_named(headers: Mapping[str, str], now: datetime) -> timedelta | None:
+    """Return the wait that an answer other than "too many requests" asks for; None if it asks for none."""
+    return wait_asked(headers, now, SHORTEST_WAIT) if _header(headers) else None
+
+
+def _header(headers: Mapping[str, str]) -> str | None:
+    """The Retry-After header, in any spelling."""
+    return next((value for name, value in headers.items() if name.lower() == "retry-after"), None)
+
+
+def _seconds(header: str, now: datetime) -> float | None:
+    try:
+        return float(header)
+    except ValueError:
+        pass
+    try:
+        date = parsedate_to_datetime(header)
+    except (ValueError, OverflowError):
+        return None
+    if date.tzinfo is None:  # "-0000": no time zone given, which HTTP treats as GMT
+        date = date.replace(tzinfo=UTC)
+    return (date - now).total_seconds()

@@ -15,8 +15,8 @@ from typing import Any
 import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from relay import logs
 from relay.clock import Clock, Rest, pause, utc_now
-from relay.logs import log_format
 from relay.redaction import Redactor
 from relay.runtime.startup import NotReady, Ready, get_ready
 from relay.settings.table import Settings, likely_typos
@@ -53,7 +53,7 @@ async def run_relay(
     ready = get_ready(variables)
     redact = Redactor()
     redact.know(_secrets(ready))
-    log_format.set_up(ready.settings.log_format, redact)
+    logs.set_up(ready.settings.log_format, redact)
     _warn(variables, ready.settings)
     stopping, hurry = stopping or asyncio.Event(), asyncio.Event()
     with _listen(ready.settings) as listener, _signals(stopping, hurry):

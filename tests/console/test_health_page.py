@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from relay.clock import utc_now
-from relay.services.deliveries_by_hour import HOURS
+from relay.services.recent_counts import HOURS
 from tests.builders import a_hook
 from tests.console.reading import Read
 from tests.console.visiting import Visitor, signed_in

@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from relay.demo.run import with_mails
+from relay.demo import with_mails
 from relay.files import shipped
 
 ANY_PORT = ("--listen", "127.0.0.1:0")

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from relay.console import console_of_demo
-from relay.demo.run import DemoOptions, run_demo
+from relay.demo import DemoOptions, run_demo
 from relay.files import copy_samples
 from relay.smartsupp.hook_json import as_of_now
 from tests.builders import a_hook

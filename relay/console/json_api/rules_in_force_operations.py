@@ -17,7 +17,7 @@ from relay.rules.compare_rules import words_of
 from relay.rules.line_edits import text_of_rule
 from relay.rules.rule_book import Rule
 from relay.services import in_thread
-from relay.services.rule_counts import RuleCount, near_misses, rule_counts
+from relay.services.recent_counts import RuleCount, near_misses, rule_counts
 
 rules_in_force = Operations("Rules in force")
 

@@ -5,12 +5,14 @@ which the foreman forks a worker. A worker handles one request at a time. When t
 the foreman ends its workers and itself.
 """
 
+import contextlib
 import gc
 import os
 import select
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -21,9 +23,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from relay.chat import Chat
+from relay.files import Stamp, stamp_of
+from relay.languages import speak
 from relay.rendering.digest_wording import built_in_digest, digest_notification
 from relay.rendering.isolation.confinement import confine, limit_work, most_memory
-from relay.rendering.isolation.edited_templates import EditedTemplates, read_templates
 from relay.rendering.isolation.protocol import (
     BUNDLE,
     FEW,
@@ -49,11 +52,18 @@ from relay.rendering.templates import (
     built_in_notification,
 )
 from relay.smartsupp import read_chat
+from relay.transports.json_post import OVERRIDES
 
 KEPT = 1024 * 1024
 """The most bytes of hooks whose chats are kept for further recipients; the least recently used are dropped."""
 DRAFTED = 2_000
 """The bytes that are counted for the drafts of each hook."""
+BETWEEN_LOOKS = 1.0
+"""Seconds between two checks whether templates were edited."""
+SETTLED = 0.5
+"""Seconds without change after which a template's file counts as complete."""
+TEMPLATES = "*/*.*"
+"""The pattern of all template files and catalogues."""
 _asked = msgspec.msgpack.Decoder(Asked)
 
 
@@ -66,6 +76,49 @@ def work(line: socket.socket, folders: tuple[Path, ...]) -> None:
         wait = BUNDLE if len(asked) > FEW else 0
         for answers in in_bundles((worker.answer(_asked.decode(one)) for one in asked), wait):
             line.sendall(answers)
+
+
+class EditedTemplates:
+    """Templates that are read again soon after an edit, so that all workers use the current files."""
+
+    def __init__(self, folders: tuple[Path, ...]) -> None:
+        self._folders = folders
+        self._files = _files_in(folders)
+        self._looked = time.monotonic()
+        self._templates = read_templates(folders)
+
+    def templates(self) -> Templates:
+        """Return the templates, after reading them again if their files have changed."""
+        if time.monotonic() - self._looked > BETWEEN_LOOKS:
+            self._looked = time.monotonic()
+            files = _files_in(self._folders)
+            if files != self._files and not _is_being_written(files):
+                # A folder that replaced the old one can't be read by this worker, only by a new one.
+                with contextlib.suppress(OSError):
+                    self._templates = read_templates(self._folders)
+                    self._files = files
+        return self._templates
+
+
+def _files_in(folders: tuple[Path, ...]) -> set[tuple[str, Stamp]]:
+    found = set()
+    for path in (path for folder in folders for path in folder.glob(TEMPLATES)):
+        with contextlib.suppress(OSError):  # deleted while looking
+            found.add((str(path), stamp_of(path)))
+    return found
+
+
+def _is_being_written(files: set[tuple[str, Stamp]]) -> bool:
+    """Whether a file was changed a moment ago; a modification time in the future, set by hand, has no effect."""
+    now = time.time()
+    return any(0 < now - changed / 1e9 < SETTLED for _, (*_, changed) in files)
+
+
+def read_templates(folders: tuple[Path, ...]) -> Templates:
+    """Return the templates of these folders, and use their languages in this process."""
+    read = Templates(*folders, finish=OVERRIDES)
+    speak(read.languages)
+    return read
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from relay.languages import N_
-from relay.transports.http import TAKEN_IN_BETWEEN, is_page
+from relay.transports.http import TAKEN_IN_BETWEEN, is_page, wait_asked, wait_named
 from relay.transports.outcomes_and_cures import (
     CHECK,
     FAILED,
@@ -19,7 +19,6 @@ from relay.transports.outcomes_and_cures import (
     in_its_words,
     row_for,
 )
-from relay.transports.retry_after import wait_asked, wait_named
 
 PAUSE = timedelta(seconds=30)
 """The wait after a rate limit without a Retry-After header."""

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from relay.languages import N_
-from relay.transports.http import TAKEN_IN_BETWEEN, is_page
+from relay.transports.http import TAKEN_IN_BETWEEN, is_page, wait_asked, wait_named
 from relay.transports.outcomes_and_cures import (
     FAILED,
     RESUME,
@@ -18,7 +18,6 @@ from relay.transports.outcomes_and_cures import (
     row_for,
     status_row,
 )
-from relay.transports.retry_after import wait_asked, wait_named
 
 PAUSE = timedelta(seconds=60)
 """The wait after a rate limit without a Retry-After header."""

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from relay.languages import N_
+from relay.transports.http import wait_asked, wait_named
 from relay.transports.outcomes_and_cures import (
     CHECK,
     FAILED,
@@ -16,7 +17,6 @@ from relay.transports.outcomes_and_cures import (
     row_for,
     status_row,
 )
-from relay.transports.retry_after import wait_asked, wait_named
 
 SERVICE = "The webhook"
 """The name of the server in outcomes."""
