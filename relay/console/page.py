@@ -207,7 +207,7 @@ class Pages:
             "_": language.gettext,
             "ngettext": language.ngettext,
             "language": language.name,
-            "caller": caller,
+            "client": caller,  # Jinja has a "caller" of its own in macros
             "user": caller.session.user if caller.session else None,
             "path": request.scope["path"],
             "query": request.scope["query_string"].decode("latin-1"),
