@@ -563,6 +563,14 @@ async def test_of_a_few_each_is_answered_as_soon_as_it_is_rendered(tmp_path: Pat
 
 
 @linux_only
+async def test_the_processes_do_not_interrupt_the_relay() -> None:
+    async with a_pool() as pool:
+        await pool.render(an_asking(1))
+        processes = await foreman_and_workers(os.getpid())
+        assert {os.sched_getscheduler(each) for each in processes} == {os.SCHED_BATCH}
+
+
+@linux_only
 async def test_the_processes_know_no_secret_and_hold_no_file_or_socket_of_the_relays(
     tmp_path: Path,
 ) -> None:
