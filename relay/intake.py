@@ -47,7 +47,7 @@ async def take(
 ) -> Taken:
     """Store the hook and queue the deliveries that the rules ask for, in one commit.
 
-    `accept` does the commit in `outbox`; `tell` queues an alert about rules that failed; `mutes`
+    `accept` does the commit in `outbox`; `tell` is called to queue an alert about rules that failed; `mutes`
     are the active ones. Raises UnreadableHook, after the bytes were set aside, and
     StorageUnavailable.
     """

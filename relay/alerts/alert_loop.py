@@ -32,7 +32,7 @@ STILL_WRITING = timedelta(seconds=5)
 LOOKS_BACK = timedelta(days=2)
 """Failures older than this lead to no alert."""
 BEGAN, HEARD, WORKED = "watched since", "last hook", "worked: "
-"""Names of marks."""
+"""Names of times in the table `marks`: since when it is watched, its newest hook, and each destination's last success."""
 WORTH_MARKING = timedelta(hours=1)
 LONGEST_LOOK = timedelta(seconds=30)
 NO_WAY = "every destination of alerts_to is in trouble itself"

@@ -17,7 +17,7 @@ OVER_AFTER = {
 }
 """How long a problem must be gone to count as over; one that returns sooner was never over."""
 _HOLDS_BACK = (Kind.BROKEN, Kind.REMOVED, Kind.CEILING)
-"""What waited because of these counts as late only when they are over: it is being sent."""
+"""Kinds of problems that hold deliveries back; those deliveries count as late only once the problem is over."""
 BUNDLED = timedelta(minutes=1)
 """For how long failures are collected, to be sent as one alert."""
 QUIET = timedelta(hours=1)

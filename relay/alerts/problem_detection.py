@@ -60,7 +60,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What one look at the relay has found."""
+    """The state of the relay at one moment, from which its problems are detected."""
 
     destinations: Collection[str]
     """Names of the destinations in the rules file."""

@@ -59,7 +59,7 @@ def chats(
     as_json: bool,
 ) -> None:
     """List chats that came in, newest first: when, who, what it was, which rules matched, where it went and how that
-    ended, and the command that tells more or helps.
+    ended, and the command that shows more or helps.
 
     TEXT is looked for in the visitor's name and email address, or is the id of a chat or a visitor. It reads the
     database that RELAY_DATABASE names, and does not disturb a running relay.

@@ -168,7 +168,7 @@ def _with_condition(rules: RuleBook, when: str) -> RuleBook:
 
 
 def _what(mute: Mute) -> str:
-    """What a mute is about, in words."""
+    """Return the conditions of a mute in words."""
     parts = [
         f"the rule {quoted(mute.rule)}" if mute.rule else "",
         f"the destination {quoted(mute.destination)}" if mute.destination else "",
@@ -183,7 +183,7 @@ def _what(mute: Mute) -> str:
 def mutes(*, ended: bool, as_json: bool) -> None:
     """List the mutes that hold or will: what, until when, by whom, why, and how much each has held back.
 
-    Those of the rules file are marked; they are ended there.
+    Mutes of the rules file are marked, and are ended in that file.
 
     Exit code: 0; 2 the database can't be used.
     """

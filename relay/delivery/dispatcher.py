@@ -79,7 +79,7 @@ class Dispatcher:
             self._begin(service)
 
     def wake(self, destinations: Iterable[str], *, whatever_it_had: bool = False) -> None:
-        """Let the lanes of these destinations look for newly queued deliveries.
+        """Let the lanes of `destinations` look for newly queued deliveries.
 
         `whatever_it_had`: an alert is queued, to which the hourly limit does not apply.
         """
@@ -206,7 +206,7 @@ class Dispatcher:
         await self._under_way.stop(grace, hurry)
 
     async def _end(self, services: Collection["_Service"]) -> None:
-        """End the tasks of these services without cancelling them, so that a claim in progress is finished."""
+        """End the tasks of services without cancelling them, so that a claim in progress is finished."""
         for service in services:
             service.ended = True
             service.woken.set()

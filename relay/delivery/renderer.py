@@ -46,7 +46,7 @@ class NothingLeft(Exception):
 
 
 class Renderer:
-    """Renders a delivery anew at each attempt, so that a fixed template also fixes what waits."""
+    """Renders a delivery at each attempt, so that a fixed template also fixes deliveries that wait."""
 
     def __init__(
         self,

@@ -39,7 +39,7 @@ class Lanes(Protocol):
         """Let the lane look at its queue again, because it may claim more now, or sooner."""
 
     def wake(self, destinations: Iterable[str], *, whatever_it_had: bool = False) -> None:
-        """Let the lanes of these destinations look for newly queued deliveries.
+        """Let the lanes of `destinations` look for newly queued deliveries.
 
         `whatever_it_had`: an alert is queued, to which the hourly limit does not apply.
         """

@@ -59,7 +59,7 @@ class PostedSample:
     """A sample chat that was posted to the hook's URL, and the relay's answer."""
 
     name: str
-    """The name of its file."""
+    """The name of the sample's file."""
     status: int
     chat: str = ""
     """Account and id, such as `208/910001`; empty where the hook was refused."""

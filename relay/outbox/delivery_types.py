@@ -268,10 +268,10 @@ class Places:
     """How many deliveries of a hook may be claimed in the commit that stores it, if no earlier one is due."""
 
     free: Mapping[str, int]
-    """How many deliveries, by destination."""
+    """How many deliveries may be claimed in the same commit, by destination."""
     lease: timedelta
     rates: Mapping[str, Sequence[Rate]]
-    """The rates of these destinations, which the caller keeps."""
+    """The rates of the destinations that have any, by name; the caller keeps them."""
     paces: Mapping[str, str] = field(default_factory=dict)
     """The name under which all relays keep a destination's rates together; the destination's own where it is missing here."""
 

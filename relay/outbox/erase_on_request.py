@@ -145,7 +145,7 @@ def _note_in_digests(sql: Statements, cursor: Cursor, chat_id: int) -> list[int]
 
 
 def _forget_empty(sql: Statements, cursor: Cursor, digests: Iterable[int]) -> None:
-    """Delete those of these digests that are not sent yet and have no chat left."""
+    """Delete the digests among `digests`, given by number, that are not sent yet and have no chat left."""
     for number in digests:
         sql[_FORGET_DIGEST].run(cursor, named=name_of(number), digest=number)
 

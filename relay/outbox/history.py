@@ -121,7 +121,7 @@ class Wanted:
     before: int | None = None
     """Only deliveries with a lower number. (`since`: only those created then or later.)"""
     alerts: bool = False
-    """Only alerts of the relay's own."""
+    """Whether only alerts about the relay itself are wanted."""
 
     def conditions(self) -> Iterable[sa.ColumnElement[bool] | sa.TextClause]:
         if self.ids:
@@ -155,7 +155,7 @@ def is_chat(account: str, chat: str) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def is_one_of(names: Collection[tuple[str, str]]) -> sa.ColumnElement[bool]:
-    """A condition that matches the rows of `chats` with one of these names, each an account and an id."""
+    """A condition that matches the rows of `chats` whose account and id are one of `names`."""
     # Beside another condition nothing is left of `false`; of an OR of it `OR 0 = 1` would be, and no index would be used.
     return sa.or_(*(sa.and_(*is_chat(*name)) for name in names)) if names else sa.false()
 
@@ -219,7 +219,7 @@ def attempts_at(session: Session, delivery_id: int) -> list[Attempt]:
 
 
 def attempts_for(session: Session, names: Sequence[tuple[str, str]]) -> dict[int, list[Attempt]]:
-    """All attempts at the deliveries of these chats, oldest first, by the number of the delivery."""
+    """All attempts at the deliveries of chats, oldest first, by the number of the delivery. `names`: account and id of each chat."""
     of_chats = deliveries.join(chats, chats.c.id == deliveries.c.chat_id)
     theirs = attempts.join(of_chats, deliveries.c.id == attempts.c.delivery_id)
     return _attempts(session, sa.select(*_ATTEMPT).select_from(theirs).where(is_one_of(names)))

@@ -164,7 +164,7 @@ def read_row(row: Sequence[Any]) -> ChatRow:
 
 
 def with_history(session: Session, page: Collection[ChatRow]) -> Iterator[PastChat]:
-    """These chats with their hooks and deliveries; a chat that is being erased at this moment is left out."""
+    """Yield the chats of a page with their hooks and deliveries; a chat that is being erased at this moment is left out."""
     if not page:
         return
     ids = [each.id for each in page]
@@ -272,7 +272,7 @@ def read_hooks(
 def find_chats(
     sessions: Sessions, *, emails: Iterable[str], visitors: Iterable[str]
 ) -> dict[tuple[str, str], int]:
-    """The names and first hooks of chats of visitors with one of these canonical email addresses or ids.
+    """Return the chats of visitors with one of the canonical email addresses or ids: account and id, and the first hook's number.
 
     Found by index, which lacks the hooks that match NOT_KNOWN_BY_VISITOR, and the addresses of OF_SEVERAL_ADDRESSES.
     Raises StorageRefused and StorageUnavailable.

@@ -20,7 +20,7 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Process(msgspec.Struct, frozen=True):
-    """A relay's process. A field that the system does not tell is empty; such a process never counts as ended."""
+    """A relay's process. A field that the system does not provide is empty; such a process never counts as ended."""
 
     token: str
     """Random; identifies the process, and marks its claims."""
@@ -94,7 +94,7 @@ class Process(msgspec.Struct, frozen=True):
 
 
 def _state(pid: int) -> tuple[str, str]:
-    """The letter of a process' state and the time of its start in ticks; both empty where the system does not tell."""
+    """The letter of a process' state and the time of its start in ticks; both empty where the system does not provide them."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text("utf-8", errors="replace")
     except OSError:

@@ -32,7 +32,7 @@ AFTER_CUT = 1.0
 class RelaySessions:
     """One connection that reads, opened at the first read and again where it is lost; and one for each write.
 
-    The relay notices writes by these sessions as it notices those of a command.
+    The relay notices writes by these sessions in the way it notices writes by commands.
     """
 
     def __init__(self, database: Database, store: Store) -> None:

@@ -242,7 +242,7 @@ def reassign(
 REST = 2
 """The pause after a transaction is this many times as long, so that hooks don't wait for SQLite's lock."""
 _AHEAD = timedelta(days=1)
-"""By how much the clock of the computer that queued a delivery may be ahead of this one's."""
+"""How far the clock of the computer that queued a delivery may be ahead of this computer's."""
 
 
 def waiting(session: Session) -> dict[str, int]:

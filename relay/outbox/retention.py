@@ -85,7 +85,7 @@ LONGEST_GAP = timedelta(days=7)
 DOUBT = timedelta(days=1)
 """How long a doubted clock must go on from there before it is trusted."""
 TRUSTED, DOUBTED = "clock trusted", "clock doubted"
-"""Names of marks."""
+"""Names of times in the table `marks`: when the clock was trusted last, and since when it is doubted."""
 
 
 async def doubt_about(now: datetime, outbox: Outbox) -> str:

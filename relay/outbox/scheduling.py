@@ -31,7 +31,7 @@ BEHIND = timedelta(minutes=1)
 
 
 class Done(Struct, frozen=True):
-    """What one step of work has queued, and whether there is more to do."""
+    """The result of one step of work: the deliveries that it has queued, and whether there is more to do."""
 
     queued: tuple[str, ...] = ()
     """One entry for every newly queued delivery: its destination."""

@@ -209,7 +209,7 @@ class _File:
     """An SQLite file, opened by SQLite alone: closing any other descriptor of it would drop this process' locks."""
 
     def __init__(self, path: Path, *, writes: bool, patience: float) -> None:
-        """Raises StorageRefused and StorageUnavailable."""
+        """Connect to the server. Raises StorageRefused and StorageUnavailable."""
         self._path, self._begin = path, "BEGIN IMMEDIATE" if writes else "BEGIN"
         self._statements = Statements(sqlite_dialect.dialect(paramstyle="named"))
         _refuse_other_files(path)
@@ -282,7 +282,7 @@ class _Server:
     """A connection to a PostgreSQL server."""
 
     def __init__(self, server: PostgresServer, *, writes: bool, longest: float | None) -> None:
-        """Raises StorageRefused and StorageUnavailable."""
+        """Connect to the server. Raises StorageRefused and StorageUnavailable."""
         # psycopg takes 0.1 s to import, and most installations live in a file.
         import psycopg  # noqa: PLC0415
         from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415

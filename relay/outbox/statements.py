@@ -74,7 +74,7 @@ is_scheduled = deliveries.c.state == sa.literal_column("'scheduled'")
 
 
 def in_one_of(states: Sequence[sa.ColumnElement[bool]]) -> sa.ColumnElement[bool]:
-    """Whether a delivery is in one of these states, each found by its own partial index.
+    """A condition that is true if one of `states` is. Each is searched by its own partial index.
 
     Written as an OR of them, SQLite uses no index, and reads all that was ever delivered.
     """
@@ -89,14 +89,14 @@ LIVE = {State.QUEUED: is_queued, State.SENDING: is_sending, State.SCHEDULED: is_
 
 
 def is_in(states: Iterable[State]) -> sa.ColumnElement[bool]:
-    """Whether a delivery is in one of these states, which are found by their indexes where they have one."""
+    """A condition that is true for deliveries in one of `states`, which uses the indexes of states that have one."""
     live = [LIVE[each] for each in states if each in LIVE]
     others = [deliveries.c.state == each.value for each in states if each not in LIVE]
     return sa.or_(*([in_one_of(live)] if live else ()), *others)
 
 
 def is_any(column: sa.Column[int], numbers: Collection[int]) -> sa.ColumnElement[bool]:
-    """Whether a column holds one of these numbers: written out, since many parameters take long to compile."""
+    """A condition that is true if a column has one of `numbers`. They are written out, since many parameters take long to compile."""
     written = ", ".join(f"{number:d}" for number in numbers)
     return column.in_(sa.text(written)) if numbers else sa.false()
 
@@ -141,5 +141,5 @@ def text(name: str) -> sa.BindParameter[str]:
 
 
 def inserted(insert: Insert, table: sa.Table, *columns: str) -> Any:  # noqa: ANN401
-    """An INSERT of these columns, with a parameter of the same name for each."""
+    """An INSERT into `columns` of a table, with a parameter of the same name for each."""
     return insert(table).values({column: bound(column) for column in columns})

@@ -21,7 +21,7 @@ _MISSING_TABLE, _MISSING_COLUMN, _NO_RIGHT = "42P01", "42703", "42501"
 
 
 def lacks(cursor: Cursor, *, is_shared: bool) -> str:
-    """What the database lacks, in a few words without names of servers or users; empty where it lacks nothing.
+    """Return which table or permission is missing, in a few words without names of servers or users; empty if none is.
 
     `is_shared`: the database is a server, not a file.
     """
@@ -99,7 +99,7 @@ SELECT attrelid::regclass::text, atthasdef OR attidentity <> '', has_sequence_pr
 
 
 def _lacks_numbers(cursor: Cursor) -> str:
-    """What the database lacks of the sequences that number rows; empty for nothing, and for a database that has none."""
+    """Return which sequence that numbers rows is missing; empty if none is, and for a database without sequences."""
     tables = ", ".join(f"'{one.name}'::regclass" for one in metadata.sorted_tables if "id" in one.c)
     rows: list[tuple[str, bool, bool | None]] = []
     _fails(cursor, _NUMBERS.format(tables=tables), rows)

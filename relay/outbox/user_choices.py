@@ -18,11 +18,11 @@ class Choices(Struct, frozen=True, omit_defaults=True):
     """A user's choices; an empty one leaves it to the browser or the rules file."""
 
     theme: str = ""
-    """One of THEMES, or empty."""
+    """The theme, one of THEMES; empty where none was chosen."""
     language: str = ""
-    """One of LANGUAGES, or empty."""
+    """The tag of the pages' language, one of LANGUAGES; empty where none was chosen."""
     zone: str = ""
-    """An IANA time zone, or empty."""
+    """The IANA name of the time zone; empty where none was chosen."""
     keys: bool = True
     """Whether single keys work as shortcuts."""
 

@@ -23,7 +23,7 @@ LINK_LASTS = timedelta(hours=24)
 TOKEN_MARK = "relay_"  # noqa: S105 - how every token begins
 _SIGNS = string.ascii_letters + string.digits
 _LENGTH = 43
-"""This many random letters and digits have 256 bits."""
+"""How many random letters and digits a secret has, for 256 bits."""
 _OF_CHECKSUM = 6
 """Letters and digits of a token's checksum, at its end."""
 _DAY = timedelta(days=1)

@@ -63,7 +63,7 @@ class Store(Protocol):
 
     @property
     def found_lost(self) -> str:
-        """What the database had lost when it was opened, as a sentence; empty for nothing."""
+        """A sentence that says what was missing from the database when it was opened, as after a restored backup; empty if nothing was."""
 
     def is_in_place(self) -> bool:
         """Whether the database file is still at its path. Writes to one that was moved, deleted or replaced would be lost."""

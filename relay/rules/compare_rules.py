@@ -102,13 +102,13 @@ class Change(Struct, frozen=True, kw_only=True):
     """A difference between two rules files, for display."""
 
     kind: Kind
-    """What kind of change it is."""
+    """The kind of the change."""
     name: str
     """The rule's name, or the path of another part, such as `destinations.desk` or `timezone`."""
     before: tuple[str, ...] = ()
     """The previous conditions in words, destinations or template; for a renamed rule its previous name."""
     after: tuple[str, ...] = ()
-    """What stands there instead; empty for what was removed."""
+    """What replaces `before`, in the same form; empty if it was removed."""
     send_to: tuple[str, ...] = ()
     """Destinations of a new rule; none where it is for nobody."""
 

@@ -87,7 +87,7 @@ def wrote(author: Author) -> Put:
 
 
 def joined(chat: Chat, value: Raw) -> Chat:
-    """Return the chat with agents of these names, who need not have written."""
+    """Return the chat with agents named by `value`, who need not have written in it."""
     return _more(
         chat,
         (Message(author=Author.SYSTEM, name=name, text="agent.join") for name in _texts(value)),

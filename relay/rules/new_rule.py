@@ -21,15 +21,15 @@ class StartingPoint(Struct, frozen=True):
     condition: str
     """The condition in YAML, with `{value}` where the user's own value stands."""
     template: str = "chat"
-    """The template that suits it."""
+    """The name of the template that suits the starting point."""
     asks: str = ""
     """The question for the value; empty if there is none to give."""
     usual: str = ""
-    """The value, unless another one is given."""
+    """The value that is used if none is given."""
     is_number: bool = False
     """Whether the value is a whole number; else it is a text."""
     most: int = 0
-    """The largest number."""
+    """The largest number that may be given; 0 if the value is no number."""
 
 
 STARTING_POINTS = {

@@ -83,7 +83,7 @@ async def _settled(known: Digests) -> tuple[Mapping[Path, object], Digests]:
 
 
 def digests_of(paths: Iterable[Path]) -> dict[Path, str]:
-    """The digests of these files; empty for a file that can't be read. Raises nothing."""
+    """Return the SHA-256 of each file, in hex; empty for a file that can't be read. Raises nothing."""
     return {path: _digest(path) for path in paths}
 
 

@@ -186,7 +186,7 @@ class RulesInForce:
         self._dispatcher.wake({*changed, *over, *(before.keys() - self._pauses.keys())})
 
     def wake(self, destinations: Iterable[str]) -> None:
-        """Wake the lanes of these destinations, for which alerts are queued."""
+        """Wake the lanes of destinations for which alerts are queued."""
         self._dispatcher.wake(destinations, whatever_it_had=True)
 
     async def look_again(self) -> None:

@@ -220,7 +220,7 @@ def _wanted(verdict: Verdict, wanted: Expected | None, plans: _Plans) -> list[st
 
 
 def _got(verdict: Verdict, wanted: Expected | None, plans: _Plans) -> list[str]:
-    """What happened, in as much detail as was expected."""
+    """Return what the rule did with the chat, in words, in as much detail as the case expects."""
     if not verdict.holds:
         return []
     if wanted and wanted.told is None:

@@ -81,7 +81,7 @@ class FoundChat:
 
 @dataclass(frozen=True, slots=True)
 class FoundChats:
-    """Chats, newest first."""
+    """One page of the chats that were found, newest first."""
 
     chats: list[FoundChat]
     more: bool
@@ -199,7 +199,7 @@ class Today:
     missed: int
     offline: int
     low_rated: int
-    """Rated 2 or lower."""
+    """How many chats are rated 2 or lower."""
     failed: int
     """How many deliveries ended badly."""
     is_more: bool

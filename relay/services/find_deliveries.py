@@ -39,7 +39,7 @@ _UNSURE = {Ending.MAYBE_DELIVERED, "lost"}
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Deliveries, newest first."""
+    """One page of the deliveries that were found, newest first."""
 
     deliveries: list[Record]
     more: bool
@@ -207,7 +207,7 @@ class UnknownName:
     kind: Literal["chat", "rule", "destination"]
     name: str
     known: list[str]
-    """Names that may be meant: those of the rules first, then those of the history. Empty for chats."""
+    """Names that may be meant: first the names in the rules, then the names in the history. Empty for chats."""
 
 
 async def unknown_names(

@@ -63,7 +63,7 @@ class PastDigest:
     destination: str
     recipient: str
     since: datetime
-    """When it was due."""
+    """When the digest was due to be sent."""
     closed_at: datetime
     counts: Mapping[str, int]
     """How many chats had waited, by reason, and how many were `erased` before it was closed."""

@@ -47,14 +47,14 @@ class RuleNumbers(Struct, frozen=True, kw_only=True):
 
 
 class Numbers(Struct, frozen=True, kw_only=True):
-    """The numbers of a `Comparison` for the hooks that were read so far, newest first."""
+    """The numbers of a `Comparison`, for the hooks that were read so far. Hooks are read from the newest to the oldest."""
 
     chats: int
     """How many chats were looked at."""
     told_before: int
-    """For how many of the chats the rules in force send a notification."""
+    """The number of chats for which the rules in force send a notification."""
     told_after: int
-    """For how many of the chats the text sends a notification."""
+    """The number of chats for which the edited rules send a notification."""
     rules: tuple[RuleNumbers, ...]
     """The numbers of each rule in force or in the text."""
     unreadable: int

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WouldHaveHeld:
-    """What a mute would have held back in the last seven days, by the present rules."""
+    """The chats that a mute would have held back in the last seven days, by the present rules."""
 
     chats: int
     notifications: int

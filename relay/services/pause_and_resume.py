@@ -81,7 +81,7 @@ class Resumed:
 
 
 async def resume(sessions: Sessions, names: Sequence[str], *, by: str, now: datetime) -> Resumed:
-    """End the pause of each of these destinations, and try it at once if it is broken. `now`: aware."""
+    """End the pause of each destination in `names`, and try it at once if it is broken. `now`: aware."""
 
     def work(_: Progress) -> Resumed:
         with sessions.writing() as session:

@@ -167,7 +167,7 @@ class KeptChat:
 async def export(
     sessions: Sessions, chats: Sequence[Name], progress: Progress = unwatched
 ) -> list[KeptChat]:
-    """Everything that is stored of these chats, in their order; missing ones are left out."""
+    """Return everything that is stored of `chats`, in their order; chats that don't exist are left out."""
 
     def work(report: Progress) -> list[KeptChat]:
         kept: list[KeptChat] = []
@@ -237,7 +237,7 @@ def came_as(body: bytes) -> dict[str, Any] | str:
 
 @dataclass(slots=True)
 class ErasedData:
-    """What `erase` has erased, and what it has not."""
+    """The result of `erase`: numbers of what was erased, and what could not be."""
 
     chats: list[Erased] = field(default_factory=list)
     set_aside: int = 0

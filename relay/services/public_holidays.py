@@ -47,9 +47,9 @@ class Added:
 def add_holidays(
     rules: Path, country: str, subdivision: str, years: tuple[int, ...]
 ) -> list[Added]:
-    """Write the public holidays of these years into holidays.yaml beside the rules file.
+    """Write the public holidays of `years` into holidays.yaml beside the rules file.
 
-    They replace those of the same region and year; everything else stays. Raises BadValue for a country, subdivision
+    They replace the holidays of the same region and year; everything else stays. Raises BadValue for a country, subdivision
     or year that the package does not have, NotInstalled, RulesError where the file is broken, and OSError.
     """
     path = holidays_file.beside(rules)

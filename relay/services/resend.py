@@ -40,7 +40,7 @@ class Resent:
 
 
 async def resend(sessions: Sessions, ids: Sequence[int], *, by: str, now: datetime) -> Resent:
-    """Queue these deliveries again. `now`: aware."""
+    """Queue the deliveries with the numbers `ids` again. `now`: aware."""
 
     def work(_: Progress) -> Resent:
         queued, being_sent = list[tuple[Record, Gate | None]](), list[int]()
@@ -93,7 +93,7 @@ async def resend_failed(
     rest: Rest = pause,
     progress: Progress = unwatched,
 ) -> None:
-    """Queue again those of the deliveries that ended badly, in short transactions, between which hooks are stored.
+    """Queue again the deliveries in `ids` that ended badly, in short transactions, between which hooks are stored.
 
     `done` counts what is committed. If the task is cancelled, the current transaction is finished, and the rest is
     left.

@@ -75,7 +75,7 @@ class RulesHistory:
         await self._write(work)
 
     async def discard_draft(self, user: int) -> None:
-        """Delete a user's draft."""
+        """Delete the draft of the user with this number."""
         await self._write(lambda session: rules_versions.discard_draft(*_at(session), user))
 
     async def _ask(self, question: Callable[[Session], T]) -> T:

@@ -50,11 +50,11 @@ class FoundWords(Struct, frozen=True, kw_only=True):
     """The words that were found, with what stands around them in the same text, in one line."""
 
     before: str
-    """At most 60 characters."""
+    """The text before the words, at most 60 characters."""
     words: str
     """At most 300 characters, as they were written."""
     after: str
-    """At most 100 characters."""
+    """The text after the words, at most 100 characters."""
 
 
 class WordsFound(Struct, frozen=True, kw_only=True):

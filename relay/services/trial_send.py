@@ -42,9 +42,9 @@ from relay.transports.registry import TRANSPORTS, Access, cure_of, open_transpor
 def as_queued(
     chat: Chat, body: bytes, matches: Iterable[Match], mail_domain: str, now: datetime
 ) -> list[Delivery]:
-    """The deliveries of these matches, as if claimed for the first attempt. `now`: aware, UTC.
+    """Return a delivery for each match, as if claimed for the first attempt. `now`: aware, UTC.
 
-    The same chat and rules always give the same Message-IDs.
+    Message-IDs depend only on the chat and the rules.
     """
     hook = NewHook(body=body, chat=chat, received_at=now, rules_hash="")
     return [
@@ -299,7 +299,7 @@ async def connect_all(
     variables: Mapping[str, str],
     progress: Progress = unwatched,
 ) -> list[Tried]:
-    """Connect to all destinations concurrently; those of one mail server share a login. Nothing is sent."""
+    """Connect to all destinations concurrently. Destinations of one mail server share a login. Nothing is sent."""
     secret = partial(known_secret, Environment(variables))
     access = Access(settings, secret, smtp_timeouts=SmtpTimeouts().at_most(CONNECTING))
     # One after the other at the mail server, so that all use the connection that the first has opened.

@@ -47,7 +47,7 @@ class Why(StrEnum):
 
 
 class NotDone(Exception):
-    """Raised where nothing was changed."""
+    """Raised where a user or token could not be changed, with the reason; nothing was changed."""
 
     def __init__(self, why: Why) -> None:
         super().__init__(why.value)
@@ -95,7 +95,7 @@ class Users:
         return self._there(find_user(self._sql, self._cursor, name.strip().lower()))
 
     def by_id(self, number: int) -> User:
-        """The user with this number. Raises NotDone."""
+        """Return the user with this number. Raises NotDone if there is none."""
         return self._there(find_user_by_id(self._sql, self._cursor, number))
 
     def add(self, name: str, role: Role, password: str = "") -> User:

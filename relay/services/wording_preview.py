@@ -138,7 +138,7 @@ class WordingPreviews:
         zone: ZoneInfo,
         words: str = "",
     ) -> Preview:
-        """A preview of the first of these hooks whose notification contains `words`, else of the first of all.
+        """Return a preview of the first hook in `bodies` whose notification contains `words`, else of the first hook.
 
         If none of several contains `words`, a digest is shown that does. Nothing is sent. `template`: empty for the
         usual one for such chats; that of digests shows one digest of these chats and the sample chats. `now`: aware.
@@ -188,7 +188,7 @@ def _delivery(body: bytes, now: datetime, template: str, transport: str) -> Deli
 
 
 def _digest(bodies: Sequence[bytes], now: datetime) -> Digest:
-    """A digest of the chats of these hooks and of the sample chats, which came in one after the other until `now`."""
+    """Return a digest of the chats in `bodies` and the sample chats, which came in one after the other until `now`."""
     samples = [as_of_now(each, now) for each in sample_chats().values()]
     members = [
         _member(body, now, now - BETWEEN * number)

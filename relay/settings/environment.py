@@ -182,7 +182,7 @@ class Environment:
         return {name.removesuffix("_FILE") for name in self._variables}
 
     def files(self, names: Iterable[str]) -> tuple[Path, ...]:
-        """Return the files that variables of these names are read from."""
+        """Return the files from which the variables in `names` are read."""
         named = (self._variables.get(f"{name}_FILE", "").strip() for name in names)
         return tuple(Path(file) for file in dict.fromkeys(named) if file)
 

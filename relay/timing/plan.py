@@ -229,7 +229,7 @@ def plan_alert(destination: str, mutes: Iterable[Mute], now: datetime) -> Plan:
 def plan_digest(destination: str, mutes: Iterable[Mute], now: datetime) -> Plan:
     """Return the plan for a digest: NOW, or at the end of a mute of the destination, or left out.
 
-    For digests that replace those of another destination.
+    Used for digests that are moved to another destination.
     """
     return _plan_own(destination, mutes, now)
 

@@ -109,7 +109,7 @@ class Simulation:
         self._wait(delivery.timing.opening(full_until), replace(delivery, plan=plan))
 
     def _ask_limits(self, now: datetime, delivery: PlannedDelivery) -> datetime | None:
-        """Count a delivery towards the limits, or return when the last exhausted limit begins anew."""
+        """Count a delivery towards the limits, or return when the last exhausted limit is reset."""
         windows = {
             _key(limit, delivery): (limit, *self._window(now, _key(limit, delivery), limit))
             for limit in delivery.timing.limits

@@ -115,7 +115,7 @@ def _is_being_written(files: set[tuple[str, Stamp]]) -> bool:
 
 
 def read_templates(folders: tuple[Path, ...]) -> Templates:
-    """Return the templates of these folders, and use their languages in this process."""
+    """Return the templates of the folders, and use their languages in this process."""
     read = Templates(*folders, finish=OVERRIDES)
     speak(read.languages)
     return read

@@ -119,7 +119,7 @@ def _day(text: str) -> date:
 
 
 def with_year(holidays: Holidays, name: str, year: int, days: Mapping[date, str]) -> Holidays:
-    """Return the holidays with those of one region and year replaced by `days`."""
+    """Return the holidays, in which `days` replace the holidays of one region and year."""
     others = {day: words for day, words in holidays.get(name, {}).items() if day.year != year}
     return {**holidays, name: dict(sorted({**others, **days}.items()))}
 

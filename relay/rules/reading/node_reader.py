@@ -38,7 +38,7 @@ _MEANS_NOBODY = frozenset(
         "no one",
     }
 )
-"""What people write for nobody in place of a destination's name, in lower case."""
+"""Words that people write to mean nobody in place of a destination's name, in lower case."""
 
 
 @dataclass(slots=True)

@@ -40,7 +40,7 @@ _ALL_NUMBERS: Range = (-math.inf, True, math.inf, True)
 
 
 def why_never(conditions: Sequence[Condition]) -> str:
-    """Return why no chat can meet all of these conditions; empty if one may.
+    """Return why no chat can meet all of `conditions`; empty if one may.
 
     Conditions inside `any:` and `not:` are not examined.
     """

@@ -17,7 +17,7 @@ from relay.transports.outcomes_and_cures import CHECK, FAILED, SEND_TEST, Ending
 
 
 class About(Enum):
-    """What must change before an email like this one is accepted."""
+    """The cause of a refusal: what must change before such an email is accepted."""
 
     US = "us"
     """The relay's login, address or network: no email is accepted until somebody changes the settings."""

@@ -132,7 +132,7 @@ def _create_cases() -> None:
 def _alter_deliveries() -> None:
     """Add columns and change the unique key.
 
-    SQLite can't do that: the table is made anew, and its indexes after it, which is quicker.
+    SQLite can't do that: a new table replaces the old one, and its indexes are made after it, which is quicker.
     """
     is_sqlite = op.get_context().dialect.name == "sqlite"
     if is_sqlite:
