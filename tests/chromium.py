@@ -25,7 +25,7 @@ FLAGS = (
 )
 TALLEST = 2_600
 """Pixels of a page that a picture shows."""
-PATIENCE = 60
+PATIENCE = 50
 """Seconds for one picture."""
 FEWEST_COLOURS = 30
 """Of a picture with words on it: their edges alone have more."""
@@ -87,8 +87,16 @@ def photograph(
 ) -> tuple[Measured, list[str]]:
     """Writes the picture, and returns what was measured and all that is wrong with either.
 
-    Raises subprocess.SubprocessError where Chromium fails.
+    Raises subprocess.SubprocessError where Chromium fails twice: on a busy computer it hangs or dies now and then.
     """
+    try:
+        measured = _photographed(program, page, path, width=width, dark=dark)
+    except subprocess.SubprocessError:
+        measured = _photographed(program, page, path, width=width, dark=dark)
+    return measured, list(_wrong(measured, width)) + _cropped(path, width, measured.height)
+
+
+def _photographed(program: str, page: str, path: Path, *, width: int, dark: bool) -> Measured:
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch) / "page.html"
         framed = _FRAME.format(
@@ -110,8 +118,7 @@ def photograph(
             capture_output=True,
             timeout=PATIENCE,
         )
-    measured = _measured(told.stdout.decode())
-    return measured, list(_wrong(measured, width)) + _cropped(path, width, measured.height)
+    return _measured(told.stdout.decode())
 
 
 def _measured(dom: str) -> Measured:

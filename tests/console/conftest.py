@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
-from tests.console.browsing import FLAGS, PROGRAM, Site, running_site
+from tests.console.browsing import FLAGS, PATIENCE, PROGRAM, Site, running_site
 from tests.console.visiting import PASSWORD
 from tests.running import RunningRelay, running_relay
 
@@ -38,7 +38,9 @@ async def relay(
 async def program() -> AsyncIterator[Browser]:
     """Chromium, started once for a module."""
     async with async_playwright() as playwright:
-        running = await playwright.chromium.launch(executable_path=PROGRAM, args=FLAGS)
+        running = await playwright.chromium.launch(
+            executable_path=PROGRAM, args=FLAGS, timeout=PATIENCE
+        )
         yield running
         await running.close()
 
