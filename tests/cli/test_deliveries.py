@@ -247,11 +247,13 @@ destinations:
 rules:
   - {name: Missed chats, when: {missed: true}, send_to: [desk, room]}
 """
-TUESDAY = datetime(2026, 12, 1, 10, tzinfo=UTC)
 
 
 async def test_what_waits_for_its_time_says_until_when_and_why(tmp_path: Path) -> None:
-    clock = MovableClock(seconds=(TUESDAY - datetime.now(UTC)).total_seconds())
+    today = datetime.now(UTC)  # commands know only the system's time
+    monday = today.replace(hour=8, minute=0, second=0, microsecond=0)
+    monday += timedelta(days=7 - today.weekday())
+    clock = MovableClock(seconds=(monday - timedelta(days=5) - today).total_seconds())
     async with ReceivingServers() as ends:
         async with running_relay(tmp_path, rules=SOME_TIME, clock=clock, **ends.settings) as relay:
             await relay.post(a_hook(7, missed=True))
@@ -262,12 +264,12 @@ async def test_what_waits_for_its_time_says_until_when_and_why(tmp_path: Path) -
         told = await command(variables, "deliveries", "1", "--utc")
         (as_json,) = (await command(variables, "deliveries", "--scheduled", "--json")).json
     assert listed.out.splitlines()[2].strip() == (
-        "waits until 2026-12-07 08:00:00: outside the destination's hours"
+        f"waits until {monday:%F %T}: outside the destination's hours"
     )
     assert "1 delivery: 1 scheduled" in listed.out
     assert (
         "left out: outside the destination's hours, and `outside_hours` is skip" in everything.out
     )
-    assert "waits until 2026-12-07 08:00:00 (relay resend 1 sends it now)" in told.out
+    assert f"waits until {monday:%F %T} (relay resend 1 sends it now)" in told.out
     assert (as_json["state"], as_json["why"]) == ("scheduled", "hours")
-    assert as_json["due_at"] == "2026-12-07T08:00:00+00:00"
+    assert as_json["due_at"] == monday.isoformat()

@@ -41,9 +41,25 @@ WITHOUT_DESK = "destinations:" + RULES.partition("destinations:")[2].replace(
     "desk", "spare"
 ).replace("  spare: {email: {to: spare@example.com}, hours: office}\n", "")
 PRAGUE = ZoneInfo("Europe/Prague")
-FRIDAY = datetime(2026, 11, 27, 17, 5, tzinfo=PRAGUE)
-SATURDAY = datetime(2026, 11, 28, 10, 0, tzinfo=PRAGUE)
-MONDAY = datetime(2026, 11, 30, 8, 0, tzinfo=PRAGUE)
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+def coming_friday() -> datetime:
+    """A Friday at 17:05 that is still to come, as commands know only the system's time; in the month after it no zone changes to or from summer time."""
+    today = datetime.now(PRAGUE).replace(hour=17, minute=5, second=0, microsecond=0)
+    friday = today + timedelta(days=7 - (today.weekday() - 4) % 7)
+    while any(
+        (friday + timedelta(days=31)).astimezone(zone).utcoffset()
+        != friday.astimezone(zone).utcoffset()
+        for zone in (PRAGUE, NEW_YORK)
+    ):
+        friday += timedelta(days=7)
+    return friday
+
+
+FRIDAY = coming_friday()
+SATURDAY = FRIDAY.replace(hour=10, minute=0) + timedelta(days=1)
+MONDAY = FRIDAY.replace(hour=8, minute=0) + timedelta(days=3)
 WAITS = "SELECT state, why, due_at FROM deliveries WHERE rule = 'Missed chats'"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from relay.outbox.delivery_types import to_ms
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
 from tests.journeys.receiving_servers import ROOM, ReceivingServers
@@ -18,6 +19,9 @@ from tests.running import OFTEN, RunningRelay, running_relay, settings
 
 pytestmark = pytest.mark.usefixtures("each_store_at_length")
 
+FIVE, NINE, EIGHT = (
+    f"{moment:%Y-%m-%d %H:00}" for moment in (FRIDAY, SATURDAY - timedelta(hours=1), MONDAY)
+)
 RULES = """\
 timezone: Europe/Prague
 schedules:
@@ -31,19 +35,18 @@ destinations:
   once: {email: {to: once@example.com}}
 alerts_to: boss
 mutes:
-  - {because: Move, by: Anna, from: 2026-11-27 17:00, until: 2026-11-30 08:00, what: {destination: muted}}
+  - {because: Move, by: Anna, from: FIVE, until: EIGHT, what: {destination: muted}}
 rules:
   - {name: Missed, when: {missed: true}, send_to: [closed, collects, limited, muted]}
   - {name: Once, when: {missed: true}, send_to: once, once_per: {visitor: 62h}}
-"""
+""".replace("FIVE", FIVE).replace("EIGHT", EIGHT)
 NAMES = ("closed", "collects", "limited", "muted", "once")
 CHATS = 3
 STATES = "SELECT destination, state, count(*) FROM deliveries GROUP BY destination, state ORDER BY destination, state"
 DUE = "SELECT DISTINCT destination, due_at / 1000 FROM deliveries WHERE state = 'scheduled'"
 WAITING = "SELECT count(*) FROM deliveries WHERE state IN ('scheduled', 'queued', 'sending')"
 ASKED = "SELECT count(*) FROM deliveries WHERE destination LIKE 'limited%' AND state = 'scheduled' AND NOT in_digest"
-MUTED = "SELECT count(*) FROM mutes WHERE ended_at IS NULL AND until_at > 1795856400000"
-"""On Saturday."""
+MUTED = f"SELECT count(*) FROM mutes WHERE ended_at IS NULL AND until_at > {to_ms(SATURDAY)}"  # noqa: S608 - a number
 STRANDED = (
     "SELECT count(*) FROM deliveries WHERE state = 'scheduled' AND destination NOT LIKE '%-2'"
 )
@@ -75,7 +78,7 @@ def at_once(rules: str) -> str:
 def overdue(rules: str) -> str:
     return (
         rules.replace("days: mon-fri", "days: sat").replace("send: mon-fri 08:00", "send: sat 08:00")
-        .replace("until: 2026-11-30 08:00", "until: 2026-11-28 09:00").replace("limit: 1 per 40h", "limit: 9 per 40h")
+        .replace(f"until: {EIGHT}", f"until: {NINE}").replace("limit: 1 per 40h", "limit: 9 per 40h")
     )  # fmt: skip
 
 
@@ -110,7 +113,7 @@ schedules:
 destinations:
   desk: {email: {to: desk@example.com}, hours: office}
 """
-    mute = "{because: Move, by: Anna, from: 2026-11-27 17:00, until: 2026-11-28 09:00, what: {destination: desk}}"
+    mute = f"{{because: Move, by: Anna, from: {FIVE}, until: {NINE}, what: {{destination: desk}}}}"
     rules += "" if once_per else f"mutes:\n  - {mute}\n"
     rule = "{name: Missed, when: {missed: true}, send_to: desk}"
     rules += f"rules:\n  - {rule.replace('}, ', '}, once_per: {visitor: 16h}, ') if once_per else rule}\n"
