@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -187,3 +188,15 @@ def postgres_cluster(**settings: str) -> Iterator[PostgresCluster]:
         finally:
             with contextlib.suppress(subprocess.CalledProcessError):
                 cluster.stop()
+
+
+def set_clock_ahead(url: str, ahead: timedelta) -> None:
+    """Let the server's clock, for who uses this database, be ahead of the system's. Sessions that are open go on by it, too."""
+    clock = sql.SQL(
+        "CREATE OR REPLACE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE "
+        "AS $$SELECT pg_catalog.clock_timestamp() + make_interval(secs => {})$$"
+    )
+    path = sql.SQL("ALTER DATABASE {} SET search_path = public, pg_catalog")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(clock.format(ahead.total_seconds()))
+        connection.execute(path.format(sql.Identifier(connection.info.dbname)))

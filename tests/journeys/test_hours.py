@@ -1,6 +1,7 @@
 """Destinations with hours and limits: what comes in outside of them waits, over restarts, edits and wrong clocks."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
@@ -16,8 +17,8 @@ from relay.outbox.delivery_types import to_ms
 from tests.builders import a_hook
 from tests.forks import ForkedRelay
 from tests.journeys.receiving_servers import ROOM, ReceivingServers
-from tests.postgres import PostgresCluster
-from tests.running import OFTEN, MovableClock, RunningRelay, running_relay, settings
+from tests.postgres import PostgresCluster, set_clock_ahead
+from tests.running import OFTEN, STORE, MovableClock, RunningRelay, running_relay, settings
 from tests.servers import HttpAnswer
 
 RULES = """\
@@ -64,7 +65,7 @@ WAITS = "SELECT state, why, due_at FROM deliveries WHERE rule = 'Missed chats'"
 
 
 class ClockAt(MovableClock):
-    """It shows a moment, and goes on from there."""
+    """It shows a moment, and goes on from there; so does the clock of the server that the relay's database is on."""
 
     def __init__(self, moment: datetime) -> None:
         super().__init__()
@@ -72,6 +73,15 @@ class ClockAt(MovableClock):
 
     def set(self, moment: datetime) -> None:
         self._ahead = moment - datetime.now(UTC)
+        self._set_server()
+
+    def forward(self, **duration: float) -> None:
+        super().forward(**duration)
+        self._set_server()
+
+    def _set_server(self) -> None:
+        if server := os.environ.get(STORE):
+            set_clock_ahead(server, self._ahead)
 
 
 @pytest.fixture
