@@ -19,8 +19,11 @@ from tests.running import OFTEN, RunningRelay, running_relay, settings
 
 pytestmark = pytest.mark.usefixtures("each_store_at_length")
 
+HOUR = "%Y-%m-%d %H:00"
 FIVE, NINE, EIGHT = (
-    f"{moment:%Y-%m-%d %H:00}" for moment in (FRIDAY, SATURDAY - timedelta(hours=1), MONDAY)
+    f"{FRIDAY:{HOUR}}",
+    f"{SATURDAY - timedelta(hours=1):{HOUR}}",
+    f"{MONDAY:{HOUR}}",
 )
 RULES = """\
 timezone: Europe/Prague
@@ -226,9 +229,14 @@ async def test_another_time_zone_moves_what_waits(tmp_path: Path, ends: Receivin
 async def test_what_waits_for_a_destination_that_is_renamed_is_told_of_and_can_be_moved(
     tmp_path: Path, ends: ReceivingServers
 ) -> None:
-    """`relay move-deliveries` sends it when the other destination is told."""
-    clock, rules = ClockAt(FRIDAY), renamed(RULES)
-    async with started(tmp_path, ends, clock, RULES) as relay:
+    """`relay move-deliveries` sends it when the other destination is told. It goes by the system's time, which is after this Friday."""
+    weeks = timedelta(days=7 * (1 + (FRIDAY - datetime.now(UTC)) // timedelta(days=7)))
+    clock = ClockAt(FRIDAY - weeks)
+    before = RULES.replace(FIVE, f"{FRIDAY - weeks:{HOUR}}").replace(
+        EIGHT, f"{MONDAY - weeks:{HOUR}}"
+    )
+    rules = renamed(before)
+    async with started(tmp_path, ends, clock, before) as relay:
         await comes_in(relay)
         await saves(relay, rules)
         await relay.until("SELECT count(*) FROM troubles WHERE kind = 'destination removed'", (5,))
@@ -241,7 +249,6 @@ async def test_what_waits_for_a_destination_that_is_renamed_is_told_of_and_can_b
             )
             assert done.status == 0, done.err
         await relay.until(STRANDED, (0,))
-    # The command has moved them by the system's time.
     now = max(clock(), datetime.now(UTC))
     clock.set(now)
     async with started(tmp_path, ends, clock, rules) as relay:
