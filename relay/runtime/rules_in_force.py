@@ -28,8 +28,8 @@ from relay.outbox.digests import Digests
 from relay.outbox.mutes import follow_file, lasting_mutes
 from relay.outbox.pauses import Pause, end_pauses, pauses
 from relay.rendering.isolation.worker_pool import RenderPool
-from relay.rules import RuleBook, RulesError
-from relay.rules.reading.mute_reader import with_condition
+from relay.rules import RuleBook
+from relay.rules.reading.mute_reader import with_conditions
 from relay.rules.timed_evaluation import Judging
 from relay.runtime.startup import Ready
 from relay.timing.digest_contents import Digest
@@ -164,13 +164,8 @@ class RulesInForce:
             self._judge_anew()
 
     def _judge_anew(self) -> None:
-        """Add the conditions of all present mutes, also of those made by a command, to the rules by which chats are checked."""
-        self._judged_by = self.rules
-        for when in {mute.when for mute in self.mutes} - {"", *self.rules.mute_conditions}:
-            try:
-                self._judged_by = with_condition(self._judged_by, when)
-            except RulesError as error:
-                log.warning("a mute holds nothing back, its condition can't be used: %s", error)
+        """Add the conditions of all present mutes to the rules by which chats are checked."""
+        self._judged_by = with_conditions(self.rules, self.mutes)
 
     async def _look_at_pauses(self) -> None:
         now, sql = self._clock(), self._outbox.operations.sql

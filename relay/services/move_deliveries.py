@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from relay.delivery.retry import Redirect
+from relay.outbox.mutes import lasting_mutes
 from relay.outbox.requeue import count_sending, reassign_all, waiting
 from relay.outbox.session import Sessions
 from relay.rules import RuleBook
+from relay.rules.reading.mute_reader import with_conditions
 from relay.services import Progress, in_thread, unwatched
 
 log = logging.getLogger(__name__)
@@ -56,13 +58,15 @@ async def move_deliveries(
     """Send what waits for `old` to each recipient of the destination `new`; returns how many were moved.
 
     Works in short transactions, between which a relay can write; those that are done stay. The history of each
-    delivery says who moved it. `now`: aware.
+    delivery says who moved it. Where `new` is muted they wait until the mute ends. `now`: aware.
     """
-    redirect = Redirect(rules, mail_domain)
 
     def work(report: Progress) -> int:
         with sessions.reading() as session:
             total = waiting(session).get(old, 0)
+            kept = lasting_mutes(session.operations.sql, session.cursor, now)
+        mutes = [each.mute for each in kept]
+        redirect = Redirect(with_conditions(rules, mutes), mail_domain, mutes)
         return reassign_all(
             sessions,
             old,

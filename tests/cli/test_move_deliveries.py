@@ -68,7 +68,7 @@ async def test_what_waits_for_the_old_name_is_sent_to_the_new_one_by_a_running_r
         assert (again.status, again.err) == (1, "nothing waits for room\n")
 
 
-async def test_without_a_yes_nothing_moves_and_bad_names_are_told(
+async def test_without_a_yes_nothing_moves_and_bad_names_and_mutes_are_heeded(
     tmp_path: Path, ends: ReceivingServers
 ) -> None:
     own = settings(tmp_path, rules=RENAMED, **ends.settings)
@@ -87,6 +87,14 @@ async def test_without_a_yes_nothing_moves_and_bad_names_are_told(
     said = await command(own, "move-deliveries", "roon", "desk", "--yes")
     assert (said.status, "did you mean room?" in said.err) == (1, True)
     assert (await command(own, "move-deliveries")).out == f"{IN_VAIN}\n"
+    # What is moved to a muted destination waits for the end of the mute.
+    mute = ("mute", "--when", "{missed: true}", "--destination", "desk", "--for", "2h", "--yes")
+    said = await command(own, *mute, "--because", "we move", "--by", "Anna")
+    assert said.status == 0, said.err
+    said = await command(own, "move-deliveries", "room", "desk", "--yes")
+    assert (said.status, said.err) == (0, "")
+    waiting = (await command(own, "deliveries", "--scheduled", "--json")).json
+    assert [(one["destination"], one["why"]) for one in waiting] == [("desk", "muted:1")] * 2
 
 
 async def test_what_a_chat_can_send_to_nobody_there_waits_on_and_is_counted(

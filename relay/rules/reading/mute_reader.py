@@ -1,6 +1,7 @@
 """Reads `mutes:` of the rules file, and warns where a mute may have an unexpected effect."""
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -26,6 +27,8 @@ from relay.rules.rule_book import Rule, RuleBook, urgent_and_muted
 from relay.timing.plan import Mute
 from relay.timing.schedule import Schedule, wall_moment
 
+log = logging.getLogger(__name__)
+
 
 def read_condition(text: str, schedules: Mapping[str, Schedule]) -> tuple[Condition, ...]:
     """Return the conditions in a `when:` written as one text, such as `{missed: true}`.
@@ -48,6 +51,16 @@ def with_condition(rules: RuleBook, when: str) -> RuleBook:
     """Return the rules with the condition of a mute that was made by a command. Raises RulesError."""
     read = read_condition(when, rules.schedules)
     return replace(rules, mute_conditions={**rules.mute_conditions, when: read})
+
+
+def with_conditions(rules: RuleBook, mutes: Iterable[Mute]) -> RuleBook:
+    """Return the rules with the conditions of these mutes, also of those made by a command. A condition that can't be used is logged and left out."""
+    for when in {mute.when for mute in mutes} - {"", *rules.mute_conditions}:
+        try:
+            rules = with_condition(rules, when)
+        except RulesError as error:
+            log.warning("a mute holds nothing back, its condition can't be used: %s", error)
+    return rules
 
 
 MAX_MUTE = timedelta(days=31)
