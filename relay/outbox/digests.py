@@ -24,11 +24,8 @@ from relay.outbox.settling import Operations
 from relay.outbox.statements import Query, bound, in_digest, inserted, is_scheduled, text
 from relay.outbox.writer import Cursor
 from relay.timing.digest_contents import Digest, Member, Mute, arranged
-from relay.timing.plan import AT_ONCE, MUTED
+from relay.timing.plan import AT_ONCE, MUTED, TOGETHER
 
-SECOND = 1000
-TOGETHER = timedelta(milliseconds=SECOND)
-"""Deliveries that fall due within this time belong to one digest: two relays may have begun it at nearly the same moment."""
 LATE = timedelta(minutes=15)
 """A digest that is closed at least this long after it was due says so in its text."""
 ERASED = "erased: "
@@ -195,7 +192,11 @@ class Digests:
         if not members or members[0][3] > to_ms(now):
             return ()  # another relay has closed it meanwhile
         since = members[0][3]
-        slot = {**_named(pair), "earliest": since - SECOND, "latest": latest}
+        slot = {
+            **_named(pair),
+            "earliest": since - round(TOGETHER / timedelta(milliseconds=1)),
+            "latest": latest,
+        }
         timing = AT_ONCE if early else self.operations.waits.timings[pair[0]]
         if (opening := timing.put_off(from_ms(since), now)) is not None:
             for query in (PUT_OFF, PUT_OFF_ERASED):

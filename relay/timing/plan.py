@@ -16,6 +16,8 @@ from relay.timing.schedule import Schedule, first_existing
 
 WAIT, DIGEST, SKIP = "wait", "digest", "skip"
 """The values of `outside_hours:`, besides the name of a destination."""
+TOGETHER = timedelta(seconds=1)
+"""Deliveries that fall due within this time belong to one digest: two relays may have begun it at nearly the same moment."""
 HOURS, SEND, LIMIT, ONCE_PER_VISITOR, MUTED = "hours", "send", "limit", "once per visitor", "muted:"
 URGENT = "urgent"
 """The reasons why a delivery waits or is left out. MUTED is followed by the mute's number; URGENT

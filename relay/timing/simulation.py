@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 from msgspec.structs import replace
 
-from relay.timing.plan import LIMIT, ONCE_PER_VISITOR, Limit, OncePer, Plan, Timing
+from relay.timing.plan import LIMIT, ONCE_PER_VISITOR, TOGETHER, Limit, OncePer, Plan, Timing
 
 
 class PlannedDelivery(Struct, frozen=True, kw_only=True):
@@ -85,14 +85,21 @@ class Simulation:
         """Send what is due by `until`, or everything that waits. Returns all notifications since the beginning."""
         while self._waiting and (until is None or self._waiting[0][0] <= until):
             now = self._waiting[0][0]
-            due_now = []
-            while self._waiting and self._waiting[0][0] == now:
-                due_now.append(heapq.heappop(self._waiting)[2])
-            for each in due_now:
+            due_now = self._taken(now)
+            digests = [each for each in due_now if each[2].plan.in_digest]
+            for _, _, each in due_now:
                 if not each.plan.in_digest:
                     self._release(now, each)
-            self._close_digests(now, [each for each in due_now if each.plan.in_digest])
+            if digests:
+                self._close_digests(now, digests)
         return self.sent
+
+    def _taken(self, until: datetime) -> list[tuple[datetime, int, PlannedDelivery]]:
+        """Remove and return what is due by `until`."""
+        taken = []
+        while self._waiting and self._waiting[0][0] <= until:
+            taken.append(heapq.heappop(self._waiting))
+        return taken
 
     def _wait(self, due: datetime, delivery: PlannedDelivery) -> None:
         self._count += 1
@@ -124,12 +131,20 @@ class Simulation:
         begin, used = self._windows.get(key, (now, 0))
         return (begin, used) if now < begin + limit.per else (now, 0)
 
-    def _close_digests(self, now: datetime, members: list[PlannedDelivery]) -> None:
-        digests: dict[Hashable, list[PlannedDelivery]] = {}
-        for each in members:
-            digests.setdefault(_whose(each), []).append(each)
-        for whose, digest in digests.items():
-            self._digests[whose].discard(now)
+    def _close_digests(
+        self, now: datetime, members: list[tuple[datetime, int, PlannedDelivery]]
+    ) -> None:
+        """Send digests with these members, and with others that are due nearly at the same time."""
+        digests: dict[Hashable, list[PlannedDelivery]] = {_whose(each): [] for *_, each in members}
+        for entry in (*members, *self._taken(now + TOGETHER)):
+            due, _, each = entry
+            whose = _whose(each)
+            if each.plan.in_digest and whose in digests:
+                digests[whose].append(each)
+                self._digests[whose].discard(due)
+            else:
+                heapq.heappush(self._waiting, entry)
+        for digest in digests.values():
             self._send(now, digest)
 
     def _send(self, at: datetime, members: list[PlannedDelivery]) -> None:

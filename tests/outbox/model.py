@@ -6,8 +6,8 @@ from datetime import datetime
 
 from relay.outbox import Delivery, Gate, NewHook, Places, Settlement, State
 from relay.outbox.delivery_types import BLIP
-from relay.outbox.digests import TOGETHER
 from relay.outbox.leases import MOST_LOST, WAITS_WHEN_BLAMED
+from relay.timing.plan import TOGETHER
 from relay.transports.outcomes_and_cures import Ending
 
 Key = tuple[str, str, str]

@@ -96,6 +96,14 @@ def test_a_limit_per_visitor_counts_each_visitor() -> None:
     assert times(found) == [("Fri 10:00:00", 1), ("Fri 10:02:00", 1), ("Fri 11:00:00", 2)]
 
 
+def test_what_is_due_within_a_second_is_in_one_digest_as_the_relay_makes_it() -> None:
+    hour = Timing(limits=(Limit(1, HOUR, per_visitor=True),))
+    ten = at("2026-11-27 10:00")
+    arrivals = [ten + timedelta(seconds=each) for each in (0, 1, 1.1, 600, 660, 720)]
+    found = sent(hour, *arrivals, visitors="ABCABC")
+    assert times(found)[3:] == [("Fri 11:00:00", 2), ("Fri 11:00:01", 1)]
+
+
 def test_what_waited_for_the_opening_is_counted_then() -> None:
     timing = Timing(hours=OFFICE, limits=(Limit(2, HOUR),))
     found = sent(timing, *minutes("2026-11-28 10:00", 5))
