@@ -100,7 +100,7 @@ class Release:
             self._woken.clear()
             rest = self._rest
             try:
-                rest = await self._look()
+                rest = await self.look()
             except StorageUnavailable:
                 pass  # the writer has logged it
             except Exception:
@@ -109,7 +109,7 @@ class Release:
                 async with asyncio.timeout(rest.total_seconds()):
                     await self._woken.wait()
 
-    async def _look(self) -> timedelta:
+    async def look(self) -> timedelta:
         """Release what is due; returns how long to rest."""
         glance = await self._outbox.run(self._glance)
         if not self._trusts(glance):

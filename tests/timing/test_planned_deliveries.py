@@ -1,16 +1,24 @@
 """Whom the rules tell of a chat and when, as it comes in."""
 
+import asyncio
+import tempfile
+from datetime import timedelta
 from pathlib import Path
 
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from relay.delivery.scheduled_deliveries import Release
 from relay.intake import planned_deliveries, take
-from relay.outbox import NewDelivery, Outbox
+from relay.outbox import NewDelivery, NewHook, Outbox
+from relay.outbox.delivery_types import from_ms
 from relay.rules import RuleBook
 from relay.rules.timed_evaluation import Judging
-from relay.timing.plan import NOW, Mute
+from relay.timing.plan import NOW, Mute, Timing
 from tests.builders import a_chat, a_hook
 from tests.rules.books import a_book
 from tests.running import rows
-from tests.timing.zones import at
+from tests.timing.zones import OFFICE, at
 
 RULES = """
     timezone: Europe/Prague
@@ -122,3 +130,49 @@ async def test_a_hook_is_kept_with_its_plan(tmp_path: Path) -> None:
     due = int(MONDAY.timestamp() * 1000)
     assert found[0] == ("room", "scheduled", "hours", due)
     assert found[1][:3] == ("night", "queued", "")
+
+
+HOURS, DAYS = st.integers(-5 * 3600, 5 * 3600), st.integers(-3, 3).map(lambda days: days * 86_400)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.one_of(HOURS, DAYS)), max_size=20))
+@example([(True, 0), (True, 64 * 3600), (True, -64 * 3600), (True, 64 * 3600)])
+@settings(max_examples=20)
+def test_a_clock_that_goes_back_and_forth_hastens_loses_and_doubles_nothing(
+    steps: list[tuple[bool, int]],
+) -> None:
+    """What comes in on Friday evening and later is queued once, in hours by the clock of that moment."""
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(_goes(Path(folder) / "relay.db", steps))
+
+
+async def _goes(path: Path, steps: list[tuple[bool, int]]) -> None:
+    rules, now, passed, chats = a_book(RULES), at("2026-11-27 17:05"), 0.0, 0
+    outbox = await Outbox.open(path, now=now)
+    release = Release(outbox, [], lambda _: None, lambda: now, monotonic=lambda: passed)
+    release.change({"room": Timing(hours=OFFICE)})
+    try:
+        for is_chat, seconds in [*steps, (True, 0)]:
+            now += timedelta(seconds=seconds)
+            passed += 2
+            if is_chat:
+                chats += 1
+                chat = a_chat(chats, missed=True, completed=False)
+                found = planned_deliveries(
+                    rules, chat, rules.matches(chat), "x.org", mutes=(), now=now
+                )
+                room = tuple(one for one in found if one.destination == "room")
+                hook = NewHook(
+                    body=b"{}", chat=chat, received_at=now, rules_hash="", deliveries=room
+                )
+                await outbox.accept(hook)
+            await release.look()
+        now = max(now, at("2027-02-01 10:00"))
+        for _ in range(3):
+            passed += 2
+            await release.look()
+    finally:
+        await outbox.close()
+    told = rows(path, "SELECT state, coalesce(released_at, created_at) FROM deliveries")
+    assert [state for state, _ in told] == ["queued"] * chats
+    assert all(OFFICE.holds(from_ms(queued_at)) for _, queued_at in told)
