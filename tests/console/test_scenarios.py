@@ -69,7 +69,7 @@ SCENARIOS: dict[int, tuple[str, ...]] = {
     20: (
         "test_acts_in_browser::test_a_pause_holds_what_comes",
         "../journeys/test_pause::test_it_ends_by_itself_and_is_kept_over_a_restart",
-        "test_acts::test_a_test_is_sent_once_and_its_page_has_the_words_of_the_command",
+        "test_logged_acts::test_a_test_is_sent_once_and_its_page_has_the_words_of_the_command",
     ),
     21: ("test_acts_in_browser::test_a_mute_says_who_and_why_and_ends_by_itself",),
     22: (
@@ -99,6 +99,7 @@ SCENARIOS: dict[int, tuple[str, ...]] = {
     29: (
         "test_database_away::test_a_locked_database_is_read_and_says_that_it_is_locked",
         "test_database_away::test_a_stopped_server_is_told_of_until_it_is_back",
+        "../journeys/test_storage_faults::test_before_the_disk_is_full_hooks_are_refused_and_what_was_kept_is_sent",
     ),
     30: (
         "test_acts_in_browser::test_an_erased_visitor_is_gone_from_every_page",

@@ -18,6 +18,7 @@ import pytest
 from relay.outbox.sqlite.sqlite_store import LEAST_FREE
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
+from tests.console.visiting import PASSWORD, signed_in
 from tests.journeys.receiving_servers import ROOM, ReceivingServers
 from tests.running import (
     DEADLINE,
@@ -134,7 +135,12 @@ async def test_before_the_disk_is_full_hooks_are_refused_and_what_was_kept_is_se
     """ST-01, ST-02 on a file system of its own: the reserve is for what must still be written down."""
     disk = tmp_path / "disk"
     with a_small_disk(disk, "80m"):
-        async with ReceivingServers() as ends, running_relay(disk, **ends.settings) as relay:
+        password = {"RELAY_CONSOLE_PASSWORD": PASSWORD}
+        async with (
+            ReceivingServers() as ends,
+            running_relay(disk, **ends.settings, **password) as relay,
+        ):
+            anna = await signed_in(relay)
             assert (await relay.post(a_hook(1, missed=True))).status == 202
             with (disk / "filler").open("wb") as filler:
                 filler.write(b"\0" * 30 * 2**20)
@@ -145,6 +151,9 @@ async def test_before_the_disk_is_full_hooks_are_refused_and_what_was_kept_is_se
             assert refused.headers["retry-after"] == "60"
             ready = await relay.ask("GET", "/readyz")
             assert (ready.status, ready.json["reasons"]) == (503, ["the disk is nearly full"])
+            health, chats = await anna.get("/health"), await anna.get("/chats")
+            assert (health.status, "the disk is nearly full" in health.text) == (200, True)
+            assert (chats.status, "/chats/1" in chats.text) == (200, True)
             await ends.mail.received(1)
             await relay.until("SELECT count(*) FROM deliveries WHERE state = 'queued'", (0,))
             (disk / "filler").unlink()
