@@ -135,10 +135,9 @@ async def test_before_the_disk_is_full_hooks_are_refused_and_what_was_kept_is_se
     """ST-01, ST-02 on a file system of its own: the reserve is for what must still be written down."""
     disk = tmp_path / "disk"
     with a_small_disk(disk, "80m"):
-        password = {"RELAY_CONSOLE_PASSWORD": PASSWORD}
         async with (
             ReceivingServers() as ends,
-            running_relay(disk, **ends.settings, **password) as relay,
+            running_relay(disk, RELAY_CONSOLE_PASSWORD=PASSWORD, **ends.settings) as relay,
         ):
             anna = await signed_in(relay)
             assert (await relay.post(a_hook(1, missed=True))).status == 202
