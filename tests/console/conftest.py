@@ -7,7 +7,14 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
-from tests.console.browsing import FLAGS, PATIENCE, PROGRAM, Site, running_site
+from tests.console.browsing import (
+    FLAGS,
+    PATIENCE,
+    PROGRAM,
+    Site,
+    confirmed,
+    running_site,
+)
 from tests.console.visiting import PASSWORD
 from tests.running import RunningRelay, running_relay
 
@@ -42,7 +49,7 @@ async def program() -> AsyncIterator[Browser]:
             executable_path=PROGRAM, args=FLAGS, timeout=PATIENCE
         )
         yield running
-        await running.close()
+        await confirmed(running.close())
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
