@@ -48,7 +48,7 @@ from relay.outbox.statements import Statement  # noqa: E402
 from relay.outbox.writer import Cursor  # noqa: E402
 from relay.settings.database import Database  # noqa: E402
 from relay.smartsupp import read_chat  # noqa: E402
-from relay.transports.outcomes_and_cures import Ending  # noqa: E402
+from relay.transports import Ending  # noqa: E402
 from tests.postgres import postgres_cluster, server  # noqa: E402
 
 NOW = datetime.now(UTC)

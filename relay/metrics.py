@@ -6,7 +6,7 @@ from functools import partial
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from relay.outbox import Summary
-from relay.transports.outcomes_and_cures import Ending
+from relay.transports import Ending
 
 
 class Metrics:

@@ -11,8 +11,8 @@ from pathlib import Path
 from relay.cli.field_list import FILTER_HEADINGS, NAME_HEADINGS, filter_rows, name_rows
 from relay.console.json_api import api_document
 from relay.rendering.template_reference import AROUND, CHAT, ENTRIES, EXAMPLES, JINJAS, VISITOR
+from relay.transports.cures import HTTP, Row
 from relay.transports.email import answers as mail
-from relay.transports.outcomes_and_cures import HTTP, Row
 from relay.transports.slack import answers as slack
 from relay.transports.teams import answers as teams
 from relay.transports.webhook import answers as webhook

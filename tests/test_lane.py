@@ -12,8 +12,7 @@ from relay.destination import Destination, Rate, TransportSpec
 from relay.notification import Notification
 from relay.outbox import Gate
 from relay.outbox.rate_limits import Pacer
-from relay.transports import Identity
-from relay.transports.outcomes_and_cures import Ending, Outcome
+from relay.transports import Ending, Identity, Outcome
 from tests.builders import NOON, a_delivery, later
 
 DOWN = Outcome(Ending.LATER, "refused")

@@ -7,7 +7,7 @@ import pytest
 from relay.delivery.retry import WAITS, held_back, wait_after, what_follows
 from relay.destination import TransportSpec, WhenUnsure
 from relay.outbox import Settlement, State
-from relay.transports.outcomes_and_cures import Ending, Outcome
+from relay.transports import Ending, Outcome
 from tests.builders import NOON, a_delivery, later
 
 MAIL = TransportSpec(

@@ -24,7 +24,7 @@ from relay.outbox.settling import Operations
 from relay.outbox.troubles import TOLD_UNTIL, Failures, Trouble, Troubles, told_until
 from relay.outbox.writer import Cursor
 from relay.rules import RuleBook
-from relay.transports.outcomes_and_cures import Outcome
+from relay.transports import Outcome
 
 BETWEEN_LOOKS = timedelta(seconds=5)
 STILL_WRITING = timedelta(seconds=5)

@@ -11,7 +11,7 @@ from relay.alerts.stored_alert import alert_hook
 from relay.outbox import Delivery
 from relay.outbox.troubles import Trouble
 from relay.rules import RuleBook
-from relay.transports.outcomes_and_cures import Ending, Outcome
+from relay.transports import Ending, Outcome
 
 BETWEEN_TRIES = timedelta(minutes=1)
 """Time to the next try, when an alert has reached nobody."""

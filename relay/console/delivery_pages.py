@@ -38,7 +38,7 @@ from relay.services.find_deliveries import (
     waiting_by_cause,
 )
 from relay.services.resend import resend
-from relay.transports.outcomes_and_cures import CHECK, RESUME, SEND_TEST
+from relay.transports.cures import CHECK, RESUME, SEND_TEST
 from relay.transports.registry import cure_of
 from relay.web.app import Running
 

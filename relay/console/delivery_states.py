@@ -13,7 +13,7 @@ from relay.outbox.mutes import KeptMute, find_mute
 from relay.outbox.session import Session
 from relay.services.find_deliveries import WaitingGroup
 from relay.timing.plan import MUTED
-from relay.transports.outcomes_and_cures import Ending
+from relay.transports import Ending
 
 _BY_STATE = {
     State.DELIVERED: ("good", "✓", N_("delivered")),

@@ -36,7 +36,7 @@ from relay.services.find_digests import WaitingDigest, find_digests, send_digest
 from relay.services.pause_and_resume import pause, resume
 from relay.services.recent_counts import HourOfDeliveries, LastDay, last_day
 from relay.services.trial_send import CantTest, queued_test, trial_of
-from relay.transports.outcomes_and_cures import Ending
+from relay.transports import Ending
 from relay.web.app import Running
 
 LENGTHS: Mapping[str, timedelta] = {

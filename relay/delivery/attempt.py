@@ -21,8 +21,7 @@ from relay.delivery.retry import Random, Redirect, held_back, queued_at_once, wh
 from relay.destination import Destination, WhenUnsure
 from relay.notification import Notification
 from relay.outbox import Delivery, NewDelivery, Outbox, Settlement, State
-from relay.transports import PROGRESS, Identity, Progress, Transport
-from relay.transports.outcomes_and_cures import Ending, Outcome
+from relay.transports import PROGRESS, Ending, Identity, Outcome, Progress, Transport
 from relay.transports.registry import TRANSPORTS, cure_in_words
 
 

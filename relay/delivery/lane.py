@@ -10,8 +10,7 @@ from relay.destination import Destination, TransportSpec, WhenUnsure
 from relay.outbox.delivery_types import Delivery, Gate
 from relay.outbox.pauses import Pause
 from relay.outbox.rate_limits import Pacer
-from relay.transports import Transport
-from relay.transports.outcomes_and_cures import Ending, Outcome
+from relay.transports import Ending, Outcome, Transport
 
 BETWEEN_CLAIMS = timedelta(milliseconds=10)
 """Time between two claims. Meanwhile attempts end, and claiming four deliveries hardly costs more than one."""

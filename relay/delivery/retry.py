@@ -19,7 +19,7 @@ from relay.rules import Match, RuleBook
 from relay.rules.compared_values import ChatView
 from relay.smartsupp import read_chat
 from relay.timing.plan import Mute, plan_alert, plan_digest
-from relay.transports.outcomes_and_cures import Ending, Outcome
+from relay.transports import Ending, Outcome
 
 WAITS = (
     BLIP,

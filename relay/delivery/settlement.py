@@ -16,8 +16,7 @@ from relay.delivery.retry import Redirect
 from relay.metrics import Metrics
 from relay.notification import Notification
 from relay.outbox import Delivery, Gate, Outbox, State, StorageUnavailable
-from relay.transports import Progress
-from relay.transports.outcomes_and_cures import Outcome
+from relay.transports import Outcome, Progress
 from relay.transports.registry import cure_in_words
 
 WAIT_FOR_STORAGE = timedelta(seconds=1)

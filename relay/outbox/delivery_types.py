@@ -18,7 +18,7 @@ from relay.chat import Chat, Visitor
 from relay.destination import Rate
 from relay.mail_address import canonical_addresses
 from relay.timing.plan import NOW, OncePer, Plan, Timing
-from relay.transports.outcomes_and_cures import Ending
+from relay.transports import Ending
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)

@@ -29,7 +29,7 @@ from relay.outbox.statements import (
     text,
 )
 from relay.outbox.writer import Cursor, Writer
-from relay.transports.outcomes_and_cures import Ending
+from relay.transports import Ending
 
 LEASE = timedelta(minutes=50)
 """How long a claim is valid: longer than the longest attempt."""

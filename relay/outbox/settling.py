@@ -35,7 +35,7 @@ from relay.outbox.statements import (
 )
 from relay.outbox.troubles import SET_MARK
 from relay.outbox.writer import Cursor
-from relay.transports.outcomes_and_cures import Ending
+from relay.transports import Ending
 
 TRIED = "writing was tried"
 """The name of a mark that is set to test whether the database can be written."""

@@ -35,8 +35,8 @@ from relay.runtime.startup import Ready
 from relay.timing.digest_contents import Digest
 from relay.timing.digest_contents import Mute as ToldMute
 from relay.timing.plan import Mute, Timing
+from relay.transports import Ending, Outcome
 from relay.transports.http import LONGEST_WAIT
-from relay.transports.outcomes_and_cures import Ending, Outcome
 from relay.transports.registry import TRANSPORTS, Access, most_per_hour, open_transport, place_of
 
 BETWEEN_LOOKS = timedelta(seconds=1)

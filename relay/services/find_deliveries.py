@@ -31,7 +31,7 @@ from relay.outbox.statements import is_unsettled
 from relay.rules import RuleBook
 from relay.services import Progress, in_thread
 from relay.services.pause_and_resume import Paused, paused_in
-from relay.transports.outcomes_and_cures import Ending
+from relay.transports import Ending
 
 _STILL_DUE = {State.QUEUED, State.SCHEDULED}
 _UNSURE = {Ending.MAYBE_DELIVERED, "lost"}

@@ -32,10 +32,9 @@ from relay.settings.environment import Environment
 from relay.settings.table import Settings
 from relay.smartsupp import read_chat
 from relay.text import clean_line
-from relay.transports import Transport
+from relay.transports import Ending, Outcome, Transport, in_its_words
 from relay.transports.email.smtp_client import SmtpTimeouts
 from relay.transports.http import NO_ANSWER, HttpClient, is_page, without_answer
-from relay.transports.outcomes_and_cures import Ending, Outcome, in_its_words
 from relay.transports.registry import TRANSPORTS, Access, cure_of, open_transport
 
 

@@ -20,8 +20,7 @@ from yarl import URL
 from relay import __version__
 from relay.links import not_an_address
 from relay.settings.proxy import HTTPS_PROXY, Proxy
-from relay.transports import begin_sending
-from relay.transports.outcomes_and_cures import Ending, Outcome, in_its_words, unreachable
+from relay.transports import Ending, Outcome, begin_sending, in_its_words, unreachable
 from relay.transports.resolver import HttpResolver, Resolver, is_private, is_private_literal
 from relay.transports.tls import trusting, untrusted
 

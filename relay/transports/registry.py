@@ -20,6 +20,7 @@ from relay.settings.database import Database, PostgresServer
 from relay.settings.smtp import SmtpServer, SmtpTls
 from relay.settings.table import Settings
 from relay.transports import Transport
+from relay.transports.cures import HTTP, Row, row_for
 from relay.transports.email import transport as email
 from relay.transports.email.answers import row_of as row_of_mail
 from relay.transports.email.connection import connect
@@ -27,7 +28,6 @@ from relay.transports.email.oauth import Tokens
 from relay.transports.email.pool import PoolLimits, SmtpPool
 from relay.transports.email.smtp_client import MailServer, SmtpTimeouts
 from relay.transports.http import HttpClient, HttpTimeouts
-from relay.transports.outcomes_and_cures import HTTP, Row, row_for
 from relay.transports.resolver import Resolver
 from relay.transports.slack import answers as slack_answers
 from relay.transports.slack import transport as slack

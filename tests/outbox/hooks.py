@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from relay.outbox import Delivery, NewDelivery, NewHook, Outbox, Settlement, State
 from relay.smartsupp import read_chat
-from relay.transports.outcomes_and_cures import Ending
+from relay.transports import Ending
 from tests.builders import NOON, a_hook, later
 
 LEASE = timedelta(minutes=20)

@@ -8,7 +8,7 @@ from relay.outbox import Delivery, Gate, NewHook, Places, Settlement, State
 from relay.outbox.delivery_types import BLIP
 from relay.outbox.leases import MOST_LOST, WAITS_WHEN_BLAMED
 from relay.timing.plan import TOGETHER
-from relay.transports.outcomes_and_cures import Ending
+from relay.transports import Ending
 
 Key = tuple[str, str, str]
 """Chat, rule, destination: each has one recipient here."""

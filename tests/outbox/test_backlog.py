@@ -10,8 +10,7 @@ from relay.delivery.lane import Lane
 from relay.destination import Destination, Rate, TransportSpec
 from relay.notification import Notification
 from relay.outbox import Outbox
-from relay.transports import Identity
-from relay.transports.outcomes_and_cures import Ending, Outcome
+from relay.transports import Ending, Identity, Outcome
 from tests.builders import NOON, later
 from tests.outbox.hooks import DELIVERED, LEASE, TRY_LATER, a_new_hook, claim_one
 

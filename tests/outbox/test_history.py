@@ -20,7 +20,7 @@ from relay.outbox.retention import Retention
 from relay.outbox.schema import hook_bodies
 from relay.outbox.session import CommandSessions
 from relay.services.find_chats import plain
-from relay.transports.outcomes_and_cures import Ending
+from relay.transports import Ending
 from tests.builders import NOON, a_chat, a_hook, later
 from tests.outbox.conftest import Place
 from tests.outbox.hooks import DELIVERED, LEASE, a_new_hook, claim_one, ended

@@ -17,7 +17,7 @@ from relay.cli import main
 from relay.clock import utc_now
 from relay.outbox import Gate, Outbox, State, StorageRefused
 from relay.outbox.database_copy import move as carry
-from relay.transports.outcomes_and_cures import Ending
+from relay.transports import Ending
 from tests.builders import NOON, later
 from tests.cli.commands import relay as command
 from tests.outbox.hooks import DELIVERED, LEASE, TRY_LATER, a_new_hook, claim_one, ended

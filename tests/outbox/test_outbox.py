@@ -39,7 +39,7 @@ from relay.outbox.sqlite.sqlite_store import open_sqlite
 from relay.outbox.writer import BETWEEN_GROUPS, Writer
 from relay.settings.database import Database
 from relay.smartsupp import read_chat
-from relay.transports.outcomes_and_cures import Ending
+from relay.transports import Ending
 from tests.builders import NOON, a_hook, later
 from tests.outbox.conftest import Ask, Place
 from tests.outbox.hooks import DELIVERED, LEASE, TRY_LATER, a_new_hook, claim_one, ended

@@ -32,7 +32,7 @@ from relay.outbox.session import Session
 from relay.outbox.statements import Statements
 from relay.settings.database import Database
 from relay.timing.plan import AT_ONCE, Plan
-from relay.transports.outcomes_and_cures import Ending
+from relay.transports import Ending
 from tests.builders import NOON
 from tests.outbox.hooks import a_new_hook
 from tests.outbox.model import LIVE, Key, Model

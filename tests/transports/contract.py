@@ -13,8 +13,7 @@ from typing import Any, ClassVar
 import pytest
 
 from relay.notification import Notification
-from relay.transports import PROGRESS, Progress, Transport
-from relay.transports.outcomes_and_cures import Ending, Outcome
+from relay.transports import PROGRESS, Ending, Outcome, Progress, Transport
 from tests.servers import PATIENCE
 from tests.transports.examples import HOSTILE, IDENTITY, MISSED, saying, typed
 

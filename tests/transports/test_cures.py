@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from relay.alerts.alert_text import alert_notification
 from relay.alerts.problem_detection import Kind
 from relay.alerts.stored_alert import Alert
+from relay.transports import Ending
+from relay.transports.cures import HTTP, Row
 from relay.transports.email import answers
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
 from relay.transports.http import PrivateAddressError, RedirectError, without_answer
-from relay.transports.outcomes_and_cures import HTTP, Ending, Row
 from relay.transports.registry import cure_in_words, cure_of
 from relay.transports.slack import answers as slack
 from relay.transports.teams import answers as teams

@@ -17,10 +17,9 @@ from relay.mail_address import MailAddress
 from relay.settings.environment import SecretValue
 from relay.settings.smtp import SmtpServer, SmtpTls
 from relay.settings.table import Settings
-from relay.transports import PROGRESS, Progress
+from relay.transports import PROGRESS, Ending, Outcome, Progress
 from relay.transports.email.pool import PoolLimits
 from relay.transports.email.smtp_client import SmtpTimeouts
-from relay.transports.outcomes_and_cures import Ending, Outcome
 from relay.transports.registry import Access, open_transport
 from tests.servers import DROP, HANG, PATIENCE, Certificates, LoopClock
 from tests.servers import SmtpServer as FarEnd

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from relay.transports import Ending, Outcome
 from relay.transports.email.fair_shares import FairShares
 from relay.transports.email.pool import PoolLimits
-from relay.transports.outcomes_and_cures import Ending, Outcome
 from tests.servers import Tarpit
 from tests.transports.examples import IDENTITY, MISSED
 from tests.transports.test_email import MailBench, mail_bench

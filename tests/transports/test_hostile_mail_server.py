@@ -10,9 +10,9 @@ import pytest
 from relay.delivery.attempt import LONGEST_ATTEMPT
 from relay.outbox.leases import LEASE
 from relay.settings.smtp import SmtpTls
+from relay.transports import Ending
 from relay.transports.email.pool import PoolLimits
 from relay.transports.email.smtp_client import SmtpTimeouts
-from relay.transports.outcomes_and_cures import Ending
 from tests.servers import (
     DROP,
     HANG,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from relay.transports.outcomes_and_cures import Ending
+from relay.transports import Ending
 from tests.servers import Certificates, HttpAnswer, HttpStep, Raw, json_answer
 from tests.transports.contract import names_lead_to
 from tests.transports.test_slack import by_token, by_webhook, error, word

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.transports.outcomes_and_cures import Ending
+from relay.transports import Ending
 from relay.transports.resolver import is_private
 from tests.servers import Certificates, HttpAnswer, HttpServer
 from tests.transports.contract import a_black_hole

@@ -21,10 +21,10 @@ from relay.settings.database import Database, PostgresServer
 from relay.settings.environment import SecretValue
 from relay.settings.smtp import SmtpOAuth, SmtpServer, SmtpTls
 from relay.settings.table import Settings
+from relay.transports import Ending, Outcome
 from relay.transports.email.pool import PoolLimits
 from relay.transports.email.smtp_client import SmtpTimeouts
 from relay.transports.http import HttpTimeouts
-from relay.transports.outcomes_and_cures import Ending, Outcome
 from relay.transports.registry import Access
 from tests.servers import (
     DROP,

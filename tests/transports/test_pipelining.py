@@ -12,9 +12,9 @@ from aiosmtplib.response import SMTPResponse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from relay.transports import Ending
 from relay.transports.email.pool import PoolLimits
 from relay.transports.email.smtp_client import Line
-from relay.transports.outcomes_and_cures import Ending
 from tests.servers import DROP, HANG, PATIENCE, SmtpServer, SmtpStep, _SmtpSession
 from tests.transports.test_email import PIPELINING, MailBench, mail_bench
 

@@ -11,7 +11,7 @@ import pytest
 
 from relay.settings.environment import SecretValue
 from relay.settings.proxy import NoProxy, Proxy
-from relay.transports.outcomes_and_cures import Ending
+from relay.transports import Ending
 from tests.builders import a_hook
 from tests.running import running_relay
 from tests.servers import Certificates, HttpAnswer, HttpRequest, HttpServer, HttpStep, json_answer

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from relay.transports.outcomes_and_cures import Ending
+from relay.transports import Ending
 from tests.transports.test_email import mail_bench
 
 US = [

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.transports import in_its_words
 from relay.transports.http import wait_asked
-from relay.transports.outcomes_and_cures import in_its_words
 from tests.transports.examples import NOON, TEXTS
 
 DEFAULT = timedelta(seconds=30)

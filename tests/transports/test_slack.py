@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from relay.destination import Destination, Secret
-from relay.transports.outcomes_and_cures import Ending
+from relay.transports import Ending
 from tests.servers import DROP, HANG, HttpAnswer, HttpStep, json_answer
 from tests.transports.contract import TransportContract, Weather
 from tests.transports.examples import IDENTITY, MISSED

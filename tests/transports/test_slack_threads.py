@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from relay.chat import Author
 from relay.destination import Destination
 from relay.notification import Fact, Notification, Tone, TranscriptMessage
-from relay.transports.outcomes_and_cures import Ending, Outcome
+from relay.transports import Ending, Outcome
 from relay.transports.registry import open_transport
 from relay.transports.slack.api import read_receipt
 from tests.servers import DROP, HttpAnswer

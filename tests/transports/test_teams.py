@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relay.destination import Destination, Secret
-from relay.transports.outcomes_and_cures import Ending
+from relay.transports import Ending
 from tests.servers import DROP, HANG, HttpAnswer, HttpStep
 from tests.transports.contract import TransportContract, Weather
 from tests.transports.web_bench import WebBench, web_bench

@@ -23,7 +23,7 @@ from relay.outbox.postgres.postgres_store import conninfo
 from relay.settings.database import PostgresServer
 from relay.settings.smtp import SmtpTls as Tls
 from relay.settings.table import Settings, SettingsError, read_settings
-from relay.transports.outcomes_and_cures import unreachable
+from relay.transports import unreachable
 from relay.transports.registry import cure_of
 from relay.transports.tls import trusting
 from tests.builders import a_hook

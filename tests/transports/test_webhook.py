@@ -23,7 +23,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from relay.destination import Destination, Secret
 from relay.notification import Notification
 from relay.rendering.made_up_chats import made_up_chats
-from relay.transports.outcomes_and_cures import Ending
+from relay.transports import Ending
 from relay.transports.webhook.pack import MAX_BRIEF, MAX_BYTES, json_schema, pack
 from relay.transports.webhook.signature import read_keys, signed
 from tests.rules.commands import relay as relay_command

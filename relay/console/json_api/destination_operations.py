@@ -19,7 +19,7 @@ from relay.outbox.user_accounts import Role
 from relay.services.find_deliveries import WaitingGroup, waiting_by_cause
 from relay.services.pause_and_resume import LONGEST_PAUSE, pause, resume
 from relay.services.trial_send import CantTest, queued_test, trial_of
-from relay.transports.outcomes_and_cures import Ending
+from relay.transports import Ending
 
 destinations = Operations("Destinations")
 

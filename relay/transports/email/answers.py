@@ -7,6 +7,8 @@ from datetime import timedelta
 from aiosmtplib.response import SMTPResponse
 
 from relay.languages import N_
+from relay.transports import Ending, Outcome, in_its_words
+from relay.transports.cures import CERTIFICATES, CHECK, FAILED, Row, row_for
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
 from relay.transports.email.refusals import (
     FULL_NOW,
@@ -18,16 +20,6 @@ from relay.transports.email.refusals import (
     is_about_room,
     refusal,
     refusal_of_us,
-)
-from relay.transports.outcomes_and_cures import (
-    CERTIFICATES,
-    CHECK,
-    FAILED,
-    Ending,
-    Outcome,
-    Row,
-    in_its_words,
-    row_for,
 )
 
 GREYLISTED = timedelta(minutes=5)

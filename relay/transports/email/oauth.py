@@ -19,9 +19,8 @@ from yarl import URL
 from relay.clock import Clock
 from relay.files import write_private
 from relay.settings.smtp import CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, SCOPE, TOKEN_URL, SmtpOAuth
-from relay.transports import beside_sending
+from relay.transports import Ending, beside_sending, in_its_words
 from relay.transports.http import NO_ANSWER, BoundedResponse, HttpClient, without_answer
-from relay.transports.outcomes_and_cures import Ending, in_its_words
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,6 @@
 """Classifies a mail server's refusal: does it concern the relay, one recipient or one email?
 
-Uses the codes, the words and the stage, since enhanced codes are ambiguous: x.7.1 alone is used for
-a forbidden relay, a blocked address, an unknown HELO and spam (RFC 3463).
+Enhanced codes alone are ambiguous: x.7.1 is used for a forbidden relay, a blocked address and spam (RFC 3463).
 """
 
 import re
@@ -12,8 +11,9 @@ from enum import Enum
 from aiosmtplib.response import SMTPResponse
 
 from relay.languages import N_
+from relay.transports import Ending
+from relay.transports.cures import CHECK, FAILED, SEND_TEST, Row
 from relay.transports.email.failure import Stage
-from relay.transports.outcomes_and_cures import CHECK, FAILED, SEND_TEST, Ending, Row
 
 
 class About(Enum):

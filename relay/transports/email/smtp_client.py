@@ -30,9 +30,9 @@ from aiosmtplib.protocol import (
 from aiosmtplib.response import SMTPResponse
 
 from relay.settings.smtp import SmtpServer, SmtpTls
+from relay.transports import unreachable
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
 from relay.transports.email.oauth import Tokens
-from relay.transports.outcomes_and_cures import unreachable
 from relay.transports.resolver import Resolver
 from relay.transports.tls import is_plain_text, untrusted
 

@@ -8,13 +8,12 @@ from relay.destination import NOBODY, TEAM, VISITOR, Option, OptionKind, Transpo
 from relay.mail_address import MailAddress
 from relay.notification import Notification
 from relay.settings.smtp import SmtpServer, SmtpTls
-from relay.transports import Identity
+from relay.transports import Ending, Identity, Outcome
 from relay.transports.email.answers import accepted, sort
 from relay.transports.email.failure import SmtpFailure
 from relay.transports.email.mime import Envelope, pack, recipient_address
 from relay.transports.email.oauth import Tokens
 from relay.transports.email.pool import SmtpPool
-from relay.transports.outcomes_and_cures import Ending, Outcome
 
 SPEC = TransportSpec(
     name="email",

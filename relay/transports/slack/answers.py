@@ -7,18 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from relay.languages import N_
+from relay.transports import Ending, Outcome, in_its_words
+from relay.transports.cures import CHECK, FAILED, RESUME, SEND_TEST, Row, row_for
 from relay.transports.http import TAKEN_IN_BETWEEN, is_page, wait_asked, wait_named
-from relay.transports.outcomes_and_cures import (
-    CHECK,
-    FAILED,
-    RESUME,
-    SEND_TEST,
-    Ending,
-    Outcome,
-    Row,
-    in_its_words,
-    row_for,
-)
 
 PAUSE = timedelta(seconds=30)
 """The wait after a rate limit without a Retry-After header."""

@@ -16,9 +16,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 from yarl import URL
 
 from relay.clock import Clock
-from relay.transports import Identity, beside_sending
+from relay.transports import Ending, Identity, Outcome, beside_sending
 from relay.transports.http import NO_ANSWER, BoundedResponse, HttpClient, is_page, without_answer
-from relay.transports.outcomes_and_cures import Ending, Outcome
 from relay.transports.slack.answers import Answer, api_answer, sort, text_answer, webhook_answer
 from relay.transports.slack.blocks import Json
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from relay.notification import Notification
-from relay.transports import Identity
-from relay.transports.outcomes_and_cures import Ending, Outcome, in_its_words
+from relay.transports import Ending, Identity, Outcome, in_its_words
 from relay.transports.slack.api import (
     NotDone,
     Receipt,

@@ -6,18 +6,9 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from relay.languages import N_
+from relay.transports import Ending, Outcome, in_its_words
+from relay.transports.cures import FAILED, RESUME, SEND_TEST, Row, row_for, status_row
 from relay.transports.http import TAKEN_IN_BETWEEN, is_page, wait_asked, wait_named
-from relay.transports.outcomes_and_cures import (
-    FAILED,
-    RESUME,
-    SEND_TEST,
-    Ending,
-    Outcome,
-    Row,
-    in_its_words,
-    row_for,
-    status_row,
-)
 
 PAUSE = timedelta(seconds=60)
 """The wait after a rate limit without a Retry-After header."""

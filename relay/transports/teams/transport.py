@@ -10,9 +10,8 @@ from relay.clock import Clock
 from relay.destination import Option, OptionKind, Rate, TransportSpec
 from relay.links import host_of, of_another_service, service_of
 from relay.notification import Notification
-from relay.transports import Identity
+from relay.transports import Ending, Identity, Outcome
 from relay.transports.http import NO_ANSWER, HttpClient, without_answer
-from relay.transports.outcomes_and_cures import Ending, Outcome
 from relay.transports.teams.answers import sort
 from relay.transports.teams.pack import pack
 

@@ -5,18 +5,9 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from relay.languages import N_
+from relay.transports import Ending, Outcome, in_its_words
+from relay.transports.cures import CHECK, FAILED, SEND_TEST, Row, row_for, status_row
 from relay.transports.http import wait_asked, wait_named
-from relay.transports.outcomes_and_cures import (
-    CHECK,
-    FAILED,
-    SEND_TEST,
-    Ending,
-    Outcome,
-    Row,
-    in_its_words,
-    row_for,
-    status_row,
-)
 
 SERVICE = "The webhook"
 """The name of the server in outcomes."""

@@ -7,9 +7,8 @@ from relay.clock import Clock
 from relay.destination import Option, OptionKind, TransportSpec, WhenUnsure
 from relay.links import service_of
 from relay.notification import Notification
-from relay.transports import Identity
+from relay.transports import Ending, Identity, Outcome
 from relay.transports.http import NO_ANSWER, HttpClient, without_answer
-from relay.transports.outcomes_and_cures import Ending, Outcome
 from relay.transports.webhook.answers import SERVICE, sort
 from relay.transports.webhook.pack import pack
 from relay.transports.webhook.signature import message_id, read_keys, signed

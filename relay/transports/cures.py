@@ -1,105 +1,17 @@
-"""The outcome of a delivery attempt, the server's answer, and what a person can do about it.
+"""What a person can do about each answer of a server: tables of answers with their cures.
 
-docs/delivery.md describes what follows each outcome. Each transport has a table of answers, used
-for outcomes, alerts, commands, logs and documentation; `registry.cure_of` finds the row for the
-words of a stored outcome.
+Each transport has a table, used for outcomes, alerts, commands, logs and documentation;
+`registry.cure_of` finds the row for the words of a stored outcome. docs/delivery.md describes what
+follows each outcome.
 """
 
-import errno
 import re
 import shlex
-import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
-from enum import StrEnum
-
-from msgspec import Struct
 
 from relay.languages import N_
-from relay.redaction import redact_answer
-from relay.text import clean_line
-from relay.transports.tls import is_plain_text
-
-
-class Ending(StrEnum):
-    """The ways in which an attempt can end."""
-
-    DELIVERED = "delivered"
-    ACCEPTED = "accepted"
-    """The server accepted the message but posts it later, without confirmation (Teams answers 202)."""
-    LATER = "later"
-    """Certainly not delivered, for a temporary reason."""
-    RATE_LIMITED = "rate limited"
-    """The server asks the whole destination to wait; not counted as an attempt."""
-    MAYBE_DELIVERED = "maybe delivered"
-    """The answer was lost after the message had been sent."""
-    REFUSED = "refused"
-    """The message will never be accepted."""
-    DESTINATION_BROKEN = "destination broken"
-    """Login refused, webhook revoked or certificate invalid: nothing is accepted until somebody fixes it."""
-    MOVED = "moved"
-    """Not sent, because the destination now leads to other recipients, who get the message."""
-
-
-class Outcome(Struct, frozen=True):
-    """The outcome of one attempt, with the server's answer. `detail` is shown to people and contains no secrets."""
-
-    ending: Ending
-    detail: str
-    after: timedelta | None = None
-    """The wait that the server asked for; None if it did not ask."""
-    shorten: bool = False
-    """Whether the message was refused for its size or format, so that the short form may be accepted."""
-    hold: bool = False
-    """Whether to leave a retry to a person, because the message may have arrived and a retry would be a duplicate."""
-    receipt: str = ""
-    """The server's reference to the message, kept with the delivery. Only its transport can interpret it."""
-    only_this: bool = False
-    """Whether the outcome concerns only this delivery (one mailbox is full), so that others may be sent."""
-
-
-MAX_WORDS = 300
-MAX_TEXT = 100_000
-
-
-def in_its_words(text: str, secrets: Iterable[str] = ()) -> str:
-    """Return a server's answer on one line of at most 300 characters, without addresses, tokens or `secrets`."""
-    # First, because a control character or line break inside a secret would hide it.
-    text = clean_line(text, MAX_TEXT)
-    return clean_line(redact_answer(text[: 20 * MAX_WORDS], secrets), MAX_WORDS)
-
-
-def unreachable(error: BaseException) -> str:
-    """Return why no connection was made: the cause in words, followed by the system's own text."""
-    said = str(getattr(error, "strerror", None) or error or type(error).__name__)
-    if isinstance(error, socket.gaierror):
-        passing = error.errno == socket.EAI_AGAIN
-        cause = "its name can't be looked up now" if passing else "there is no host of this name"
-    elif isinstance(error, UnicodeError):
-        cause = "this is not a host name"
-    elif is_plain_text(error):
-        cause = "this port does not encrypt"
-    else:
-        cause = _CAUSES.get(getattr(error, "errno", None) or 0, "")
-    if not cause:
-        return f"could not be reached: {said}"
-    addresses = ", ".join(f"{host} port {port}" for host, port in _CALLED.findall(said))
-    return f"could not be reached: {cause} ({addresses or said})"
-
-
-_CALLED = re.compile(r"Connect call failed \('([^']*)', (\d+)")
-"""The start of asyncio's message for each address that it tried."""
-
-
-_CAUSES = {
-    errno.ECONNREFUSED: "nothing listens on this port",
-    errno.ECONNRESET: "it dropped the connection",
-    errno.EHOSTUNREACH: "no way leads there",
-    errno.ENETUNREACH: "no way leads there",
-    errno.ETIMEDOUT: "it did not answer in time",
-}
-
+from relay.transports import Ending
 
 CHECK = "relay check --connect"
 SEND_TEST = "relay send-test {destination}"
