@@ -56,7 +56,7 @@ async def run_relay(
     logs.set_up(ready.settings.log_format, redact)
     _warn(variables, ready.settings)
     stopping, hurry = stopping or asyncio.Event(), asyncio.Event()
-    with _listen(ready.settings) as listener, _signals(stopping, hurry):
+    with _collecting_later(), _listen(ready.settings) as listener, _signals(stopping, hurry):
 
         def load() -> Ready:
             loaded = get_ready(variables)
@@ -163,8 +163,19 @@ async def _serve(
         await _end(helpers)
 
 
+@contextlib.contextmanager
+def _collecting_later() -> Iterator[None]:
+    """Collect no garbage until `_collect_less_often`: the start makes many objects, and nearly all stay."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def _collect_less_often() -> None:
     """Exclude existing objects from garbage collection, and collect less often."""
+    gc.enable()
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
