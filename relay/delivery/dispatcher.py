@@ -169,7 +169,7 @@ class Dispatcher:
         return service.lane if service else None
 
     def leading_to(self, endpoint: Endpoint) -> list[Lane]:
-        """The lanes that are served now and use this endpoint."""
+        """The lanes that are served now and use `endpoint`."""
         return [one.lane for one in self._services.values() if one.lane.endpoint is endpoint]
 
     def look_again(self, lane: Lane) -> None:

@@ -155,7 +155,7 @@ async def run_demo(
     say: Say,
     stopping: asyncio.Event | None = None,
 ) -> bool:
-    """Run until SIGINT or SIGTERM, until `stopping` is set, or until the samples have arrived.
+    """Run the demo until SIGINT or SIGTERM, until `stopping` is set, or until the samples have arrived.
 
     Returns whether everything queued has arrived. `pages`: the demo's console. Raises what `run_relay` raises, and
     NotReady where the folder can't be used.

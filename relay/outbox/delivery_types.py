@@ -65,7 +65,7 @@ def unpacked(kept: bytes) -> bytes:
 
 
 NONE, SEVERAL = 0, 1
-"""Keys of a visitor without an email address, and of one with several, who is found only by reading hooks."""
+"""Keys in place of a hash: of a visitor without an email address, and of one with several, who is found only by reading hooks."""
 
 
 def keys_of(visitor: Visitor) -> dict[str, int]:
@@ -239,7 +239,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
     thread_receipt: str = ""
     """The receipt of the first delivery about the same chat to the same recipient; empty without one."""
     body: bytes
-    """The hook's raw bytes; those of an alert or digest where `account` is ITSELF."""
+    """The hook's raw bytes, or the content of an alert or digest, where `account` is ITSELF."""
     instead_of: str = ""
     """The destination that failed, where this delivery goes to its fallback; else empty."""
     quiet: bool = False

@@ -161,9 +161,9 @@ class RulesInForce:
         kept = await self._outbox.run(partial(lasting_mutes, sql, now=now))
         before, self.mutes = self.mutes, tuple(one.mute for one in kept)
         if self.mutes != before:
-            self._judge_anew()
+            self._add_conditions_of_mutes()
 
-    def _judge_anew(self) -> None:
+    def _add_conditions_of_mutes(self) -> None:
         """Add the conditions of all present mutes to the rules by which chats are checked."""
         self._judged_by = with_conditions(self.rules, self.mutes)
 
@@ -207,7 +207,7 @@ class RulesInForce:
         lanes = await self._open_lanes(ready.rules)
         # Without an await in between: deliveries of the new rules must not be sent by the old lanes.
         self.rules = ready.rules
-        self._judge_anew()
+        self._add_conditions_of_mutes()
         await self._dispatcher.change(lanes)
         self._release.change(self._timings())
         with contextlib.suppress(StorageUnavailable):  # the next look does it, or it falls due

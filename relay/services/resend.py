@@ -70,7 +70,7 @@ RESENT_AT_ONCE = 20
 
 @dataclass(slots=True)
 class ResentMany:
-    """How many deliveries of many were sent again so far."""
+    """The progress of a request to send many deliveries again: how many were queued so far."""
 
     total: int
     queued: int = 0

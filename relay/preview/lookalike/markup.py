@@ -30,7 +30,7 @@ def words(value: object) -> str:
 
 
 def choice(value: object, known: Sequence[str]) -> str:
-    """The one of the known words that the value is, without regard to case; else empty."""
+    """Return the word in `known` that equals the value, whatever its case; empty if none does."""
     return next((word for word in known if word.lower() == words(value).lower()), "")
 
 
