@@ -130,8 +130,8 @@ class Background:
         self._tasks.clear()
 
 
-def interrupt_nobody(process: int = 0) -> None:
-    """Ask Linux not to let a process, or else this thread, interrupt others when it gets work, nor what it starts later."""
+def interrupt_nobody(process: int) -> None:
+    """Ask Linux not to let a process, nor those that it starts later, interrupt others when they get work."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):  # forbidden in some containers
             os.sched_setscheduler(process, os.SCHED_BATCH, os.sched_param(0))

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from sqlalchemy.engine import Dialect
 
-from relay.clock import interrupt_nobody, pause
+from relay.clock import pause
 from relay.outbox.delivery_types import StorageUnavailable
 from relay.outbox.statements import Statements
 
@@ -178,7 +178,6 @@ class Writer:
                 await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:
-        interrupt_nobody()  # more works wait for the next commit if the event loop goes on meanwhile
         try:
             self._work()
         except BaseException:

@@ -3,10 +3,8 @@
 import asyncio
 import contextlib
 import math
-import os
 import random
 import sqlite3
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -454,11 +452,6 @@ async def test_no_value_of_the_clock_ends_the_writer(tmp_path: Path) -> None:
     await writer.close()
     assert rests
     assert all(0 < rest <= BETWEEN_GROUPS for rest in rests)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such policy")
-async def test_the_thread_that_writes_does_not_interrupt_the_event_loop(outbox: Outbox) -> None:
-    assert await outbox.run(lambda _: os.sched_getscheduler(0)) == os.SCHED_BATCH
 
 
 async def test_outcomes_that_come_shortly_after_one_another_share_a_commit(tmp_path: Path) -> None:
