@@ -125,6 +125,7 @@ CHANGES_NOTHING = {
     *("begin_backtest", "begin_mute_trial", "begin_word_search", "check_rules", "export_chat"),
     "merge_rules",
     *("preview_template", "preview_wording", "show_hook_url", "test_rules", "try_rules"),
+    "write_rule",
 }
 """By POST, since a text is sent, or something is told that the log of acts has."""
 
