@@ -34,16 +34,17 @@ from relay.rendering.template_reference import (
 )
 from relay.rendering.templates import Templates
 from relay.rules import read_rules
+from relay.runtime.startup import get_ready
 from relay.settings.smtp import OAUTH_SETTINGS
 from relay.settings.table import SETTINGS, TABLE, Setting, Settings, read_settings
 from relay.transports.json_post import OVERRIDES
 from relay.transports.registry import TRANSPORTS
-from relay.web.health import HEALTH_PAGES
+from relay.web.app import open_relay
 from relay.web.hook import PATH
 from tests.builders import a_hook
 from tests.reference import PAGES as REFERENCE_PAGES
 from tests.reference import renewed, tables
-from tests.running import running_relay
+from tests.running import running_relay, settings
 from tests.templates.reading import told
 
 ROOT = Path(__file__).parents[1]
@@ -238,8 +239,10 @@ def test_make_proof_runs_every_suite_that_has_a_long_form() -> None:
 # -- HTTP and numbers --------------------------------------------------------------------------------------
 
 
-def test_http_md_has_every_route_and_no_other() -> None:
-    routes = {PATH, *(f"/{page}" for page in HEALTH_PAGES)}
+async def test_http_md_has_every_route_and_no_other(tmp_path: Path) -> None:
+    ready = get_ready(settings(tmp_path))
+    async with open_relay(ready, load=lambda: ready) as relay:
+        routes = {PATH, *(route.path for route in relay.app.others.routes)}
     headings = re.findall(r"^## `\w+ (/\S+?)(?:/\{token\})?`$", page("http.md"), re.MULTILINE)
     assert set(headings) == routes
 

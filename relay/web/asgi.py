@@ -1,4 +1,4 @@
-"""Plain ASGI for the relay's own routes: request bodies read within limits, and short answers."""
+"""Plain ASGI for the hook's route, which must be fast: request bodies read within limits, and short JSON answers."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
@@ -18,16 +18,13 @@ FROM_PROXY = "relay.from_proxy"
 
 
 class Answer(Struct, frozen=True):
-    """A status and a small body: JSON, or text."""
+    """A status and a small JSON body."""
 
     status: int
     body: Mapping[str, object]
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     close: bool = False
     """Close the connection, because a part of the request was not read."""
-    text: bytes = b""
-    """Sent in place of the JSON, as `media_type`."""
-    media_type: bytes = b"application/json"
 
 
 NOT_FOUND = Answer(404, {"error": "not found"})
@@ -42,9 +39,9 @@ def refusal(status: int, error: str, *, retry_after: int = 0, close: bool = Fals
 
 def encoded(answer: Answer) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """The headers and the body of an answer, as bytes."""
-    body = answer.text or msgspec.json.encode(answer.body)
+    body = msgspec.json.encode(answer.body)
     headers = [
-        (b"content-type", answer.media_type),
+        (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
         (b"x-content-type-options", b"nosniff"),
         (b"cache-control", b"no-store"),

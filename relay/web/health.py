@@ -1,12 +1,13 @@
 """`/healthz`, `/readyz` and `/metrics`: whether the relay is alive and can accept hooks, and what it has done."""
 
 import asyncio
-import logging
 import shlex
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
+
+from litestar import HttpMethod, MediaType, Response, route
 
 from relay.alerts.alert_loop import NO_ANSWER, Watch
 from relay.alerts.problem_detection import Kind
@@ -19,13 +20,9 @@ from relay.outbox.retention import Retention
 from relay.outbox.troubles import Trouble
 from relay.runtime.reload import Reload
 from relay.runtime.rules_in_force import RulesInForce
-from relay.web.asgi import NOT_FOUND, Answer, Receive, Send, refusal, send_answer
 
-HEALTH_PAGES = {"healthz", "readyz", "metrics"}
-"""Their paths, without the slash."""
-METRICS = b"text/plain; version=0.0.4; charset=utf-8"
+READ = (HttpMethod.GET, HttpMethod.HEAD)
 T = TypeVar("T")
-log = logging.getLogger(__name__)
 PATIENCE = 12.0
 """Seconds to wait for the database: a lock is waited for 5 seconds, and an earlier request may wait as long."""
 
@@ -209,23 +206,22 @@ class Health:
             summary = None
         return self._metrics.text(summary, broken)
 
-    async def __call__(self, scope: Any, _receive: Receive, send: Send) -> None:  # noqa: ANN401 - ASGI
-        """Answer a request for one of the pages, or for none of them."""
-        path = "/".join(filter(None, scope["path"].split("/")))
-        try:
-            answer = await self._answer(scope["method"], path)
-        except Exception:
-            log.exception("%s %s failed", scope["method"], scope["path"])
-            answer = refusal(500, "the relay failed; its log says how")
-        await send_answer(answer, send)
+    def routes(self) -> list[Any]:
+        """The route handlers of /healthz, /readyz and /metrics."""
 
-    async def _answer(self, method: str, path: str) -> Answer:
-        if path not in HEALTH_PAGES:
-            return NOT_FOUND
-        if method not in {"GET", "HEAD"}:
-            return Answer(405, {"error": "method not allowed"}, {"allow": "GET, HEAD"})
-        if path == "readyz":
-            return Answer(*await self.readiness())
-        if path == "metrics":
-            return Answer(200, {}, text=await self.metrics(), media_type=METRICS)
-        return Answer(200, {}, text=b"alive\n", media_type=b"text/plain; charset=utf-8")
+        @route("/healthz", http_method=READ, media_type=MediaType.TEXT, sync_to_thread=False)
+        def healthz() -> str:
+            return "alive\n"
+
+        @route("/readyz", http_method=READ)
+        async def readyz() -> Response[dict[str, Any]]:
+            status, content = await self.readiness()
+            return Response(content, status_code=status, media_type=MediaType.JSON)
+
+        @route("/metrics", http_method=READ)
+        async def metrics() -> Response[bytes]:
+            return Response(
+                await self.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8"
+            )
+
+        return [healthz, readyz, metrics]

@@ -25,7 +25,7 @@ async def test_without_a_password_there_is_no_console(tmp_path: Path) -> None:
 
 def test_what_a_relay_does_not_use_is_not_loaded(tmp_path: Path) -> None:
     """In a process of its own, as this one has loaded it: the console, the other database, and what changes old ones."""
-    pages = ("relay.console.", "litestar", "argon2")
+    pages = ("relay.console.", "argon2")
     databases = ("psycopg", "sqlalchemy.dialects.postgresql", "alembic")
     serve = (
         "import atexit, sys; from relay.cli import main; "
