@@ -1,6 +1,7 @@
 """The console in Chromium: tabs of people who have signed in, and what goes wrong in them."""
 
 import asyncio
+import re
 import threading
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
@@ -131,6 +132,12 @@ async def press(page: Page, *keys: str) -> None:
     for key in keys:
         await page.wait_for_load_state()
         await confirmed(page.keyboard.press(key))
+
+
+async def until_at(page: Page, pattern: str) -> None:
+    """Waits for a page whose URL fits. `wait_for_url` fails where one navigation takes the place of another."""
+    await expect(page).to_have_url(re.compile(pattern))
+    await page.wait_for_load_state()
 
 
 def is_here(relay: RunningRelay, url: str) -> bool:

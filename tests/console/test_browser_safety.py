@@ -13,6 +13,7 @@ from tests.console.browsing import (
     look_for_news,
     open_tab,
     running_site,
+    until_at,
 )
 from tests.console.test_hostile_words import hostile_hook
 from tests.console.visiting import NEW, PASSWORD, Visitor, invited, signed_in
@@ -146,7 +147,7 @@ async def test_a_session_that_has_ended_leads_to_the_sign_in(site: Site) -> None
         await page.click("button:has-text('Change password')")
         await expect(page.locator("[role=status]")).to_contain_text("all other sessions have ended")
         await look_for_news(other)
-        await other.wait_for_url("**/login**")
+        await until_at(other, "/login")
         await expect(other.locator("#password")).to_have_count(1)
         await page.goto("/chats")
         await page.click("text=Sign out")
@@ -181,7 +182,7 @@ async def test_who_guesses_waits_and_a_planted_cookie_is_worth_nothing(site: Sit
         await page.fill("#name", "admin")
         await page.fill("#password", PASSWORD)
         await page.click("button:has-text('Sign in')")
-        await page.wait_for_url("**/chats")
+        await until_at(page, "/chats$")
         (cookie,) = await page.context.cookies()
         assert cookie["value"] != planted.cookie
         assert (await planted.get("/chats")).status == 303

@@ -8,7 +8,7 @@ from playwright.async_api import Page, Response, expect
 
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
-from tests.console.browsing import RULES, Site, in_browser, is_too_wide, press
+from tests.console.browsing import RULES, Site, in_browser, is_too_wide, press, until_at
 
 pytestmark = in_browser
 BROKEN = RULES.replace("at_most", "at_mots")
@@ -111,7 +111,7 @@ async def test_by_keyboard_rules_are_completed_published_and_left(site: Site) ->
         await press(page, "Tab")
         await expect(page.locator("button[value=publish]")).to_be_focused()
         await press(page, "Enter")
-        await page.wait_for_url("**/rules?done=publish*")
+        await until_at(page, r"/rules\?done=publish")
         assert file_of(site) == RULES + added
         (site.relay.folder / "rules.yaml").write_text(RULES, "utf-8")
         await site.relay.until("SELECT hash FROM rules_versions ORDER BY id DESC LIMIT 1", (HASH,))
@@ -131,7 +131,7 @@ async def test_a_draft_is_kept_and_outlives_the_session(site: Site) -> None:
         # At once, and before the session ends: else the page might leave in the middle of the words.
         await page.keyboard.insert_text(" of all")
         site.relay.change("DELETE FROM sessions")
-        await page.wait_for_url("**/login?next=/rules/edit")
+        await until_at(page, r"/login\?next=/rules/edit$")
         site.relay.change("UPDATE users SET role = 'editor' WHERE name = 'admin'")
         await page.fill("#name", "admin")
         await page.fill("#password", "a password for tests")

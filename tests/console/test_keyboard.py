@@ -3,7 +3,7 @@
 from playwright.async_api import Page, expect
 
 from tests.builders import a_hook
-from tests.console.browsing import Site, in_browser, press
+from tests.console.browsing import Site, in_browser, press, until_at
 from tests.console.visiting import PASSWORD
 
 pytestmark = in_browser
@@ -31,11 +31,11 @@ async def test_a_chat_is_found_read_and_sent_again_by_keys(site: Site) -> None:
         await press(page, "Tab")
         await page.keyboard.type(PASSWORD)
         await press(page, "Enter")
-        await page.wait_for_url("**/chats")
+        await until_at(page, "/chats$")
         await press(page, "/")
         await page.keyboard.type("keyboard")
         await press(page, "Enter")
-        await page.wait_for_url("**/chats?q=keyboard**")
+        await until_at(page, r"/chats\?q=keyboard")
         await press(page, "j")
         assert await focused(page) == "Keyboard Two"
         await press(page, "j")
@@ -45,11 +45,11 @@ async def test_a_chat_is_found_read_and_sent_again_by_keys(site: Site) -> None:
         await press(page, "k", "Enter")
         await page.wait_for_selector("text=because the rule “Missed chats”")
         await press(page, "u")
-        await page.wait_for_url("**/chats")
+        await until_at(page, "/chats$")
         await press(page, "g", "d")
-        await page.wait_for_url("**/deliveries")
+        await until_at(page, "/deliveries$")
         await press(page, "?")
-        await page.wait_for_url("**/help/keys")
+        await until_at(page, "/help/keys$")
         await expect(page.locator("kbd").first).to_have_text("g")
         ((number,),) = site.relay.rows("SELECT id FROM deliveries WHERE state = 'failed'")
         await page.goto(f"/deliveries/{number}")
@@ -68,11 +68,11 @@ async def test_keys_are_left_alone_in_fields_and_where_they_are_turned_off(site:
         await page.keyboard.type("gd?jk")
         assert await page.input_value("#q") == "gd?jk"
         await press(page, "Escape", "Escape")
-        await page.wait_for_url("**/chats")
+        await until_at(page, "/chats$")
         await page.goto("/me")
         await page.uncheck("input[name=keys]")
         await page.click("button:has-text('Save')")
-        await page.wait_for_url("**/me?chosen=1")
+        await until_at(page, r"/me\?chosen=1$")
         await press(page, "g", "d", "?")
         await press(page, "Tab")
         assert page.url.endswith("/me?chosen=1")

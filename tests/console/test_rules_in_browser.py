@@ -9,7 +9,7 @@ import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from tests.builders import a_hook
-from tests.console.browsing import Site, in_browser, look_for_news, shows
+from tests.console.browsing import Site, in_browser, look_for_news, shows, until_at
 from tests.console.test_rules_pages import FILE, hash_of, is_seen
 from tests.console.visiting import invited, signed_in
 
@@ -105,7 +105,7 @@ async def test_of_two_editors_neither_loses_anything(site: Site) -> None:
         await edits(other, "template: missed", "template: chat")
         await expect(other.locator("#rules-news")).to_contain_text("admin is editing too")
         await other.click("button[value=publish]")
-        await other.wait_for_url("**/rules?done=publish*")
+        await until_at(other, r"/rules\?done=publish")
         theirs = path_of(site).read_text("utf-8")
         await look_for_news(anna)
         await expect(anna.locator("#rules-news")).to_contain_text("by petr")
@@ -121,7 +121,7 @@ async def test_of_two_editors_neither_loses_anything(site: Site) -> None:
         await anna.click("text=Put my changes on top of theirs")
         await expect(anna.locator("#problems-state")).to_have_text("No problems")
         await anna.click("button[value=publish]")
-        await anna.wait_for_url("**/rules?done=publish*")
+        await until_at(anna, r"/rules\?done=publish")
         both = FILE.replace("at_most: 2", "at_most: 1").replace(
             "template: missed", "template: chat"
         )
@@ -161,7 +161,7 @@ async def test_a_file_that_was_saved_broken_is_told_of_on_open_pages(site: Site)
         await page.click("#problem-list button")
         await expect(page.locator("#problems-state")).to_have_text("No problems")
         await page.click("button[value=publish]")
-        await page.wait_for_url("**/rules?done=publish*")
+        await until_at(page, r"/rules\?done=publish")
         assert path_of(site).read_text("utf-8") == FILE
         await expect(page.locator(".band")).to_have_count(0)
         await page.click("nav >> text=Destinations")
