@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
@@ -403,16 +404,22 @@ async def test_relays_that_share_a_server_release_each_delivery_once_though_one_
         for chat in range(200):
             assert (await relay.post(a_hook(chat, missed=True))).status == 202
     assert ask("SELECT state, count(*) FROM deliveries GROUP BY state") == [("scheduled", 200)]
-    # A mute's end is not in the rules: it stays where these are read anew.
-    with cluster.admin(name) as connection:
-        connection.execute("UPDATE deliveries SET due_at = 1, why = 'muted:1'")
     at_all_times = MANY.replace(", hours: other_days", "")
     (tmp_path / "rules.yaml").write_text(at_all_times, encoding="utf-8")
-    relays = [
-        ForkedRelay(variables, CrashPoint.RELEASED),
-        ForkedRelay(variables),
-        ForkedRelay(variables),
-    ]
+    # A mute's end is not in the rules: it stays where these are read anew.
+    hold = "UPDATE deliveries SET state = 'scheduled', due_at = 1, why = 'muted:1'"
+    with cluster.admin(name) as connection:
+        connection.execute(hold)
+    dying = ForkedRelay(variables, CrashPoint.RELEASED)
+    try:
+        await dying.url()
+        assert await dying.end() == -signal.SIGKILL
+    finally:
+        dying.close()
+    assert ask("SELECT state, count(*) FROM deliveries GROUP BY state") == [("queued", 200)]
+    with cluster.admin(name) as connection:  # as if it had died halfway
+        connection.execute(f"{hold} WHERE id % 2 = 0")
+    relays = [ForkedRelay(variables), ForkedRelay(variables)]
     try:
         for one in relays:
             await one.url()
