@@ -33,6 +33,7 @@ import sqlalchemy as sa  # noqa: E402 - the path is set just above
 from sqlalchemy.engine import Dialect  # noqa: E402
 
 from relay.outbox import NewDelivery, NewHook, Outbox, Settlement, State, database_copy  # noqa: E402
+from relay.outbox.database_session import CommandSessions  # noqa: E402
 from relay.outbox.delivery_types import (  # noqa: E402
     from_ms,
     keys_of,
@@ -43,7 +44,6 @@ from relay.outbox.leases import Leases  # noqa: E402
 from relay.outbox.past_chats import count_hooks, find_chats  # noqa: E402
 from relay.outbox.retention import Retention  # noqa: E402
 from relay.outbox.schema import attempts, chats, deliveries, hook_bodies, hooks  # noqa: E402
-from relay.outbox.session import CommandSessions  # noqa: E402
 from relay.outbox.statements import Statement  # noqa: E402
 from relay.outbox.writer import Cursor  # noqa: E402
 from relay.settings.database import Database  # noqa: E402

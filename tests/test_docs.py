@@ -37,7 +37,7 @@ from relay.rules import read_rules
 from relay.runtime.startup import get_ready
 from relay.settings.smtp import OAUTH_SETTINGS
 from relay.settings.table import SETTINGS, TABLE, Setting, Settings, read_settings
-from relay.transports.json_post import OVERRIDES
+from relay.transports.override import OVERRIDES
 from relay.transports.registry import TRANSPORTS
 from relay.web.app import open_relay
 from relay.web.hook import PATH

@@ -11,7 +11,7 @@ from relay.delivery.lane import BETWEEN_CLAIMS, Lane, LaneState, Lesson
 from relay.destination import Destination, Rate, TransportSpec
 from relay.notification import Notification
 from relay.outbox import Gate
-from relay.outbox.rate_limits import Pacer
+from relay.outbox.pace import Pacer
 from relay.transports import Ending, Identity, Outcome
 from tests.builders import NOON, a_delivery, later
 

@@ -38,7 +38,7 @@ IMPORTS_WITHIN_FUNCTIONS = {
     "relay.outbox.migrations.upgrade": "Alembic takes 0.2 s to import, and most starts migrate nothing",
     "relay.outbox.migrations.upgrade_postgres": "the same",
     "relay.outbox._open_postgres": "a relay on SQLite needs no driver of another database",
-    "relay.outbox.session._Server.__init__": "the same",
+    "relay.outbox.database_session._Server.__init__": "the same",
     "relay.console._open_for": "who has no console pays nothing for it, in time or memory",
     "relay.cli.user._hashed_password": "argon2 and the console take 0.3 s to import, and few commands hash a password",
     "relay.cli.deliveries._refuse_unknown": "what reads the rules takes 0.3 s to import, and most names are known",

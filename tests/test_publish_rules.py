@@ -16,8 +16,8 @@ import pytest
 
 from relay.clock import utc_now
 from relay.outbox import Outbox, StorageRefused
+from relay.outbox.database_session import CommandSessions, Session
 from relay.outbox.rules_versions import KEPT, list_versions
-from relay.outbox.session import CommandSessions, Session
 from relay.outbox.user_accounts import Role
 from relay.runtime.reload import KeptVersions
 from relay.runtime.startup import get_ready

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )
 
 from relay.clock import utc_now
-from relay.outbox.session import CommandSessions
+from relay.outbox.database_session import CommandSessions
 from relay.outbox.sqlite.sqlite_store import open_sqlite
 from relay.outbox.user_accounts import Role
 from relay.runtime.startup import get_ready

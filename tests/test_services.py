@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from relay.outbox import State
+from relay.outbox.database_session import CommandSessions, Session
 from relay.outbox.history import Wanted, stored_hooks
 from relay.outbox.past_chats import WantedChats
-from relay.outbox.session import CommandSessions, Session
 from relay.services import Progress, in_thread
 from relay.services.find_chats import chat_history, count_chats, last_hook, list_chats
 from relay.services.find_deliveries import (

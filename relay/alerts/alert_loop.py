@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from relay.alerts.alert_plan import Step, Ways, failures_to_tell, is_untold, reached, steps
 from relay.alerts.alert_text import in_words
 from relay.alerts.direct_alerts import DirectAlerts
-from relay.alerts.problem_detection import LATE, Kind, Seen, now_wrong
+from relay.alerts.problem_detection import LATE, Kind, Seen, flood, now_wrong
 from relay.alerts.reminders import reminders
 from relay.alerts.stored_alert import RULE, alert_hook, alert_name, read_alert, trouble_of
 from relay.clock import Background, Clock
@@ -19,7 +19,6 @@ from relay.outbox.delivery_types import from_ms, to_ms
 from relay.outbox.leases import LAST_HOOK, QUEUED_BY_DESTINATION, count_scheduled
 from relay.outbox.mutes import lasting_mutes
 from relay.outbox.pauses import paused_destinations
-from relay.outbox.rate_limits import Usual
 from relay.outbox.settling import Operations
 from relay.outbox.troubles import TOLD_UNTIL, Failures, Trouble, Troubles, told_until
 from relay.outbox.writer import Cursor
@@ -253,7 +252,7 @@ class _Look:
             heard=self._heard(cursor, marks),
             silence=self.here.rules.silence,
             full=self.operations.hourly.full(cursor, self.now),
-            flood=Usual(self.operations.sql).flood(cursor, self.now),
+            flood=flood(self.operations.sql, cursor, self.now),
             rules=self.here.rules_trouble,
             storage=self.here.storage_trouble,
             box=self.box,

@@ -1,12 +1,21 @@
-"""Detects present problems from what one look at the relay has found. No I/O."""
+"""Detects problems: present ones from what one look at the relay has found, and floods from counts of hooks."""
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import pairwise
+from statistics import median
+
+import sqlalchemy as sa
 
 from relay.outbox import Gate
+from relay.outbox.pace import BEGIN_PACE, READ_PACE, WRITE_PACE
+from relay.outbox.schema import hooks
+from relay.outbox.statements import Query, Statements
 from relay.outbox.troubles import Trouble
+from relay.outbox.writer import Cursor
 from relay.rules.schedule_parser import Silence
 
 LATE = timedelta(minutes=15)
@@ -151,3 +160,57 @@ def _of_destinations(seen: Seen, now: datetime) -> Iterator[Trouble]:
                 why=seen.words.get(name, ""),
                 waiting=seen.queued[name],
             )
+
+
+# -- floods of hooks ------------------------------------------------------------------------------------------
+
+_NEWEST_HOOK = Query(sa.select(sa.func.coalesce(sa.func.max(hooks.c.id), 0)))
+KEPT_HOURS = 14 * 24
+"""How many hours are remembered."""
+FEWEST = 200
+"""Hooks in an hour that are never too many."""
+TIMES = 4
+"""More than this many times the hooks of a usual day's busiest hour are too many."""
+_HOOKS = "hooks: at the beginning of each hour"
+"""The name of the row in `paces`."""
+
+
+def flood(sql: Statements, cursor: Cursor, now: datetime) -> int:
+    """How many hooks came in this hour or the one before, if that is far more than usual; else 0.
+
+    Stores the number of the newest hook at the beginning of each hour.
+    """
+    hour = int(now.timestamp()) // 3600
+    newest = sql[_NEWEST_HOOK].run(cursor).fetchone()[0]
+    row = sql[READ_PACE].run(cursor, of_destination=_HOOKS).fetchone()
+    if row is None and sql[BEGIN_PACE].run(cursor, destination=_HOOKS).rowcount != 1:
+        return 0  # another relay has the row
+    begun = {at: first for at, first in json.loads(row[0] if row else "[]") if at <= hour}
+    if hour not in begun:
+        begun[hour] = newest
+        kept = [(at, first) for at, first in begun.items() if hour - at <= KEPT_HOURS]
+        sql[WRITE_PACE].run(cursor, of_destination=_HOOKS, begun=json.dumps(kept))
+    counts = counts_of({**begun, hour + 1: newest})
+    lately = max(counts.get(hour, 0), counts.get(hour - 1, 0))
+    earlier = {at: count for at, count in counts.items() if at < hour - 1}
+    return lately if lately > max(FEWEST, TIMES * busiest_hour(earlier)) else 0
+
+
+def counts_of(begun: Mapping[int, int]) -> dict[int, int]:
+    """How many hooks came in each hour, counted from 1970, whose beginning and end are known.
+
+    `begun`: the number of the newest hook at the beginning of each hour.
+    """
+    return {
+        at: max(0, end - first)
+        for (at, first), (following, end) in pairwise(sorted(begun.items()))
+        if following == at + 1
+    }
+
+
+def busiest_hour(counts: Mapping[int, int]) -> float:
+    """The hooks of a usual day's busiest hour: the median over all days, 0 without any. A flood of a few days hardly changes it."""
+    by_day: dict[int, int] = {}
+    for hour, count in counts.items():
+        by_day[hour // 24] = max(count, by_day.get(hour // 24, 0))
+    return median(by_day.values()) if by_day else 0

@@ -20,7 +20,7 @@ from relay.cli.printing import (
     print_lines,
     progress_bar,
 )
-from relay.outbox.session import CommandSessions
+from relay.outbox.database_session import CommandSessions
 from relay.rules.reading.value_parsers import BadValue, duration, duration_words
 from relay.services import backtesting
 from relay.services.backtesting import Change, Comparison, Name, Times

@@ -25,7 +25,7 @@ from relay.cli.printing import (
     print_lines,
     progress_bar,
 )
-from relay.outbox.session import CommandSessions
+from relay.outbox.database_session import CommandSessions
 from relay.rules import Problem, RulesError
 from relay.rules.reading.holidays_file import beside
 from relay.rules.reading.value_parsers import BadValue

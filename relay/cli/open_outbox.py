@@ -11,7 +11,7 @@ import click
 
 from relay.cli.printing import ERASED, could_not_run
 from relay.outbox import StorageRefused, StorageUnavailable
-from relay.outbox.session import CommandSessions
+from relay.outbox.database_session import CommandSessions
 from relay.rules.reading.value_parsers import BadValue, did_you_mean, duration, quoted
 from relay.services.find_deliveries import UnknownName
 from relay.settings.database import Database

@@ -14,7 +14,7 @@ from relay.console.request_context import caller_of
 from relay.console.sign_in import SignIn, SignInRefused
 from relay.console.spreadsheet import csv_file
 from relay.outbox.audit_log import Act
-from relay.outbox.session import Sessions
+from relay.outbox.database_session import Sessions
 from relay.outbox.user_accounts import Role
 from relay.rules import RuleBook, RulesError
 from relay.runtime.startup import read_rule_book

@@ -7,10 +7,10 @@ from msgspec import Struct
 
 from relay.languages import N_, Language
 from relay.outbox import Outbox
+from relay.outbox.database_session import Session
 from relay.outbox.delivery_types import State
 from relay.outbox.history import Record
 from relay.outbox.mutes import KeptMute, find_mute
-from relay.outbox.session import Session
 from relay.services.find_deliveries import WaitingGroup
 from relay.timing.plan import MUTED
 from relay.transports import Ending

@@ -17,8 +17,8 @@ from relay.console.request_context import Caller
 from relay.console.sign_in import SignIn
 from relay.console.spreadsheet import csv_file
 from relay.outbox.audit_log import Act, KeptAct, add_act, list_acts
+from relay.outbox.database_session import Session, Sessions
 from relay.outbox.idempotency import IdempotencyKey, add_key
-from relay.outbox.session import Session, Sessions
 from relay.outbox.user_accounts import Role
 from relay.services import Progress, in_thread
 

@@ -11,8 +11,8 @@ from relay.delivery.renderer import NothingLeft
 from relay.languages import N_, Language
 from relay.notification import Notification
 from relay.outbox import Delivery
+from relay.outbox.database_session import Session
 from relay.outbox.history import Record, stored_hooks
-from relay.outbox.session import Session
 from relay.preview.lookalike.slack_post import slack_post_html
 from relay.preview.lookalike.teams_card import teams_card_html
 from relay.transports.slack import pack as slack

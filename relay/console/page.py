@@ -22,9 +22,9 @@ from msgspec import Struct
 
 from relay.clock import Clock
 from relay.console.delivery_states import ending_in_words
-from relay.console.localized_sentences import finding_in_words, translated
 from relay.console.request_context import FORM_TOKEN, Caller, caller_of
 from relay.console.static_files import StaticFiles
+from relay.console.translated_explanations import finding_in_words, translated
 from relay.demo import Demo
 from relay.languages import LANGUAGES, SOURCE, Language
 from relay.languages.catalogue import read_catalogue

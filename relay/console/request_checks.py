@@ -20,7 +20,7 @@ from relay.outbox import StorageUnavailable
 from relay.outbox.user_tokens import is_mistyped
 from relay.services import in_thread
 from relay.web.app import Asgi
-from relay.web.asgi import FROM_PROXY, BodyReader, Disconnected, NotTaken
+from relay.web.request_body import FROM_PROXY, BodyReader, Disconnected, NotTaken
 
 MOST_AT_ONCE = 8
 """How many requests are answered at once. The console must not keep hooks from being answered."""

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from relay.destination import Rate
 from relay.outbox.delivery_types import Delivery, Gate
-from relay.outbox.rate_limits import Pacer
+from relay.outbox.pace import Pacer
 from relay.transports import Outcome
 
 FAILURES_TO_OPEN = 3

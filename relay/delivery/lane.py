@@ -8,8 +8,8 @@ from enum import Enum, StrEnum, auto
 from relay.delivery.endpoint import NO_MATTER, Breaker, Endpoint, Pace
 from relay.destination import Destination, TransportSpec, WhenUnsure
 from relay.outbox.delivery_types import Delivery, Gate
+from relay.outbox.pace import Pacer
 from relay.outbox.pauses import Pause
-from relay.outbox.rate_limits import Pacer
 from relay.transports import Ending, Outcome, Transport
 
 BETWEEN_CLAIMS = timedelta(milliseconds=10)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from relay.clock import Clock
 from relay.crash_points import CrashPoint, reach
 from relay.destination import Rate
+from relay.outbox.database_session import Session
 from relay.outbox.delivery_types import (
     Accepted,
     Claim,
@@ -27,9 +28,8 @@ from relay.outbox.delivery_types import (
 from relay.outbox.leases import Attempt, Held, Leases, Summary, summarize
 from relay.outbox.other_relays import OtherRelays, Rhythm, SeeGates, Wake
 from relay.outbox.process_identity import Process
-from relay.outbox.relay_sessions import RelaySessions
+from relay.outbox.relay_database_session import RelaySessions
 from relay.outbox.requeue import Reassigned, keep_aside, reassign
-from relay.outbox.session import Session
 from relay.outbox.settling import Operations
 from relay.outbox.sqlite.sqlite_store import open_sqlite
 from relay.outbox.table_access import Refusals, lacks

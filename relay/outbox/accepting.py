@@ -28,7 +28,7 @@ from relay.outbox.delivery_types import (
 )
 from relay.outbox.limit_counts import plan_once
 from relay.outbox.mutes import note_muted
-from relay.outbox.rate_limits import AT_ONCE, Hourly
+from relay.outbox.pace import AT_ONCE, Hourly
 from relay.outbox.schema import attempts, chats, deliveries, hook_bodies, hooks
 from relay.outbox.statements import (
     SERVER_TIME,

@@ -8,11 +8,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from relay.outbox.database_session import Session
 from relay.outbox.delivery_types import ITSELF, to_ms
 from relay.outbox.history import is_chat
 from relay.outbox.past_chats import ROW, PastChat, WantedChats, read_row, with_history
 from relay.outbox.schema import TROUBLED, chats, deliveries
-from relay.outbox.session import Session
 from relay.outbox.statements import Query, is_any
 
 _is_chat = chats.c.account != ITSELF

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from relay.crash_points import CrashPoint, reach
 from relay.outbox.accepting import Accepting
 from relay.outbox.delivery_types import Claim, Delivery, from_ms, maybe_ms, maybe_time, to_ms
+from relay.outbox.pace import Hour
 from relay.outbox.pauses import is_paused
-from relay.outbox.rate_limits import Hour
 from relay.outbox.schema import chats, deliveries, hook_bodies
 from relay.outbox.statements import Query, bound, chat_is_alert, is_queued
 from relay.outbox.writer import Cursor

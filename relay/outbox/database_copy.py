@@ -15,12 +15,12 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from relay.files import create_private
+from relay.outbox.database_session import CommandSessions, Session
 from relay.outbox.delivery_types import ITSELF, State, StorageRefused, StorageUnavailable
 from relay.outbox.leases import Leases
 from relay.outbox.postgres.postgres_opening import open_postgres
 from relay.outbox.postgres.postgres_store import Connection, connect, conninfo
 from relay.outbox.schema import chats, deliveries, metadata, relays
-from relay.outbox.session import CommandSessions, Session
 from relay.outbox.sqlite.sqlite_store import open_sqlite
 from relay.settings.database import PostgresServer
 

@@ -9,11 +9,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from relay.clock import pause
+from relay.outbox.database_session import Session, Sessions
 from relay.outbox.delivery_types import State
 from relay.outbox.digests import ERASED, ERASED_MUTE, ITS_CHAT, WAITS, name_of
 from relay.outbox.mutes import end_mute, find_mute
 from relay.outbox.schema import chats, deliveries, hooks, limits, mutes, set_aside
-from relay.outbox.session import Session, Sessions
 from relay.outbox.statements import Insert, Query, Statement, Statements, bound, inserted, is_queued
 from relay.outbox.writer import Cursor
 from relay.timing.plan import Timing

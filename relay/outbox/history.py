@@ -8,9 +8,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from relay.outbox.database_session import Session
 from relay.outbox.delivery_types import Gate, State, from_ms, is_alert, maybe_time, to_ms, unpacked
+from relay.outbox.pace import hours, read_hours
 from relay.outbox.pauses import is_closed
-from relay.outbox.rate_limits import hours, read_hours
 from relay.outbox.schema import (
     TROUBLED,
     attempts,
@@ -22,7 +23,6 @@ from relay.outbox.schema import (
     hooks,
     set_aside,
 )
-from relay.outbox.session import Session
 from relay.outbox.statements import LIVE, chat_is_alert, is_any, is_in, is_queued
 
 ENDED_BADLY = (State.FAILED, State.MAYBE_DELIVERED, State.QUARANTINED)

@@ -29,7 +29,7 @@ from relay.outbox.delivery_types import (
     from_ms,
 )
 from relay.outbox.leases import Attempt, Leases
-from relay.outbox.rate_limits import Turns
+from relay.outbox.pace import Turns
 from relay.outbox.settling import Operations
 from relay.outbox.statements import SERVER_TIME, Query, text
 from relay.outbox.writer import Cursor, SharedStore, Writer

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from relay.outbox.database_session import Session, Sessions
 from relay.outbox.delivery_types import ITSELF, SEVERAL, from_ms, key_of, maybe_time, to_ms
 from relay.outbox.history import Record, SetAside, StoredHook, Wanted, find, is_one_of, stored_hooks
 from relay.outbox.schema import (
@@ -21,7 +22,6 @@ from relay.outbox.schema import (
     hooks,
     set_aside,
 )
-from relay.outbox.session import Session, Sessions
 from relay.outbox.statements import is_unsettled
 
 PAGE = 100

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from relay.clock import pause
 from relay.crash_points import CrashPoint, reach
 from relay.outbox.claiming import claimed_delivery, for_destination
+from relay.outbox.database_session import Session, Sessions
 from relay.outbox.delivery_types import (
     Delivery,
     Gate,
@@ -29,7 +30,6 @@ from relay.outbox.delivery_types import (
 from relay.outbox.history import Record, SetAside, is_chat
 from relay.outbox.leases import QUEUED_BY_DESTINATION, count_scheduled
 from relay.outbox.schema import chats, deliveries, hook_bodies, hooks, set_aside
-from relay.outbox.session import Session, Sessions
 from relay.outbox.settling import FIND_CHAT, Operations, this_delivery
 from relay.outbox.statements import (
     Query,

@@ -19,6 +19,7 @@ from relay.files import read_file
 from relay.languages import OWN, Languages, mistakes_in, speak
 from relay.metrics import Metrics
 from relay.outbox import Outbox, StorageUnavailable
+from relay.outbox.database_session import Session
 from relay.outbox.rules_versions import (
     Version,
     add_version,
@@ -26,7 +27,6 @@ from relay.outbox.rules_versions import (
     remove_version,
     unused_versions,
 )
-from relay.outbox.session import Session
 from relay.outbox.writer import Cursor
 from relay.runtime.file_watch import Digests, digests_of, watch_files
 from relay.runtime.startup import NotReady, Ready

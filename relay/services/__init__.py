@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TypeVar
 
+from relay.outbox.database_session import Sessions
 from relay.outbox.past_chats import ANY, PastHook, Which, count_hooks, read_hooks
-from relay.outbox.session import Sessions
 
 Progress = Callable[[int, int], None]
 """Gets how many steps are done, and of how many."""

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from relay.chat import Chat
+from relay.outbox.database_session import Sessions
 from relay.outbox.past_chats import PastHook
-from relay.outbox.session import Sessions
 from relay.rules.compared_values import ChatView
 from relay.rules.reading.destination_reader import NOBODY
 from relay.rules.rule_book import Match, Rule, RuleBook

@@ -17,8 +17,8 @@ from relay.files import read_file
 from relay.languages import mistakes_in
 from relay.languages.catalogue import Mistake
 from relay.outbox import StorageRefused, StorageUnavailable
+from relay.outbox.database_session import Sessions
 from relay.outbox.requeue import waiting
-from relay.outbox.session import Sessions
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rendering.template_checks import misplaced, never_said, single_braces
 from relay.rendering.template_folders import DIGEST

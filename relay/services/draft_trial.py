@@ -10,8 +10,8 @@ from relay.destination import Destination
 from relay.notification import Notification
 from relay.outbox import Delivery
 from relay.outbox.chat_list import chat_called, number_of_chat
+from relay.outbox.database_session import Sessions
 from relay.outbox.history import StoredHook
-from relay.outbox.session import Sessions
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rules import RuleBook, Verdict
 from relay.services import in_thread

@@ -9,10 +9,10 @@ from msgspec.structs import replace
 
 from relay.chat import Chat
 from relay.intake import planned_matches
+from relay.outbox.database_session import Sessions
 from relay.outbox.delivery_types import visitor_key
 from relay.outbox.history import Record as Delivery
 from relay.outbox.history import StoredHook, Wanted, find, stored_hooks
-from relay.outbox.session import Sessions
 from relay.rules import Finding, Match, Recorded, RuleBook, Standing, Verdict, read_record
 from relay.rules.schedule_parser import moment
 from relay.services import Progress, in_thread

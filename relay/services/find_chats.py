@@ -22,9 +22,9 @@ from relay.outbox.chat_list import (
     count_new,
     count_troubled,
 )
+from relay.outbox.database_session import Sessions
 from relay.outbox.history import Attempt, Held, Record, StoredHook, attempts_for, held, stored_hooks
 from relay.outbox.past_chats import ChatRow, PastChat, WantedChats, find_chats, past_chats
-from relay.outbox.session import Sessions
 from relay.rules import read_record
 from relay.services import Progress, in_thread, read_all, unwatched
 from relay.smartsupp import UnreadableHook, read_chat

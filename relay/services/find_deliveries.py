@@ -9,6 +9,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from relay.delivery.retry import HELD_BACK
+from relay.outbox.database_session import Sessions
 from relay.outbox.delivery_types import State, from_ms
 from relay.outbox.history import (
     ENDED_BADLY,
@@ -26,7 +27,6 @@ from relay.outbox.history import (
     stored_hooks,
 )
 from relay.outbox.schema import deliveries
-from relay.outbox.session import Sessions
 from relay.outbox.statements import is_unsettled
 from relay.rules import RuleBook
 from relay.services import Progress, in_thread

@@ -10,10 +10,10 @@ from functools import partial
 import sqlalchemy as sa
 
 from relay.intake import digest_delivery
+from relay.outbox.database_session import Session, Sessions
 from relay.outbox.delivery_types import State, from_ms, to_ms
 from relay.outbox.digests import PUT_OFF, PUT_OFF_ERASED, WAITS, Digests, read_counts
 from relay.outbox.schema import deliveries, digests
-from relay.outbox.session import Session, Sessions
 from relay.services import Progress, in_thread
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from relay.outbox.session import CommandSessions
+from relay.outbox.database_session import CommandSessions
 from relay.runtime.startup import read_rule_book
 from relay.services import read_all
 from relay.services.backtesting import Comparing, Comparison, Name, Times, waits

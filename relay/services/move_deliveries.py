@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from relay.delivery.retry import Redirect
+from relay.outbox.database_session import Sessions
 from relay.outbox.mutes import lasting_mutes
 from relay.outbox.requeue import count_sending, reassign_all, waiting
-from relay.outbox.session import Sessions
 from relay.rules import RuleBook
 from relay.rules.reading.mute_reader import with_conditions
 from relay.services import Progress, in_thread, unwatched

@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from relay.crash_points import CrashPoint, reach
+from relay.outbox.database_session import CommandSessions, Sessions
 from relay.outbox.mutes import (
     KeptMute,
     Origin,
@@ -22,7 +23,6 @@ from relay.outbox.mutes import (
     hold_waiting,
     lasting_mutes,
 )
-from relay.outbox.session import CommandSessions, Sessions
 from relay.rules import RuleBook
 from relay.rules.reading.mute_reader import with_condition
 from relay.runtime.startup import read_rule_book

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from relay.outbox.database_session import Session, Sessions
 from relay.outbox.history import Held, held
 from relay.outbox.pauses import Pause, end_pauses, pauses
 from relay.outbox.pauses import pause as pause_in
 from relay.outbox.requeue import look_now, waiting
-from relay.outbox.session import Session, Sessions
 from relay.services import Progress, in_thread
 
 LONGEST_PAUSE = timedelta(days=366)

@@ -16,6 +16,7 @@ from urllib.parse import unquote_plus
 from relay.chat import Chat
 from relay.mail_address import canonical_addresses
 from relay.outbox import StorageRefused, StorageUnavailable
+from relay.outbox.database_session import Sessions
 from relay.outbox.erase_on_request import Erased, erase_chats, erase_mute, erase_set_aside
 from relay.outbox.history import SetAside, StoredHook, Wanted, attempts_for, find, stored_hooks
 from relay.outbox.mutes import KeptMute, all_mutes
@@ -27,7 +28,6 @@ from relay.outbox.past_chats import (
     find_chats,
     read_set_aside,
 )
-from relay.outbox.session import Sessions
 from relay.rules import RuleBook
 from relay.services import Progress, in_thread, read_all, unwatched
 from relay.services.find_deliveries import Details, attempt_json, delivery_json, set_aside_json

@@ -16,8 +16,8 @@ from relay.clock import Clock
 from relay.crash_points import CrashPoint, reach
 from relay.files import read_file
 from relay.outbox.audit_log import Act
+from relay.outbox.database_session import Sessions
 from relay.outbox.rules_versions import Version
-from relay.outbox.session import Sessions
 from relay.outbox.user_accounts import Role
 from relay.rules import Problem, RuleBook
 from relay.rules.compare_rules import Change

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from msgspec import Struct
 
+from relay.outbox.database_session import Session, Sessions
 from relay.outbox.delivery_types import State, from_ms, to_ms, unpacked
 from relay.outbox.history import ENDED_BADLY
 from relay.outbox.schema import chats, deliveries, hook_bodies, hooks
-from relay.outbox.session import Session, Sessions
 from relay.outbox.statements import Query, chat_is_alert
 from relay.rules import Finding, Standing, read_record
 from relay.services import Progress, in_thread

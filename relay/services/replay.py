@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from relay.intake import planned_deliveries
+from relay.outbox.database_session import Session, Sessions
 from relay.outbox.delivery_types import ITSELF, NewDelivery, NewHook
 from relay.outbox.history import SetAside, StoredHook, hooks_set_aside, stored_hooks
 from relay.outbox.requeue import queue_missing, take_in
-from relay.outbox.session import Session, Sessions
 from relay.rules import RuleBook, judge
 from relay.services import Progress, in_thread, unwatched
 from relay.smartsupp import UnreadableHook, read_chat

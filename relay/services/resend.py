@@ -9,12 +9,12 @@ from datetime import datetime
 from relay.chat import Chat
 from relay.clock import Rest, pause
 from relay.intake import message_id
+from relay.outbox.database_session import Sessions
 from relay.outbox.delivery_types import Gate
 from relay.outbox.history import ENDED_BADLY, Record, Wanted, find
 from relay.outbox.mutes import lasting_mutes
 from relay.outbox.pauses import Pause, pauses
 from relay.outbox.requeue import REST, queue_again
-from relay.outbox.session import Sessions
 from relay.services import Progress, in_thread, unwatched
 from relay.timing.plan import Mute
 

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from relay.clock import Clock
 from relay.outbox import rules_versions
 from relay.outbox.audit_log import Act, add_act
+from relay.outbox.database_session import Session, Sessions
 from relay.outbox.rules_versions import Draft, Version
-from relay.outbox.session import Session, Sessions
 from relay.outbox.statements import Statements
 from relay.rules.reading.yaml_document import MAX_BYTES
 from relay.services import in_thread

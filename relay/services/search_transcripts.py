@@ -6,9 +6,9 @@ from datetime import datetime
 from msgspec import Struct
 
 from relay.chat import Author
+from relay.outbox.database_session import CommandSessions
 from relay.outbox.history import StoredHook
 from relay.outbox.past_chats import PastHook
-from relay.outbox.session import CommandSessions
 from relay.services import read_all
 from relay.services.child_process import Telling
 from relay.services.find_chats import FoundChat, place_in, plain

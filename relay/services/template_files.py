@@ -12,7 +12,7 @@ from msgspec import Struct
 from relay.clock import Clock
 from relay.files import leads_out_of, read_file, shipped
 from relay.outbox.audit_log import Act, add_act
-from relay.outbox.session import Sessions
+from relay.outbox.database_session import Sessions
 from relay.rendering.template_folders import FILES, MAX_SIZE, Folders, inherited_from, shipped_files
 from relay.services import in_thread
 from relay.services.edit_file import ReadOnly, discard_previous, locked, put_in_place, why_read_only

@@ -20,9 +20,9 @@ from relay.destination import Destination
 from relay.languages.catalogue import PLACE
 from relay.notification import Notification
 from relay.outbox import Delivery
+from relay.outbox.database_session import Sessions
 from relay.outbox.delivery_types import DIGEST as DIGEST_CHAT
 from relay.outbox.delivery_types import ITSELF
-from relay.outbox.session import Sessions
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rendering.template_folders import DEFAULT, DIGEST
 from relay.rules import Match

@@ -35,9 +35,9 @@ from relay.runtime.startup import (
     write_tokens,
 )
 from relay.settings.table import Settings
-from relay.web.asgi import BodyReader
 from relay.web.health import Health, Parts, storage_trouble
 from relay.web.hook import PATH, HookRoute
+from relay.web.request_body import BodyReader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

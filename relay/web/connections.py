@@ -13,7 +13,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from relay.web.asgi import Answer, encoded, refusal
+from relay.web.request_body import Answer, encoded, refusal
 
 MOST_FILES = 16_384
 """The limit of open files that is requested; the system's default is 1,024."""

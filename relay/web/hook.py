@@ -15,7 +15,7 @@ from relay.intake import Taken
 from relay.metrics import Metrics
 from relay.outbox import StorageUnavailable
 from relay.smartsupp import UnreadableHook
-from relay.web.asgi import (
+from relay.web.request_body import (
     NOT_FOUND,
     Answer,
     BodyReader,

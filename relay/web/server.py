@@ -21,8 +21,8 @@ from relay.redaction import Redactor
 from relay.runtime.startup import NotReady, Ready, get_ready
 from relay.settings.table import Settings, likely_typos
 from relay.web.app import USUAL, Deadlines, Pages, open_relay
-from relay.web.asgi import FROM_PROXY, BodyReader
 from relay.web.connections import Door, most_connections
+from relay.web.request_body import FROM_PROXY, BodyReader
 
 GRACE_FOR_REQUESTS = 2
 """Seconds for requests that are being answered; their work is a commit, which takes milliseconds."""

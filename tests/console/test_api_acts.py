@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from relay.clock import utc_now
-from relay.web.asgi import MAX_BODY
+from relay.web.request_body import MAX_BODY
 from tests.builders import a_hook
 from tests.console.test_api_rules import ended
 from tests.console.test_chats import post

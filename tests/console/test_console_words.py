@@ -12,9 +12,9 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
 from relay.chat import Chat
-from relay.console.localized_sentences import finding_in_words, translated
 from relay.console.page import CATALOGUES, language_for
 from relay.console.page import language_called as console_language
+from relay.console.translated_explanations import finding_in_words, translated
 from relay.languages import LANGUAGES, SOURCE, Language
 from relay.languages.catalogue import read_catalogue
 from relay.rules import Finding

@@ -6,7 +6,7 @@ import pytest
 
 from relay.console.allowed_hosts import Hosts
 from relay.console.request_checks import HEADERS, POLICY
-from relay.web.asgi import MAX_BODY
+from relay.web.request_body import MAX_BODY
 from tests.console.visiting import FORM, Visitor, signed_in
 from tests.running import RunningRelay
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.outbox.rate_limits import FEWEST
+from relay.alerts.problem_detection import FEWEST
 from tests.builders import a_hook
 from tests.cli.commands import relay as cli
 from tests.journeys.receiving_servers import ROOM, ReceivingServers

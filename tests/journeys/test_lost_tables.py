@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from relay.outbox import Outbox, StorageRefused
-from relay.outbox.session import CommandSessions
+from relay.outbox.database_session import CommandSessions
 from relay.outbox.sqlite import sqlite_file
 from relay.outbox.sqlite.file_loss import last_written
 from tests.builders import NOON, a_hook

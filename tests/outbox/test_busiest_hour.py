@@ -4,7 +4,7 @@ from itertools import accumulate
 
 import pytest
 
-from relay.outbox.rate_limits import busiest_hour, counts_of
+from relay.alerts.problem_detection import busiest_hour, counts_of
 
 DAY = 24
 

@@ -13,11 +13,11 @@ from msgspec.structs import replace
 from relay.chat import Chat
 from relay.intake import new_deliveries
 from relay.outbox import Delivery, NewDelivery, NewHook, Outbox
+from relay.outbox.database_session import CommandSessions
 from relay.outbox.delivery_types import from_ms
 from relay.outbox.digests import Digests
 from relay.outbox.erase_on_request import erase_chats
 from relay.outbox.scheduling import Done
-from relay.outbox.session import CommandSessions
 from relay.rules import Match
 from relay.smartsupp import read_chat
 from relay.timing.digest_contents import Digest, Mute

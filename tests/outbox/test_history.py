@@ -12,13 +12,13 @@ from msgspec.structs import replace
 
 from relay.outbox import Outbox, StorageRefused
 from relay.outbox.chat_list import Named, chat_page
+from relay.outbox.database_session import CommandSessions
 from relay.outbox.delivery_types import Gate, NewHook, State
 from relay.outbox.history import Wanted, attempts_at, find, held, hooks_set_aside, stored_hooks
 from relay.outbox.past_chats import WantedChats, past_chats
 from relay.outbox.requeue import queue_again, queue_missing, take_in
 from relay.outbox.retention import Retention
 from relay.outbox.schema import hook_bodies
-from relay.outbox.session import CommandSessions
 from relay.services.find_chats import plain
 from relay.transports import Ending
 from tests.builders import NOON, a_chat, a_hook, later

@@ -11,10 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 from relay.outbox import Outbox, StorageRefused, StorageUnavailable
+from relay.outbox.database_session import Session
 from relay.outbox.history import Wanted, find
 from relay.outbox.past_chats import WantedChats
 from relay.outbox.schema import deliveries, hooks
-from relay.outbox.session import Session
 from relay.services.find_chats import search_chats
 from relay.services.find_deliveries import list_deliveries
 from relay.services.personal_data import Whose, erase, find_theirs

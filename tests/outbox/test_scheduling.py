@@ -9,11 +9,11 @@ import pytest
 from msgspec.structs import replace
 
 from relay.outbox import NewHook, Outbox
+from relay.outbox.database_session import CommandSessions
 from relay.outbox.delivery_types import from_ms, to_ms
 from relay.outbox.requeue import reassign_all
 from relay.outbox.scheduling import AT_ONCE as IN_ONE_TRANSACTION
 from relay.outbox.scheduling import Done, Scheduling
-from relay.outbox.session import CommandSessions
 from relay.services.resend import resend
 from relay.timing.plan import AT_ONCE, Every, Limit, Plan, Timing
 from relay.timing.schedule import Schedule

@@ -22,13 +22,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.chat import Chat
 from relay.outbox import Delivery, Gate, NewDelivery, Outbox, Places, Settlement, State
+from relay.outbox.database_session import Session
 from relay.outbox.delivery_types import DIGEST, ITSELF, maybe_time
 from relay.outbox.digests import name_of
 from relay.outbox.history import Wanted, find
 from relay.outbox.requeue import queue_again
 from relay.outbox.retention import DOUBT, Retention
 from relay.outbox.scheduling import Scheduling
-from relay.outbox.session import Session
 from relay.outbox.statements import Statements
 from relay.settings.database import Database
 from relay.timing.plan import AT_ONCE, Plan

@@ -11,7 +11,7 @@ import pytest
 from click.testing import Result
 
 from relay.outbox import NewHook, Outbox
-from relay.outbox.session import CommandSessions
+from relay.outbox.database_session import CommandSessions
 from relay.services import backtesting
 from relay.smartsupp import read_chat
 from tests.builders import a_hook

@@ -8,7 +8,7 @@ import pytest
 from relay.files import shipped
 from relay.languages import Languages, speak
 from relay.rendering.templates import Templates
-from relay.transports.json_post import OVERRIDES
+from relay.transports.override import OVERRIDES
 
 Written = Callable[..., Templates]
 OwnCatalogue = Callable[..., Templates]

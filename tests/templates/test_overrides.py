@@ -19,7 +19,7 @@ from relay.rendering.made_up_chats import made_up_chats
 from relay.rendering.template_folders import OVERRIDES as FILES
 from relay.rendering.templates import BrokenOverride, BrokenTemplate, Templates
 from relay.smartsupp import read_chat
-from relay.transports.json_post import OVERRIDES
+from relay.transports.override import OVERRIDES
 from relay.transports.slack.pack import pack, pack_thread
 from relay.transports.teams.pack import pack as teams_pack
 from tests.transports.examples import HOSTILE, TEXTS

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from relay.web.app import Deadlines
-from relay.web.asgi import MAX_BODY
 from relay.web.hook import WRONG_TOKENS_AT_ONCE
+from relay.web.request_body import MAX_BODY
 from tests.builders import a_hook
 from tests.running import TOKEN, RunningRelay, running_relay
 from tests.servers import HttpServer, SmtpServer

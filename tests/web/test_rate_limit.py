@@ -5,8 +5,8 @@ from typing import Any
 from relay.clock import Precedence
 from relay.intake import Taken
 from relay.metrics import Metrics
-from relay.web.asgi import BodyReader
 from relay.web.hook import HOOKS_AT_ONCE, HOOKS_PER_SECOND, Callers, HookRoute, TokenBucket
+from relay.web.request_body import BodyReader
 
 
 def test_after_the_burst_one_more_may_pass_for_each_interval() -> None:

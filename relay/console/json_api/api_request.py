@@ -18,8 +18,8 @@ from relay.console.logged_acts import ActingSessions, act_of
 from relay.console.request_context import Caller
 from relay.console.sign_in import SignIn
 from relay.console.throttle import Throttle
+from relay.outbox.database_session import Sessions
 from relay.outbox.idempotency import IdempotencyKey
-from relay.outbox.session import Sessions
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.services.wording_preview import WordingPreviews
 from relay.web.app import Running

@@ -30,9 +30,9 @@ from relay.console.json_api.chat_json import (
 from relay.console.json_api.delivery_json import TriedDelivery, tried
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there
+from relay.outbox.database_session import Sessions
 from relay.outbox.history import StoredHook
 from relay.outbox.past_chats import WantedChats
-from relay.outbox.session import Sessions
 from relay.outbox.user_accounts import Role
 from relay.services import in_thread
 from relay.services.explanation import explain

@@ -52,7 +52,7 @@ from relay.rendering.templates import (
     built_in_notification,
 )
 from relay.smartsupp import read_chat
-from relay.transports.json_post import OVERRIDES
+from relay.transports.override import OVERRIDES
 
 KEPT = 1024 * 1024
 """The most bytes of hooks whose chats are kept for further recipients; the least recently used are dropped."""

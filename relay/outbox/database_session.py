@@ -1,6 +1,6 @@
 """How services read and write the database: a session is a cursor inside a transaction.
 
-`CommandSessions` is for a process beside relays that may be running. `RelaySessions`, in `relay_sessions`, is for the process
+`CommandSessions` is for a process beside relays that may be running. `RelaySessions`, in `relay_database_session`, is for the process
 of a relay itself.
 """
 

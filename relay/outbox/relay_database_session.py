@@ -11,8 +11,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from relay.clock import Precedence
+from relay.outbox.database_session import (
+    CommandSessions,
+    OpenDatabase,
+    Session,
+    log_of,
+    open_database,
+)
 from relay.outbox.delivery_types import StorageUnavailable
-from relay.outbox.session import CommandSessions, OpenDatabase, Session, log_of, open_database
 from relay.outbox.writer import Store
 from relay.settings.database import Database
 

@@ -1,7 +1,7 @@
 """When the next message to a destination may start: its rates and its hourly limit, over all relays.
 
 `Pacer` has no I/O; the time is an argument. `Turns` keeps a pace in the database. `Hourly` counts the attempts of an
-hour, over restarts. `Usual` knows how many hooks usually come in an hour.
+hour, over restarts.
 """
 
 import json
@@ -9,15 +9,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
-from statistics import median
 from typing import Any
 
 import sqlalchemy as sa
 
 from relay.destination import Rate
 from relay.outbox.delivery_types import Claim, from_ms, to_ms
-from relay.outbox.schema import hooks, paces
+from relay.outbox.schema import paces
 from relay.outbox.statements import Query, Statements, bound, inserted
 from relay.outbox.writer import Cursor
 
@@ -159,7 +157,6 @@ read_hours = sa.select(paces.c.destination, paces.c.started).where(
     paces.c.destination.like("hour: %")
 )
 READ_HOURS = Query(read_hours)
-_NEWEST_HOOK = Query(sa.select(sa.func.coalesce(sa.func.max(hooks.c.id), 0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,57 +250,3 @@ def _hour(most: int, kept: str, now: datetime) -> Hour:
     }
     free_at = (min(begun, default=this - MINUTES) + MINUTES + 1) * 60
     return Hour(most, begun, max(now, datetime.fromtimestamp(free_at, UTC)))
-
-
-KEPT_HOURS = 14 * 24
-FEWEST = 200
-"""Hooks in an hour that are never too many."""
-TIMES = 4
-"""More than this many times the hooks of a usual day's busiest hour are too many."""
-_NAME = "hooks: at the beginning of each hour"
-
-
-@dataclass(frozen=True, slots=True)
-class Usual:
-    """Knows how many hooks usually come in an hour, and whether far more come now."""
-
-    sql: Statements
-
-    def flood(self, cursor: Cursor, now: datetime) -> int:
-        """How many hooks came in this hour or the one before, if that is far more than usual; else 0."""
-        hour, newest = (
-            int(now.timestamp()) // 3600,
-            self.sql[_NEWEST_HOOK].run(cursor).fetchone()[0],
-        )
-        row = self.sql[READ_PACE].run(cursor, of_destination=_NAME).fetchone()
-        if row is None and self.sql[BEGIN_PACE].run(cursor, destination=_NAME).rowcount != 1:
-            return 0  # another relay has the row
-        begun = {at: first for at, first in json.loads(row[0] if row else "[]") if at <= hour}
-        if hour not in begun:
-            begun[hour] = newest
-            kept = [(at, first) for at, first in begun.items() if hour - at <= KEPT_HOURS]
-            self.sql[WRITE_PACE].run(cursor, of_destination=_NAME, begun=json.dumps(kept))
-        counts = counts_of({**begun, hour + 1: newest})
-        lately = max(counts.get(hour, 0), counts.get(hour - 1, 0))
-        earlier = {at: count for at, count in counts.items() if at < hour - 1}
-        return lately if lately > max(FEWEST, TIMES * busiest_hour(earlier)) else 0
-
-
-def counts_of(begun: Mapping[int, int]) -> dict[int, int]:
-    """How many hooks came in each hour, counted from 1970, whose beginning and end are known.
-
-    `begun`: the number of the newest hook at the beginning of each hour.
-    """
-    return {
-        at: max(0, end - first)
-        for (at, first), (following, end) in pairwise(sorted(begun.items()))
-        if following == at + 1
-    }
-
-
-def busiest_hour(counts: Mapping[int, int]) -> float:
-    """The hooks of a usual day's busiest hour: the median over all days, 0 without any. A flood of a few days hardly changes it."""
-    by_day: dict[int, int] = {}
-    for hour, count in counts.items():
-        by_day[hour // 24] = max(count, by_day.get(hour // 24, 0))
-    return median(by_day.values()) if by_day else 0
