@@ -115,7 +115,7 @@ class DeliveryPages:
     async def _look(self, request: AnyRequest, number: Number) -> Page:
         record, language = await self._record(number), self._pages.language(request)
         shown = await look_of(self._running, record, language)
-        return await self._pages.show(request, "look.html", delivery=record, look=shown)
+        return await self._pages.show(request, "delivery_look.html", delivery=record, look=shown)
 
     async def _mail(self, number: Number) -> Response[bytes]:
         html = await mail_of(self._running, await self._record(number))

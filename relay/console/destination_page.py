@@ -226,7 +226,7 @@ class DestinationPage:
             nothing = {"problems": [], "wait": 0, "is_repeated": False, "result": None}
             nothing |= {"next": "", "cure": ()}
             shown = {"nav": "destinations", "name": name, **nothing, **found}
-            return self._pages.show(request, "tested.html", **shown)
+            return self._pages.show(request, "destination_test.html", **shown)
 
         to = caller.form.get("to", "").strip() or None
         try:

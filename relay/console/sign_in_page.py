@@ -85,7 +85,7 @@ class SignInPages:
     async def _login_form(self, request: AnyRequest) -> Response[bytes]:
         asked = request.query_params.get("next", HOME)
         if name := caller_of(request.scope).stranger:
-            return await self._pages.show(request, "stranger.html", status=403, name=name)
+            return await self._pages.show(request, "unknown_user.html", status=403, name=name)
         if caller_of(request.scope).session:
             return redirect(safe_next(asked))
         return await self._form(request, asked)
@@ -109,7 +109,7 @@ class SignInPages:
             if request.method in READ or not is_safe or not is_password(password):
                 return await self._pages.show(
                     request,
-                    "link.html",
+                    "set_password.html",
                     status=200 if request.method in READ else 422,
                     name=user.name,
                     is_safe=is_safe,
@@ -207,7 +207,7 @@ class OidcPages:
         if begun is None:
             log.warning("sign-in by OpenID Connect from %s: there is no such user", caller.address)
             return self._forgetting(
-                await self._pages.show(request, "stranger.html", status=403, name=name)
+                await self._pages.show(request, "unknown_user.html", status=403, name=name)
             )
         secret, _ = begun
         answer = redirect(safe_next(next_), **{"set-cookie": cookie_header(secret)})

@@ -260,7 +260,7 @@ def _refused(pages: Pages) -> Answering:
         if request.scope["path"].startswith(API):
             return problem_answer(error.status_code, headers=error.headers)
         if stranger := caller_of(request.scope).stranger:
-            return pages.show_at_once(request, "stranger.html", status=403, name=stranger)
+            return pages.show_at_once(request, "unknown_user.html", status=403, name=stranger)
         if error.status_code == 401:
             caller = caller_of(request.scope)
             if caller.form.get("text") and not caller.is_partial:
@@ -304,7 +304,7 @@ def _failed(pages: Pages) -> Answering:
         log.error("%s %s failed (error %s)", request.method, _path(request), number, exc_info=error)
         if request.scope["path"].startswith(API):
             return problem_answer(500, instance=number)
-        return pages.show_at_once(request, "failed.html", status=500, number=number)
+        return pages.show_at_once(request, "error.html", status=500, number=number)
 
     return answer
 

@@ -46,7 +46,7 @@ class UnreadablePostPage:
     ) -> Page:
         return await self._pages.show(
             request,
-            "set_aside.html",
+            "unreadable_post.html",
             status=status,
             nav="deliveries",
             post=post,

@@ -206,7 +206,7 @@ class OwnPage:
         return redirect("/me")
 
     async def _keys(self, request: AnyRequest) -> Page:
-        return await self._pages.show(request, "keys.html", nav="me")
+        return await self._pages.show(request, "keyboard_shortcuts.html", nav="me")
 
     async def _choose(self, request: AnyRequest) -> Page:
         caller = caller_of(request.scope)
@@ -246,7 +246,7 @@ class OwnPage:
         number = session.user.id if session else 0
         return await self._pages.show(
             request,
-            "own.html",
+            "account.html",
             status=status,
             nav="me",
             sessions=await self._sign_in.read(sessions_of, user=number, now=self._sign_in.now()),
