@@ -116,6 +116,12 @@ MOST_PARAMETERS = 50
 T = TypeVar("T", bound=Struct)
 
 
+def copied(kind: type[T], source: object, **others: Any) -> T:  # noqa: ANN401 - each of its own type
+    """A `kind` whose fields are `others`; for each field left, the attribute of the same name of `source`."""
+    names = (name for name in kind.__struct_fields__ if name not in others)
+    return kind(**others, **{name: getattr(source, name) for name in names})
+
+
 def query_of(text: bytes, kind: type[T]) -> T:
     """The parameters of a URL's query as a `kind`. Raises Refusal for unknown, repeated or invalid ones."""
     try:

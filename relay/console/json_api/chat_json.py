@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from relay.chat import Chat
+from relay.console.json_api.api_request import copied
 from relay.console.json_api.delivery_json import Delivery, delivery_of
 from relay.outbox.history import StoredHook
 from relay.rules import Finding, Standing, Verdict, read_record
@@ -140,19 +141,12 @@ async def chats_listed(found: Sequence[FoundChat]) -> list[ListedChat]:
 def listed(found: FoundChat) -> ListedChat:
     """A chat of a list as JSON; reads its newest hook."""
     about = found.chat.about
-    return ListedChat(
+    return copied(
+        ListedChat,
+        about,
         number=about.id,
-        account=about.account,
-        chat=about.chat,
-        visitor=about.visitor,
         email=found.email,
         question=found.question,
-        began=about.began,
-        first_hook=about.first_hook,
-        last_hook=about.last_hook,
-        missed=about.missed,
-        offline=about.offline,
-        rating=about.rating,
         rules=list(found.rules),
         trouble=found.trouble,
         deliveries=[delivery_of(each) for each in found.chat.deliveries],

@@ -13,6 +13,7 @@ from relay.console.json_api.api_request import (
     Line,
     Listing,
     Numbered,
+    copied,
     following,
     position,
 )
@@ -197,15 +198,7 @@ async def count_today(call: Call, query: TodayQuery) -> ChatCounts:
     midnight = here.replace(hour=0, minute=0, second=0, microsecond=0)
     since = query.since or midnight.astimezone(UTC)
     found = await count_chats(call.sessions, since)
-    return ChatCounts(
-        since=since,
-        chats=found.chats,
-        missed=found.missed,
-        offline=found.offline,
-        low_rated=found.low_rated,
-        failed=found.failed,
-        is_more=found.is_more,
-    )
+    return copied(ChatCounts, found, since=since)
 
 
 @chats.operation(HttpMethod.GET, "/chats/{number}", Role.VIEWER)
@@ -300,10 +293,7 @@ async def _replayed(
 
 def queued_of(judged: Judged) -> list[QueuedAnew]:
     """The deliveries of a hook that did not exist before."""
-    return [
-        QueuedAnew(rule=each.rule, destination=each.destination, recipient=each.recipient)
-        for each in judged.queued
-    ]
+    return [copied(QueuedAnew, each) for each in judged.queued]
 
 
 async def history_of(call: Call, number: int) -> ChatHistory:
@@ -322,13 +312,12 @@ def _in_force(call: Call, hook: StoredHook) -> ExplainedHook:
         return explained(hook, book.hash, str(error), ())
     found = explain(book, chat, now=call.now)
     plans = [
-        PlannedDelivery(
+        copied(
+            PlannedDelivery,
+            plan,
             rule=match.rule,
             destination=match.destination,
-            state=plan.state,
-            due=plan.due,
             why=plan.why or None,
-            in_digest=plan.in_digest,
         )
         for match, plan in found.plans or ()
     ]

@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from relay.console.json_api.api_request import copied
 from relay.console.notification_look import packed_json
 from relay.notification import Notification
 from relay.outbox.delivery_types import State
@@ -90,28 +91,13 @@ class TriedDelivery(Struct, kw_only=True):
 
 def delivery_of(record: Record) -> Delivery:
     """A stored delivery as JSON."""
-    return Delivery(
-        id=record.id,
+    return copied(
+        Delivery,
+        record,
         alert=record.is_alert,
-        account=record.account,
-        chat=record.chat,
-        visitor=record.visitor,
         hook=record.hook_id,
-        rule=record.rule,
-        template=record.template,
-        destination=record.destination,
-        recipient=record.recipient,
-        state=record.state,
-        created_at=record.created_at,
         due_at=record.due_at if record.state in _DUE else None,
-        released_at=record.released_at,
-        settled_at=record.settled_at,
         why=record.why or None,
-        digest=record.digest,
-        attempts=record.attempts,
-        detail=record.detail,
-        message_id=record.message_id,
-        generation=record.generation,
         instead_of=record.instead_of or None,
     )
 
@@ -124,13 +110,7 @@ def tried(record: Record, attempts: Iterable[KeptAttempt]) -> TriedDelivery:
 
 
 def attempt_of(kept: KeptAttempt) -> Attempt:
-    return Attempt(
-        number=kept.number,
-        started_at=kept.started_at,
-        ended_at=kept.ended_at,
-        ending=kept.ending or None,
-        detail=kept.detail,
-    )
+    return copied(Attempt, kept, ending=kept.ending or None)
 
 
 class ShownNotification(Struct, kw_only=True):

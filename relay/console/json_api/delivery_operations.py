@@ -1,4 +1,4 @@
-"""Deliveries and digests, as the JSON API tells them."""
+"""Operations on deliveries: list, group, show, render and resend them."""
 
 from datetime import datetime
 from typing import Annotated
@@ -13,6 +13,7 @@ from relay.console.json_api.api_request import (
     Line,
     Listing,
     Numbered,
+    copied,
     following,
     position,
 )
@@ -155,11 +156,9 @@ async def group_deliveries(call: Call) -> Causes:
     failed, more = await failed_by_cause(sessions, limit=MOST_FAILED)
     return Causes(
         failed=[
-            FailedDeliveries(
-                id=group.id,
-                destination=group.destination,
-                state=group.state,
-                detail=group.detail,
+            copied(
+                FailedDeliveries,
+                group,
                 count=len(group.deliveries),
                 newest=group.deliveries[0].settled_at or group.deliveries[0].created_at,
                 deliveries=[each.id for each in group.deliveries],
@@ -169,15 +168,7 @@ async def group_deliveries(call: Call) -> Causes:
         ],
         more_failed=more,
         waiting=[
-            WaitingDeliveries(
-                destination=group.destination,
-                state=group.state,
-                why=group.why or None,
-                count=group.count,
-                oldest=group.oldest,
-                next=group.next,
-                detail=group.detail,
-            )
+            copied(WaitingDeliveries, group, why=group.why or None)
             for group in await waiting_by_cause(sessions)
         ],
     )

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from relay.console.delivery_pages import cure_lines
 from relay.console.destination_page import LONGEST_TEST
-from relay.console.json_api.api_request import Call, Instant, Line, Reason
+from relay.console.json_api.api_request import Call, Instant, Line, Reason, copied
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there, wrong
 from relay.console.logged_acts import act_of, write_act
@@ -122,11 +122,7 @@ def _destination(call: Call, lane: Lane, waiting: list[WaitingGroup]) -> Destina
         transport=lane.destination.transport,
         state=state,
         since=lane.trouble_since,
-        paused=PausedBy(
-            by=paused.by, because=paused.because, since=paused.since, until=paused.until
-        )
-        if paused
-        else None,
+        paused=copied(PausedBy, paused) if paused else None,
         waits=_count(waiting, lane.name),
         oldest=min((each.oldest for each in groups), default=None),
         detail=detail,
@@ -204,7 +200,7 @@ async def pause_destination(call: Call, path: DestinationName, body: PauseReques
     )
     await pause(call.acting("pause", name), name, made)
     await call.running.parts.in_force.heed()
-    return PausedBy(by=made.by, because=made.because, since=made.since, until=made.until)
+    return copied(PausedBy, made)
 
 
 @destinations.operation(HttpMethod.POST, "/destinations/{name}/resume", Role.ADMIN, once=True)
@@ -239,11 +235,4 @@ async def test_destination(call: Call, path: DestinationName, body: TestRequest)
     found = await trial_of(
         delivery, lane.destination, lane.transport, in_force.renderer, LONGEST_TEST
     )
-    return TestResult(
-        recipient=found.recipient,
-        ending=found.ending,
-        detail=found.detail,
-        advice=found.next,
-        cure=found.cure,
-        trouble=found.trouble,
-    )
+    return copied(TestResult, found, advice=found.next)

@@ -7,7 +7,7 @@ from typing import Annotated
 from litestar import HttpMethod
 from msgspec import Meta, Struct
 
-from relay.console.json_api.api_request import IN_A_LIST, Call, Instant, Line
+from relay.console.json_api.api_request import IN_A_LIST, Call, Instant, Line, copied
 from relay.console.json_api.operation import Operations
 from relay.outbox.delivery_types import State
 from relay.outbox.user_accounts import Role
@@ -73,28 +73,8 @@ async def list_digests(call: Call, query: DigestQuery) -> DigestList:
     """Open digests with waiting chats, and the newest closed ones."""
     found = await find_digests(call.sessions, limit=query.limit, destination=query.destination)
     return DigestList(
-        waiting=[
-            WaitingDigest(
-                destination=one.destination,
-                recipient=one.recipient,
-                due_at=one.due_at,
-                chats=one.counts,
-            )
-            for one in found.waiting
-        ],
-        past=[
-            PastDigest(
-                id=one.id,
-                destination=one.destination,
-                recipient=one.recipient,
-                due_at=one.since,
-                closed_at=one.closed_at,
-                chats=one.counts,
-                delivery=one.delivery,
-                state=one.state,
-            )
-            for one in found.past
-        ],
+        waiting=[copied(WaitingDigest, one, chats=one.counts) for one in found.waiting],
+        past=[copied(PastDigest, one, due_at=one.since, chats=one.counts) for one in found.past],
     )
 
 

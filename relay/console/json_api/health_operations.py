@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from relay import __version__
 from relay.console.health_page import disk_free, hook_url, past_day, readiness_of, relays_beside
-from relay.console.json_api.api_request import Call
+from relay.console.json_api.api_request import Call, copied
 from relay.console.json_api.operation import Operations
 from relay.console.logged_acts import act_of, write_act
 from relay.outbox.user_accounts import Role
@@ -133,13 +133,7 @@ async def get_health(call: Call) -> HealthAnswer:
         version=__version__,
         readiness=msgspec.convert(known, Readiness),
         troubles=[
-            OpenTrouble(
-                kind=each.kind,
-                subject=each.subject,
-                since=each.since,
-                why=each.why,
-                told=tuple(each.told),
-            )
+            copied(OpenTrouble, each, told=tuple(each.told))
             for each in running.watch.glance.troubles
         ],
         alerts_to=tuple(book.alerts_to),
@@ -149,10 +143,7 @@ async def get_health(call: Call) -> HealthAnswer:
             problems_of_the_saved_file=tuple(running.parts.reload.problems),
         ),
         kept_days=keeps.days if keeps else None,
-        last_day=[
-            Hour(begins=each.begins, done=each.done, waiting=each.waiting, failed=each.failed)
-            for each in (day.every if day else ())
-        ],
+        last_day=[copied(Hour, each) for each in (day.every if day else ())],
         relays=[
             RelayProcess(host=each.host, listens=each.listens, wrote_at=wrote_at)
             for each, wrote_at in (await relays_beside(running) if has_database else ())

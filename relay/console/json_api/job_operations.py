@@ -13,7 +13,7 @@ from relay.console.chat_list_page import WORD_SEARCH, chats_with_words, word_sea
 from relay.console.draft_pages import PERIODS, past_trial, text_in_force
 from relay.console.jobs import Job, TooManyJobs, Work
 from relay.console.jobs import State as JobState
-from relay.console.json_api.api_request import BASE, Call, Reason
+from relay.console.json_api.api_request import BASE, Call, Reason, copied
 from relay.console.json_api.chat_json import ListedChat, chats_listed
 from relay.console.json_api.mute_operations import MuteScope, asked_for
 from relay.console.json_api.operation import Operations
@@ -254,11 +254,7 @@ async def _told(call: Call, job: Job) -> JobAnswer:
         why=job.why,
         ended_at=job.ended_at,
         backtest=value if isinstance(value, Numbers) else None,
-        resends=ResendCount(
-            total=count.total, queued=count.queued, passed_by=count.passed_by, left=count.left
-        )
-        if count
-        else None,
+        resends=copied(ResendCount, count) if count else None,
         words=FoundByWords(
             chats=await _with_words(await chats_with_words(call.running, words)),
             back_to=words.back_to,

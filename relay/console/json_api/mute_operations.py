@@ -7,7 +7,7 @@ from litestar import HttpMethod
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from relay.console.json_api.api_request import Call, Instant, Line, Numbered, Reason
+from relay.console.json_api.api_request import Call, Instant, Line, Numbered, Reason, copied
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there, wrong
 from relay.outbox.mutes import KeptMute
@@ -120,19 +120,13 @@ async def find_mutes(call: Call) -> MuteList:
 def mute_of(call: Call, kept: KeptMute) -> Mute:
     """A stored mute as JSON."""
     mute = kept.mute
-    return Mute(
-        id=mute.id,
+    return copied(
+        Mute,
+        mute,
         origin=kept.origin,
         rule=mute.rule or None,
         destination=mute.destination or None,
         when=mute.when or None,
-        begins=mute.begins,
-        until=mute.until,
-        because=mute.because,
-        by=mute.by,
-        then=mute.then,
-        urgent_too=mute.urgent_too,
-        alerts_too=mute.alerts_too,
         held=kept.matched,
         matches_no_rule=not is_about_anything(mute, call.running.parts.in_force.rules),
     )

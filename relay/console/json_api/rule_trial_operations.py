@@ -6,7 +6,7 @@ from litestar import HttpMethod
 from msgspec import Meta, Struct
 
 from relay.console.draft_pages import text_in_force
-from relay.console.json_api.api_request import Call, Line
+from relay.console.json_api.api_request import Call, Line, copied
 from relay.console.json_api.chat_json import RuleVerdict, verdict_of
 from relay.console.json_api.delivery_json import ShownNotification, shown_notification
 from relay.console.json_api.operation import Operations
@@ -15,7 +15,7 @@ from relay.console.json_api.rules_operations import RulesRequest, file_problems,
 from relay.outbox.user_accounts import Role
 from relay.rules import Finding, RulesError
 from relay.services import in_thread
-from relay.services.case_run import Difference, Result, cases_beside, read_suite, run_cases
+from relay.services.case_run import Result, cases_beside, read_suite, run_cases
 from relay.services.draft_trial import NoSuchChat, find_hook, try_on_chat
 
 rule_trials = Operations("Rules on trial")
@@ -140,10 +140,9 @@ async def try_rules(call: Call, body: TryRequest) -> TriedChat:
             for each in found.pairs
         ],
         notifications=[
-            WouldBeSent(
-                rule=each.delivery.rule,
-                destination=each.delivery.destination,
-                recipient=each.delivery.recipient,
+            copied(
+                WouldBeSent,
+                each.delivery,
                 notification=shown_notification(
                     each.notification,
                     each.destination.transport,
@@ -184,15 +183,5 @@ def _case(result: Result) -> RunCase:
         name=result.case.name,
         line=result.case.place.line,
         passed=result.passed,
-        differences=list(map(_difference, result.differences)),
-    )
-
-
-def _difference(one: Difference) -> CaseDifference:
-    return CaseDifference(
-        rule=one.rule,
-        missing=one.missing,
-        surplus=one.surplus,
-        reason=one.reason,
-        findings=one.findings,
+        differences=[copied(CaseDifference, each) for each in result.differences],
     )

@@ -6,7 +6,7 @@ from litestar import HttpMethod
 from msgspec import Struct
 
 from relay.console.file_access import rules_file
-from relay.console.json_api.api_request import Call
+from relay.console.json_api.api_request import Call, copied
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import not_there
 from relay.console.json_api.rules_operations import readable_text
@@ -109,22 +109,16 @@ async def get_rule(call: Call, path: RuleName) -> RuleDetails:
     return RuleDetails(
         rule=_in_words(rule, counts.get(rule.name)),
         text=await readable_text(call, text.encode(), is_refused=False),
-        near=[
-            NearMiss(chat=each.chat, visitor=each.visitor, at=each.at, finding=each.finding)
-            for each in near
-        ],
+        near=[copied(NearMiss, each) for each in near],
     )
 
 
 def _in_words(rule: Rule, count: RuleCount | None) -> RuleInForce:
-    return RuleInForce(
-        name=rule.name,
+    return copied(
+        RuleInForce,
+        rule,
         is_on=rule.enabled,
         conditions=words_of(rule),
-        send_to=rule.send_to,
-        template=rule.template,
-        stop=rule.stop,
-        urgent=rule.urgent,
         chats=count.chats if count else 0,
         last=count.last if count else None,
     )

@@ -7,7 +7,7 @@ from litestar import HttpMethod
 from msgspec import Meta, Struct
 
 from relay.console.file_access import IN_FORCE_WITHIN, author_of, readable, rules_file
-from relay.console.json_api.api_request import Call, Line
+from relay.console.json_api.api_request import Call, Line, copied
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import FileProblem, Refusal, TextFix, wrong
 from relay.languages import LANGUAGES
@@ -267,11 +267,7 @@ def _problem(found: Problem, flaw: Flaw | None = None) -> FileProblem:
         column=found.column or None,
         what=found.what,
         hint=found.hint,
-        fixes=tuple(
-            TextFix(column=each.column, length=each.length, text=each.text) for each in flaw.fixes
-        )
-        if flaw
-        else (),
+        fixes=tuple(copied(TextFix, each) for each in flaw.fixes) if flaw else (),
     )
 
 

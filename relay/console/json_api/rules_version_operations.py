@@ -7,11 +7,11 @@ from litestar import HttpMethod
 from msgspec import Meta, Struct
 
 from relay.console.file_access import rules_file
-from relay.console.json_api.api_request import Call, Listing, following, position
+from relay.console.json_api.api_request import Call, Listing, copied, following, position
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there
 from relay.console.json_api.rules_operations import RulesRequest, readable_text
-from relay.outbox.rules_versions import NEWEST, Version
+from relay.outbox.rules_versions import NEWEST
 from relay.outbox.user_accounts import Role
 from relay.rules.compare_rules import Change
 from relay.services import in_thread
@@ -102,7 +102,9 @@ async def list_versions(call: Call, query: Listing) -> VersionList:
     found = await rules_file(call.running).history.versions(before, query.limit + 1)
     some = found[: query.limit]
     last = some[-1].id if len(found) > query.limit else None
-    return VersionList(versions=list(map(_version, some)), next=following(call, query, last))
+    return VersionList(
+        versions=[copied(RulesVersion, each) for each in some], next=following(call, query, last)
+    )
 
 
 @versions.operation(HttpMethod.GET, "/rules/versions/{hash}", Role.VIEWER)
@@ -116,7 +118,7 @@ async def get_version(call: Call, path: VersionHash, query: VersionQuery) -> Ver
     text = await readable_text(call, source, is_refused=bool(version.problems))
     base = await file.history.version(query.against or version.base_hash)
     changes = await file.changes(base[1], source) if base else None
-    return VersionText(version=_version(version), text=text, changes=changes)
+    return VersionText(version=copied(RulesVersion, version), text=text, changes=changes)
 
 
 @versions.operation(HttpMethod.POST, "/rules/merge", Role.EDITOR, refusals=(404, 409))
@@ -132,7 +134,3 @@ async def merge_rules(call: Call, body: MergeRequest) -> MergedRules:
         words = "You and somebody else have changed the same or neighbouring lines."
         raise Refusal(409, words, kind="same-lines")
     return MergedRules(text=text, hash=now.hash)
-
-
-def _version(kept: Version) -> RulesVersion:
-    return RulesVersion(**{name: getattr(kept, name) for name in RulesVersion.__struct_fields__})

@@ -8,7 +8,7 @@ from litestar import HttpMethod
 from msgspec import Meta, Struct
 
 from relay.console.file_access import template_folder
-from relay.console.json_api.api_request import Call, Line
+from relay.console.json_api.api_request import Call, Line, copied
 from relay.console.json_api.delivery_json import ShownNotification, shown_notification
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there, wrong
@@ -169,7 +169,10 @@ async def list_wordings(call: Call, query: WordingQuery) -> WordingList:
         languages=await in_thread(lambda _: sentences.languages()),
         read_only=found.file.read_only,
         problem=found.problem,
-        sentences=[_text(each) for each in sentences_with(found, query.q, only_own=query.own)],
+        sentences=[
+            copied(SentenceText, each)
+            for each in sentences_with(found, query.q, only_own=query.own)
+        ],
     )
 
 
@@ -241,7 +244,9 @@ async def _found(call: Call, path: SentenceName) -> tuple[Wording, Sentence]:
 async def _one(call: Call, path: SentenceName) -> OneSentence:
     found, one = await _found(call, path)
     return OneSentence(
-        sentence=_text(one), hash=found.file.hash or NO_FILE, read_only=found.file.read_only
+        sentence=copied(SentenceText, one),
+        hash=found.file.hash or NO_FILE,
+        read_only=found.file.read_only,
     )
 
 
@@ -255,10 +260,6 @@ async def _changed(
         sentences_of(call).change(path.language, path.key, said, base_of(call, current), doing),
     )
     return await _one(call, path)
-
-
-def _text(one: Sentence) -> SentenceText:
-    return SentenceText(**{name: getattr(one, name) for name in SentenceText.__struct_fields__})
 
 
 # -- what both share -------------------------------------------------------------------------------------------

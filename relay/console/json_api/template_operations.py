@@ -6,7 +6,7 @@ from litestar import HttpMethod
 from msgspec import Meta, Struct
 
 from relay.console.file_access import template_folder
-from relay.console.json_api.api_request import Call, Line
+from relay.console.json_api.api_request import Call, Line, copied
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import not_there, wrong
 from relay.console.json_api.sentence_operations import (
@@ -24,7 +24,7 @@ from relay.console.wording_pages import act_on_template, text_in
 from relay.outbox.user_accounts import Role
 from relay.rendering.template_folders import MAX_SIZE
 from relay.services import in_thread
-from relay.services.template_files import NoSuchFile, TemplateFile, TemplateFiles, TemplateText
+from relay.services.template_files import NoSuchFile, TemplateFiles, TemplateText
 from relay.services.text_diff import as_written, shown
 from relay.services.wording_preview import template_for
 
@@ -94,7 +94,7 @@ async def list_templates(call: Call) -> TemplateList:
     found = _templates(call)
     return TemplateList(
         read_only=await in_thread(lambda _: found.files.why_not()),
-        files=[_listed(each) for each in await found.every()],
+        files=[copied(ListedTemplate, each) for each in await found.every()],
     )
 
 
@@ -170,15 +170,9 @@ async def _replaced(
 
 def _template(found: TemplateText) -> OneTemplate:
     return OneTemplate(
-        file=_listed(found.about),
+        file=copied(ListedTemplate, found.about),
         text=text_in(found),
         shipped=shown(found.shipped),
         hash=found.own.hash or NO_FILE,
         read_only=found.own.read_only,
-    )
-
-
-def _listed(about: TemplateFile) -> ListedTemplate:
-    return ListedTemplate(
-        **{name: getattr(about, name) for name in ListedTemplate.__struct_fields__}
     )

@@ -6,7 +6,7 @@ from typing import Annotated
 from litestar import HttpMethod
 from msgspec import Meta, Struct
 
-from relay.console.json_api.api_request import Call, Numbered
+from relay.console.json_api.api_request import Call, Numbered, copied
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import wrong
 from relay.console.json_api.user_operations import changed_by
@@ -82,12 +82,7 @@ class EndedToken(Struct, kw_only=True):
 async def list_tokens(call: Call) -> TokenList:
     """All API tokens that were not ended, without their secrets."""
     found = await call.api.sign_in.read(all_tokens)
-    return TokenList(
-        tokens=[
-            Token(**{name: getattr(each, name) for name in Token.__struct_fields__})
-            for each in found
-        ]
-    )
+    return TokenList(tokens=[copied(Token, each) for each in found])
 
 
 @tokens.operation(HttpMethod.POST, "/tokens", Role.ADMIN, status=201, once=True, tells_secret=True)

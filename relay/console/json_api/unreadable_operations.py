@@ -7,7 +7,7 @@ from litestar import HttpMethod
 from msgspec import Struct
 
 from relay.console.delivery_pages import MOST_UNREADABLE
-from relay.console.json_api.api_request import Call, Numbered
+from relay.console.json_api.api_request import Call, Numbered, copied
 from relay.console.json_api.chat_operations import QueuedAnew, queued_of
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there
@@ -114,6 +114,4 @@ def unreadable_body(post: SetAside) -> UnreadableBody:
 
 
 def _unreadable(post: SetAside) -> UnreadablePost:
-    return UnreadablePost(
-        id=post.id, received_at=post.received_at, reason=post.reason, size=len(post.body)
-    )
+    return copied(UnreadablePost, post, size=len(post.body))

@@ -13,6 +13,7 @@ from relay.console.json_api.api_request import (
     Line,
     Listing,
     Numbered,
+    copied,
     following,
     position,
 )
@@ -111,9 +112,7 @@ async def find_acts(call: Call, query: Listing) -> ActList:
     some = found[: query.limit]
     last = some[-1].id if len(found) > query.limit else None
     return ActList(
-        acts=[
-            Act(**{name: getattr(each, name) for name in Act.__struct_fields__}) for each in some
-        ],
+        acts=[copied(Act, each) for each in some],
         next=following(call, query, last),
     )
 
@@ -124,13 +123,8 @@ async def list_users(call: Call) -> UserList:
     found = await call.api.sign_in.read(all_users, now=call.api.sign_in.now())
     return UserList(
         users=[
-            User(
-                id=each.user.id,
-                name=each.user.name,
-                role=each.user.role,
-                origin=each.origin,
-                seen_at=each.seen_at,
-                sessions=each.sessions,
+            copied(
+                User, each.user, origin=each.origin, seen_at=each.seen_at, sessions=each.sessions
             )
             for each in found
         ]
@@ -216,7 +210,7 @@ async def end_sessions(call: Call, path: Numbered) -> ChangedUser:
     def work(users: Users) -> ChangedUser:
         user = users.by_id(path.number)
         users.end_sessions(user)
-        return ChangedUser(id=user.id, name=user.name, role=user.role)
+        return copied(ChangedUser, user)
 
     return await changed_by(call, work)
 
@@ -228,7 +222,7 @@ async def remove_user(call: Call, path: Numbered) -> ChangedUser:
     def work(users: Users) -> ChangedUser:
         user = users.by_id(path.number)
         users.remove(user)
-        return ChangedUser(id=user.id, name=user.name, role=user.role)
+        return copied(ChangedUser, user)
 
     return await changed_by(call, work)
 
@@ -239,7 +233,7 @@ async def _with_link(call: Call, found: Callable[[Users], KeptUser]) -> UserLink
     def work(users: Users) -> UserLink:
         user = found(users)
         link = f"{address}/login/{users.make_link(user)}"
-        return UserLink(id=user.id, name=user.name, role=user.role, link=link)
+        return copied(UserLink, user, link=link)
 
     return await changed_by(call, work)
 
