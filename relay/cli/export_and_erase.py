@@ -77,7 +77,7 @@ def erase(
     """Erase all that is kept about a visitor: chats, hooks, deliveries and attempts, for good.
 
     It shows the chats and asks first. What is still queued for them is not sent any more. The relay may run meanwhile.
-    What was sent stays where it went, and backups hold what they hold.
+    What was sent already, and backups, stay as they are.
 
     Exit code: 0 done, 1 nothing is kept about them or not all could be erased, 2 could not run.
     """

@@ -22,8 +22,6 @@ from relay.services.template_files import TemplateFolder
 from relay.services.text_diff import shown
 from relay.web.app import Running
 
-IN_FORCE_WITHIN = 15.0
-"""Seconds that a page waits for a published text to be in force."""
 WHY_RULES_ARE_READ_ONLY = {
     ReadOnly.SETTING: N_("RELAY_CONSOLE_EDIT is set to no."),
     ReadOnly.SEVERAL: N_(
@@ -109,7 +107,7 @@ def template_folder(running: Running) -> TemplateFolder:
 
 
 class Refusal(Struct, frozen=True):
-    """Why nothing was saved."""
+    """Why an edited file was not saved: a sentence in English, its problems, and the HTTP status of the page that says so."""
 
     words: str
     problems: Sequence[str] = ()

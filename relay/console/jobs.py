@@ -143,10 +143,11 @@ class Jobs:
         key: str = "",
         look_up: Callable[[AnyRequest], Awaitable[Mapping[str, object]]] | None = None,
     ) -> Job:
-        """Begin a job. Raises TooManyJobs.
+        """Begin a job, which runs `work` after the request has been answered. Raises TooManyJobs.
 
-        `alone`: only one of its kind runs at a time. Another of the same user is stopped; those of others are waited
-        for. `is_asked`: `refuse_too_many` was called before.
+        `back`: the path of the page to return to. `key`: of the form, so that a form sent twice begins one job.
+        `look_up`: more values for the job's page. `alone`: only one of its kind runs at a time. Another of the same
+        user is stopped; those of others are waited for. `is_asked`: `refuse_too_many` was called before.
         """
         running = self._running(caller)
         if alone:

@@ -7,7 +7,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from relay.console.file_access import (
-    IN_FORCE_WITHIN,
     WHY_RULES_ARE_READ_ONLY,
     rules_file,
     who_edits,
@@ -217,7 +216,7 @@ class RulesEditPage:
             return await self._conflict(request, editing, error.theirs)
         except NotPublished as error:
             return await self._refuse(request, editing, error)
-        await self._running.parts.reload.has_seen(published.hash, IN_FORCE_WITHIN)
+        await self._running.parts.reload.has_seen(published.hash)
         beside = f"&beside={published.overwritten}" if published.overwritten else ""
         return redirect(f"/rules?done=publish{beside}")
 

@@ -11,7 +11,6 @@ from msgspec import Struct
 
 from relay.console.chat_list_page import chat_lines
 from relay.console.file_access import (
-    IN_FORCE_WITHIN,
     WHY_RULES_ARE_READ_ONLY,
     readable,
     rules_file,
@@ -142,7 +141,7 @@ class RulesPage:
         return await self._in_force(done.hash, "switch")
 
     async def _in_force(self, hash_: str, done: str) -> Response[bytes]:
-        await self._running.parts.reload.has_seen(hash_, IN_FORCE_WITHIN)
+        await self._running.parts.reload.has_seen(hash_)
         return redirect(f"/rules?done={done}")
 
 
@@ -201,7 +200,7 @@ class RulePage:
             text=await in_thread(lambda _: text_of_rule(source, name)) if rule else "",
             chats=await chat_lines(found.chats, language),
             more=found.before is not None,
-            near=await near_misses(sessions, name, most=FEW) if rule else [],
+            near=await near_misses(sessions, name) if rule else [],
             hash=book.hash,
         )
 

@@ -60,7 +60,7 @@ class Breaker:
         return self.probe_at is not None
 
     def probes(self) -> int:
-        """How many attempts began since the breaker opened, or stayed open for longer."""
+        """How many probes are being made: attempts that began after the last failure that opened the breaker or kept it open."""
         return sum(began == self._turn for began in self.under_way.values())
 
     def began(self, delivery: Delivery) -> None:

@@ -143,9 +143,9 @@ _COUNT_TROUBLED = Query(
 
 
 def count_new(session: Session, since: datetime) -> tuple[int, int, int, int, int]:
-    """The number of the newest chat; and among the newest 2,000, how many came at `since` or later.
+    """The number of the newest chat, and four counts of chats that came at `since` or later.
 
-    All of them, those that were missed, those that came offline, and those rated 2 or lower.
+    The counts: all, missed, offline, and rated 2 or lower. Only the newest 2,000 chats are counted.
     """
     newest, *counts = map(int, session.ask(_COUNT_NEW, since=to_ms(since)).fetchone())
     every, missed, offline, low_rated = counts

@@ -302,7 +302,7 @@ class Held:
 
 
 def held(session: Session) -> list[Held]:
-    """All destinations that have to wait, sorted by name."""
+    """All destinations whose gate is closed, as they are broken or asked the relay to wait, sorted by name."""
     columns = (gates.c.destination, gates.c.closed_until, gates.c.broken_since, gates.c.reason)
     waiting = (
         sa.select(sa.func.count())

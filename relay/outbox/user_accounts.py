@@ -140,11 +140,7 @@ _END_SESSION_OF = Query(
         sessions.c.id == bound("number"), sessions.c.user_id == bound("of_user")
     )
 )
-_END_OTHER_SESSIONS = Query(
-    sa.delete(sessions).where(
-        sessions.c.user_id == bound("of_user"), sessions.c.id != bound("kept")
-    )
-)
+_END_SESSIONS_OF = Query(sa.delete(sessions).where(sessions.c.user_id == bound("of_user")))
 _FIND_SESSION = Query(
     sa.select(sessions.c.id, sessions.c.used_at, *_USER)
     .join(users, users.c.id == sessions.c.user_id)
@@ -303,9 +299,9 @@ def end_session(sql: Statements, cursor: Cursor, session: int) -> None:
     sql[_END_SESSION].run(cursor, number=session)
 
 
-def end_sessions_of(sql: Statements, cursor: Cursor, user: int, *, but: int = 0) -> None:
-    """End all sessions of a user, but for the one with the number `but`."""
-    sql[_END_OTHER_SESSIONS].run(cursor, of_user=user, kept=but)
+def end_sessions_of(sql: Statements, cursor: Cursor, user: int) -> None:
+    """End all sessions of a user."""
+    sql[_END_SESSIONS_OF].run(cursor, of_user=user)
 
 
 def end_own_session(sql: Statements, cursor: Cursor, user: int, session: int) -> bool:

@@ -27,7 +27,7 @@ class Choices(Struct, frozen=True, omit_defaults=True):
     """Whether single keys work as shortcuts."""
 
     def is_possible(self) -> bool:
-        """Whether each choice is a known one."""
+        """Whether theme, language and time zone are empty or exist."""
         return (
             self.theme in {"", *THEMES}
             and self.language in {"", *LANGUAGES}

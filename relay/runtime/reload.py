@@ -31,6 +31,9 @@ from relay.outbox.writer import Cursor
 from relay.runtime.file_watch import Digests, digests_of, watch_files
 from relay.runtime.startup import NotReady, Ready
 
+SEEN_WITHIN = 15.0
+"""Seconds that a page waits until a published text is in force."""
+
 log = logging.getLogger(__name__)
 
 
@@ -74,11 +77,11 @@ class Reload:
     async def stop(self) -> None:
         await self._background.stop()
 
-    async def has_seen(self, hash_: str, within: float) -> bool:
-        """Wait until a rules file with this hash is in force or refused; False if it is neither after `within` seconds."""
+    async def has_seen(self, hash_: str) -> bool:
+        """Wait until a rules file with this hash is in force or refused; False if it is neither after 15 seconds."""
         async with self._looked:
             try:
-                async with asyncio.timeout(within):
+                async with asyncio.timeout(SEEN_WITHIN):
                     await self._looked.wait_for(lambda: self.seen == hash_)
             except TimeoutError:
                 return False

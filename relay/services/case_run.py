@@ -18,7 +18,7 @@ from relay.rules.reading.story_reader import Story, ToBeSent, read_stories
 from relay.rules.reading.value_parsers import BadValue, shown
 from relay.rules.rule_book import Match, RuleBook, Standing, Verdict
 from relay.rules.schedule_parser import AT_ONCE
-from relay.services import Progress, in_thread, unwatched
+from relay.services import Progress, in_thread
 from relay.services.explanation import arrive, moved
 from relay.smartsupp import UnreadableHook, read_chat
 from relay.timing.simulation import Sent, Simulation
@@ -80,7 +80,7 @@ class CaseRun:
         return tuple(result for result in self.results if not result.passed)
 
 
-async def run_cases(suite: Suite, book: RuleBook, progress: Progress = unwatched) -> CaseRun:
+async def run_cases(suite: Suite, book: RuleBook) -> CaseRun:
     """Check the rules with the chat of each case, which may be in a file beside the test file.
 
     Raises RulesError with all problems of the cases.
@@ -102,7 +102,7 @@ async def run_cases(suite: Suite, book: RuleBook, progress: Progress = unwatched
         untested = (rule.name for rule in book.rules if rule.enabled and rule.name not in expected)
         return CaseRun(suite.path, suite.rules, tuple(results), tuple(untested))
 
-    return await in_thread(work, progress)
+    return await in_thread(work)
 
 
 @dataclass(frozen=True, slots=True)

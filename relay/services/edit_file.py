@@ -70,7 +70,10 @@ def _links(path: Path) -> Iterator[Path]:
 
 
 def can_be_replaced(path: Path) -> bool:
-    """Whether a new file can take its place. If not, the bytes are overwritten in place, which others may see half done."""
+    """Whether a new file can be renamed over the one at `path`, so that nobody sees a half written file.
+
+    If not, because the folder is read-only or the file is a mount point, its bytes have to be overwritten.
+    """
     real = Path(os.path.realpath(path))
     folder = real.parent
     try:

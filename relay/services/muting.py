@@ -26,7 +26,7 @@ from relay.outbox.mutes import (
 from relay.rules import RuleBook
 from relay.rules.reading.mute_reader import with_condition
 from relay.runtime.startup import read_rule_book
-from relay.services import Progress, in_thread, read_all, unwatched
+from relay.services import Progress, in_thread, read_all
 from relay.services.child_process import Telling
 from relay.settings.database import Database
 from relay.settings.table import Settings
@@ -54,10 +54,9 @@ async def would_have_held(
     mute: Mute,
     rules: RuleBook,
     now: datetime,
-    progress: Progress = unwatched,
 ) -> WouldHaveHeld:
     """What the mute would have held back in the last seven days. `rules` must include the mute's condition."""
-    return await in_thread(lambda report: _held_by(sessions, mute, rules, now, report), progress)
+    return await in_thread(lambda report: _held_by(sessions, mute, rules, now, report))
 
 
 def _held_by(

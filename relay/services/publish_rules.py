@@ -25,6 +25,7 @@ from relay.rules.line_edits import switched
 from relay.rules.reading.yaml_document import MAX_BYTES
 from relay.services import in_thread
 from relay.services.check import Checked
+from relay.services.draft_check import all_problems, changes_between, refusal
 from relay.services.edit_file import (
     ReadOnly,
     can_be_replaced,
@@ -35,7 +36,6 @@ from relay.services.edit_file import (
     put_in_place,
     why_read_only,
 )
-from relay.services.read_rules import all_problems, changes_between, refusal
 from relay.services.rules_history import SHORT, RulesHistory, hash_of
 from relay.settings.database import PostgresServer
 from relay.settings.table import Settings

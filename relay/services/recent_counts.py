@@ -18,6 +18,7 @@ from relay.services import Progress, in_thread
 HOURS = 24
 DELIVERIES_READ = 20_000
 """How many deliveries are read at most, the newest first."""
+MOST_NEAR_MISSES = 10
 _HOUR = timedelta(hours=1)
 _WAIT = {State.QUEUED, State.SENDING, State.SCHEDULED}
 
@@ -139,8 +140,8 @@ _NEWEST = Query(
 )
 
 
-async def near_misses(sessions: Sessions, rule: str, most: int) -> list[NearMiss]:
-    """The newest chats that a rule with several conditions did not match because of one; at most `most`."""
+async def near_misses(sessions: Sessions, rule: str) -> list[NearMiss]:
+    """The newest chats that a rule with several conditions did not match because of one; at most ten."""
 
     def work(_: object) -> list[NearMiss]:
         with sessions.reading() as session:
@@ -150,7 +151,7 @@ async def near_misses(sessions: Sessions, rule: str, most: int) -> list[NearMiss
             finding = _nearly(unpacked(verdicts), rule) if verdicts else None
             if finding and chat not in found:
                 found[chat] = NearMiss(chat, visitor, from_ms(at), finding)
-            if len(found) == most:
+            if len(found) == MOST_NEAR_MISSES:
                 break
         return list(found.values())
 

@@ -115,10 +115,10 @@ class Users:
         self._write("add user", name, role.value)
         return self.find(name)
 
-    def set_password(self, user: User, password: str, *, session: int = 0) -> None:
-        """Change a password, given as a hash. Ends the user's sessions, except `session`, and all their links."""
+    def set_password(self, user: User, password: str) -> None:
+        """Change a password, given as a hash. Ends all of the user's sessions and links."""
         change_user(self._sql, self._cursor, replace(user, password=password))
-        end_sessions_of(self._sql, self._cursor, user.id, but=session)
+        end_sessions_of(self._sql, self._cursor, user.id)
         end_links_of(self._sql, self._cursor, user.id)
         self._write("set password", user.name)
 

@@ -70,7 +70,7 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Refusal(Exception):
-    """Raised where a call gets this error as its answer; nothing was changed."""
+    """An answer to a request that is refused: raised by an operation, and sent as problem details. Nothing was changed."""
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from relay.console.json_api.api_request import Call, copied
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import not_there
 from relay.console.json_api.rules_operations import readable_text
-from relay.console.rules_page import COUNTED, FEW
+from relay.console.rules_page import COUNTED
 from relay.outbox.user_accounts import Role
 from relay.rules import Finding
 from relay.rules.compare_rules import words_of
@@ -105,7 +105,7 @@ async def get_rule(call: Call, path: RuleName) -> RuleDetails:
     kept = await rules_file(call.running).history.version(book.hash)
     source = kept[1] if kept else b""
     text = await in_thread(lambda _: text_of_rule(source, rule.name))
-    near = await near_misses(call.sessions, rule.name, most=FEW)
+    near = await near_misses(call.sessions, rule.name)
     return RuleDetails(
         rule=_in_words(rule, counts.get(rule.name)),
         text=await readable_text(call, text.encode(), is_refused=False),

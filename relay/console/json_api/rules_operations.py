@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from litestar import HttpMethod
 from msgspec import Meta, Struct
 
-from relay.console.file_access import IN_FORCE_WITHIN, author_of, readable, rules_file
+from relay.console.file_access import author_of, readable, rules_file
 from relay.console.json_api.api_request import Call, Line, copied
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import FileProblem, Refusal, TextFix, wrong
@@ -272,7 +272,7 @@ def _problem(found: Problem, flaw: Flaw | None = None) -> FileProblem:
 
 
 async def _published(call: Call, published: Published) -> PublishedRules:
-    await call.running.parts.reload.has_seen(published.hash, IN_FORCE_WITHIN)
+    await call.running.parts.reload.has_seen(published.hash)
     return PublishedRules(
         hash=published.hash,
         is_new=published.is_new,

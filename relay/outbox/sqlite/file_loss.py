@@ -152,7 +152,7 @@ class FileLoss:
         return number
 
     def note(self, number: int) -> None:
-        """Write the number of `mark` into the lock file, once its transaction is committed."""
+        """Write into the lock file the number that `mark` returned. Call it when the transaction is committed."""
         self._number, self._due = number, self._monotonic() + BETWEEN_MARKS
         with contextlib.suppress(OSError):
             write_number(self._lock, number)

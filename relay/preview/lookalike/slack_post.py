@@ -139,7 +139,7 @@ _COLOURS = {"good": "#2eb67d", "warning": "#ecb22e", "danger": "#e01e5a"}
 _HEX = re.compile(r"#?([0-9a-fA-F]{6}|[0-9a-fA-F]{3})")
 
 
-def slack_post_html(message: Node, *, sender: str = "Relay", time: str = "") -> str:
+def slack_post_html(message: Node, *, time: str = "") -> str:
     """A message to `chat.postMessage` or a webhook, as an HTML fragment; never raises. The page needs SLACK_CSS.
 
     `text` is shown only where there are no blocks; else Slack uses it for notifications.
@@ -147,7 +147,7 @@ def slack_post_html(message: Node, *, sender: str = "Relay", time: str = "") -> 
     blocks = nodes(message.get("blocks"))
     content = each(blocks, _block) if blocks else _section({"text": _mrkdwn(message.get("text"))})
     content += each(nodes(message.get("attachments")), _attachment)
-    name = words(message.get("username")) or sender
+    name = words(message.get("username")) or "Relay"
     return str(_POST.format(initial=name[:1].upper(), sender=name, time=time, content=content))
 
 

@@ -105,8 +105,8 @@ TEAMS_CSS = (files("relay.preview.lookalike") / "teams.css").read_text("utf-8")
 MAX_NESTING = 12
 
 _POST = Markup(
-    '<div class="teams-card"><div class="avatar" aria-hidden="true">{initial}</div><div class="post">'
-    '<div class="by"><b>{sender}</b> <span class="time">{time}</span></div>{cards}</div></div>'
+    '<div class="teams-card"><div class="avatar" aria-hidden="true">W</div><div class="post">'
+    '<div class="by"><b>Workflows</b> <span class="time">{time}</span></div>{cards}</div></div>'
 )
 _COLOURS = ("dark", "light", "accent", "good", "warning", "attention")
 _SIZES = ("small", "medium", "large", "extraLarge")
@@ -123,16 +123,14 @@ class _Place:
     depth: int = 0
 
 
-def teams_card_html(message: Node, *, sender: str = "Workflows", time: str = "") -> str:
+def teams_card_html(message: Node, *, time: str = "") -> str:
     """A message to a Teams workflow, or a bare card, as an HTML fragment; never raises. The page needs TEAMS_CSS."""
     if message.get("type") == "AdaptiveCard":
         cards = [_card(message)]
     else:
         cards = [_attachment(item) for item in nodes(message.get("attachments"))]
         cards = cards or [unknown(message.get("type"))]
-    return str(
-        _POST.format(initial=sender[:1].upper(), sender=sender, time=time, cards=joined(cards))
-    )
+    return str(_POST.format(time=time, cards=joined(cards)))
 
 
 def _attachment(attachment: Node) -> Markup:

@@ -48,7 +48,7 @@ def read_options(
 
 
 def check_ways(problems: Problems, spec: TransportSpec, key: Text, entries: Entries) -> None:
-    """Note a problem unless exactly one of the spec's ways is given completely."""
+    """Note a problem unless the entries are one complete set of options that a destination of this transport needs."""
     given = [way for way in spec.ways if set(way) & set(entries)]
     if len(given) > 1:
         names = listed((_way(way) for way in given), "and")

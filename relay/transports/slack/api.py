@@ -57,7 +57,7 @@ class TokenPause:
         self._until: datetime | None = None
 
     def left(self) -> timedelta | None:
-        """Return the rest of the pause; None if there is none."""
+        """Return how long no request may be sent with the token; None where one may be sent now."""
         left = self._until - self._clock() if self._until else timedelta()
         return left if left > timedelta() else None
 
