@@ -193,6 +193,11 @@ class Redirect:
             delivery, chat, delivery.destination, present, instead_of=delivery.instead_of
         )
 
+    def has_left(self, destination: str, waiting: Collection[str]) -> bool:
+        """Whether some of these recipients are no longer a destination's, unless chats choose them."""
+        recipients = self.rules.recipients.get(destination)
+        return bool(recipients and not recipients.patterns and set(waiting) - set(recipients.fixed))
+
     def has_transport_of(self, destination: Destination) -> bool:
         """Whether a destination has this transport by the rules in force, or is no longer in them."""
         present = self.rules.destinations.get(destination.name)

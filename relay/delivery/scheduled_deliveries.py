@@ -5,7 +5,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from msgspec import Struct
@@ -13,8 +13,10 @@ from msgspec import Struct
 from relay.clock import Background, Clock
 from relay.crash_points import CrashPoint, reach
 from relay.delivery.endpoint import NO_MATTER
+from relay.delivery.retry import Redirect
 from relay.outbox import Outbox, StorageUnavailable
 from relay.outbox.delivery_types import from_ms
+from relay.outbox.requeue import reassign, scheduled_for
 from relay.outbox.scheduling import AT_ONCE, Act, Done, Scheduling
 from relay.outbox.statements import SERVER_TIME
 from relay.outbox.writer import Cursor
@@ -28,6 +30,7 @@ DOUBTED_FOR = 3600.0
 """Seconds after which a clock that is behind the newest hook is trusted."""
 BETWEEN_FORGETTING = 3600.0
 """Seconds between two deletions of old windows of limits."""
+_EVER = datetime.max.replace(tzinfo=UTC)
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +54,13 @@ class Release:
         wake: Callable[[Iterable[str]], None],
         clock: Clock,
         *,
+        redirect: Callable[[], Redirect],
         monotonic: Callable[[], float] = time.monotonic,
         rest: timedelta | None = None,
     ) -> None:
         """`acts` run after each release of due deliveries; `wake` gets the destinations with newly queued ones.
 
-        `rest`: the longest time between two looks; None: LONGEST_REST.
+        `redirect` returns the redirections by the rules in force. `rest`: the longest time between two looks; None: LONGEST_REST.
         """
         self._outbox = outbox
         self._scheduling = Scheduling(outbox.operations.sql, outbox.operations.waits)
@@ -64,11 +68,14 @@ class Release:
         self._wake = wake
         self._clock = clock
         self._monotonic = monotonic
+        self._redirect = redirect
         self._rest = rest or LONGEST_REST
         self._background = Background()
         self._woken = asyncio.Event()
         self._changed: set[str] | None = None
         """Destinations whose timing has changed; None: any may have."""
+        self._has_new_rules = True
+        """Whether deliveries may wait for recipients that are no longer in the rules."""
         self._last: tuple[datetime, float] | None = None
         self._doubted_since: float | None = None
         self._forgot_at = -BETWEEN_FORGETTING
@@ -93,6 +100,7 @@ class Release:
         changed = {name for name, timing in timings.items() if before.get(name) != timing}
         if self._changed is not None:
             self._changed |= changed
+        self._has_new_rules = True
         self.look_now()
 
     async def _live(self) -> None:
@@ -114,6 +122,7 @@ class Release:
         glance = await self._outbox.run(self._glance)
         if not self._trusts(glance):
             return self._rest
+        await self._follow_recipients()
         await self._plan_anew()
         for act in self._acts:
             while await self._do(act):
@@ -148,6 +157,38 @@ class Release:
             self._wake(done.queued)
             self._outbox.tell(done.queued)
         return done.more
+
+    async def _follow_recipients(self) -> None:
+        """Let what waits for recipients that a destination no longer has wait for its present ones, in their digests."""
+        if not self._has_new_rules:
+            return
+        self._has_new_rules = False
+        try:
+            operations, redirect = self._outbox.operations, self._redirect()
+            found = await self._outbox.run(partial(scheduled_for, operations))
+            for name, waiting in found.items():
+                if redirect.has_left(name, waiting):
+                    await self._pass_on(name, redirect)
+        except BaseException:
+            self._has_new_rules = True
+            raise
+
+    async def _pass_on(self, destination: str, redirect: Redirect) -> None:
+        after: int | None = 0
+        while after is not None:
+            work = partial(
+                reassign,
+                self._outbox.operations,
+                destination=destination,
+                to=lambda delivery: redirect.to_present(delivery) or (),
+                queued_by=_EVER,
+                words=f"{destination} no longer leads to this recipient; its present ones get it instead",
+                now=self._clock(),
+                after=after,
+                scheduled=True,
+                as_before=True,
+            )
+            after = (await self._outbox.run(work)).last
 
     async def _plan_anew(self) -> None:
         changed, self._changed = self._changed, set()

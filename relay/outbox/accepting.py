@@ -85,7 +85,7 @@ def _insert_delivery(insert: Insert, *of_its_plan: str) -> Any:  # noqa: ANN401 
 
 
 _INSERT_DELIVERY = Query(_insert_delivery)
-_INSERT_PLANNED = Query(lambda insert: _insert_delivery(insert, *_OF_A_PLAN))
+INSERT_PLANNED = Query(lambda insert: _insert_delivery(insert, *_OF_A_PLAN))
 _DIGEST_DUE = Query(
     sa.select(sa.func.min(deliveries.c.due_at)).where(
         is_scheduled,
@@ -257,7 +257,7 @@ class Accepting:
     ) -> int | None:
         """Queue a delivery, claimed if a lease is given. Returns its number; None where it exists and was not moved elsewhere."""
         is_claimed = lease_until is not None
-        return self._insert(
+        return self.insert(
             cursor,
             new,
             _INSERT_DELIVERY,
@@ -270,7 +270,7 @@ class Accepting:
             lease_until=maybe_ms(lease_until),
         )
 
-    def _insert(
+    def insert(
         self, cursor: Cursor, new: NewDelivery, query: Query, **columns: int | str | None
     ) -> int | None:
         """Insert a delivery and return its number; None where it exists already and was not moved elsewhere."""
@@ -309,10 +309,10 @@ class Accepting:
         if plan.limited and not plan.why and self.holder:
             # The release checks limits by the server's clock, and this relay's clock may be ahead of it.
             due = min(due, self.sql[SERVER_TIME].run(cursor).fetchone()[0])
-        number = self._insert(
+        number = self.insert(
             cursor,
             new,
-            _INSERT_PLANNED,
+            INSERT_PLANNED,
             created_at=now,
             due_at=due,
             state=state.value,

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from relay.clock import pause
 from relay.crash_points import CrashPoint, reach
+from relay.outbox.accepting import INSERT_PLANNED
 from relay.outbox.claiming import claimed_delivery, for_destination
 from relay.outbox.database_session import Session, Sessions
 from relay.outbox.delivery_types import (
@@ -53,6 +54,11 @@ _moved = (
 _QUEUED = Query(_found.where(is_queued)), Query(_moved.where(is_queued))
 _SCHEDULED = Query(_found.where(is_scheduled)), Query(_moved.where(is_scheduled))
 """Pairs of statements: find the deliveries, and settle one of them as moved."""
+_KEPT = ("chat_id", "hook_id", "created_at", "due_at", "why", "in_digest", "visitor")
+_WAITS_AS = Query(sa.select(*(deliveries.c[name] for name in _KEPT)).where(this_delivery))
+_WAIT_FOR = Query(
+    sa.select(deliveries.c.destination, deliveries.c.recipient).where(is_scheduled).distinct()
+)
 
 KEPT_ASIDE = 1000
 """How many unreadable hooks are kept; the oldest are deleted."""
@@ -204,12 +210,14 @@ def reassign(
     now: datetime,
     after: int = 0,
     scheduled: bool = False,
+    as_before: bool = False,
 ) -> Reassigned:
     """Queue deliveries to one destination for others instead, at most 50, in the caller's transaction.
 
     Takes those with numbers above `after` that were queued by `queued_by`. Each is settled as moved, with `words`,
     and replaced by the deliveries that `to` returns; where it returns none the delivery waits on. `scheduled`: of
-    those that wait for their time, instead of those queued.
+    those that wait for their time, instead of those queued. `as_before`: the new ones wait as long as these would
+    have, for the same reason.
     """
     find, settle = _SCHEDULED if scheduled else _QUEUED
     rows = (
@@ -231,10 +239,31 @@ def reassign(
             continue
         moved += 1
         reach(CrashPoint.REASSIGNING)
+        if as_before:
+            waits = operations.sql[_WAITS_AS].run(cursor, delivery_id=delivery.id).fetchone()
+            _wait(operations, cursor, instead, dict(zip(_KEPT, waits, strict=True)))
+            continue
         chat_id, hook_id = operations.sql[FIND_CHAT].run(cursor, delivery_id=delivery.id).fetchone()
         queued += operations.queue(cursor, chat_id, hook_id, instead, to_ms(now))
     last = rows[-1][0] if len(rows) == AT_ONCE else None
     return Reassigned(moved, tuple(queued), last)
+
+
+def _wait(
+    operations: Operations, cursor: Cursor, new: Sequence[NewDelivery], kept: dict[str, Any]
+) -> None:
+    """Schedule deliveries as the one that they replace was, whose columns are `kept`."""
+    anew = {"attempts": 0, "lease_until": None, "settled_at": None}
+    for delivery in new:
+        operations.insert(cursor, delivery, INSERT_PLANNED, state="scheduled", **kept, **anew)
+
+
+def scheduled_for(operations: Operations, cursor: Cursor) -> dict[str, set[str]]:
+    """The recipients of all scheduled deliveries, by destination."""
+    found: dict[str, set[str]] = {}
+    for destination, recipient in operations.sql[_WAIT_FOR].run(cursor).fetchall():
+        found.setdefault(destination, set()).add(recipient)
+    return found
 
 
 # -- by a command, beside relays that may run --------------------------------------------------------------

@@ -61,7 +61,7 @@ class RulesInForce:
         between_looks: timedelta | None = None,
     ) -> None:
         self._between_looks = between_looks or BETWEEN_LOOKS
-        self.rules: RuleBook = ready.rules
+        self.rules = self._judged_by = ready.rules
         self._secrets = ready.secrets
         self._outbox = outbox
         self._metrics = metrics
@@ -70,8 +70,8 @@ class RulesInForce:
         self._access = Access(
             ready.settings, lambda name: self._secrets[name].reveal(), clock=clock
         )
-        new_digest = partial(digest_delivery, self.mail_domain)
-        self._digests = Digests(outbox.operations, new_digest, is_shared=outbox.is_shared)
+        new = partial(digest_delivery, self.mail_domain)
+        self._digests = Digests(outbox.operations, new, is_shared=outbox.is_shared)
         self.renderer = Renderer(
             workers, ready.settings.public_url, self._read_digest, self._read_mute
         )
@@ -90,8 +90,9 @@ class RulesInForce:
         self._rule_alerts = RuleAlerts(
             self._dispatcher.accept, lambda: self.mutes, mail_domain=self.mail_domain, clock=clock
         )
+        acts, wake = [self._digests.close], self._dispatcher.wake
         self._release = Release(
-            outbox, [self._digests.close], self._dispatcher.wake, clock, rest=between_looks
+            outbox, acts, wake, clock, redirect=self._redirect, rest=between_looks
         )
         self._background, self._heeding = Background(), asyncio.Lock()
         self._pauses: Mapping[str, Pause] = {}
@@ -99,7 +100,6 @@ class RulesInForce:
         self.mutes: tuple[Mute, ...] = ()
         self._followed: tuple[Mute, ...] | None = None
         """The mutes of the rules file as they were last stored in the database."""
-        self._judged_by = ready.rules
 
     @property
     def lanes(self) -> Mapping[str, Lane]:
@@ -289,10 +289,9 @@ class RulesInForce:
 
     async def _hasten_moved(self) -> None:
         """Make deliveries due whose recipient is no longer in the rules, so that the present recipients get them."""
-        now = self._clock()
+        now, redirect = self._clock(), self._redirect()
         for name, waiting in (await self._outbox.run(self._outbox.operations.waiting_for)).items():
-            recipients = self.rules.recipients.get(name)
-            if recipients and not recipients.patterns and waiting - {*recipients.fixed}:
+            if redirect.has_left(name, waiting):
                 await self._outbox.hasten(name, now)
 
     async def _tell_of_stranded(self) -> None:

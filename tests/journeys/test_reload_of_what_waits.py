@@ -153,14 +153,14 @@ AT_ONCE = {"limited": 1, "once": 1}
 """What was sent before the rules are others."""
 LATER = {"closed": 4, "collects": 1, "limited": 1, "muted": 1, "once": 1}
 """One chat comes in afterwards. All are told by themselves or in one digest."""
-ANEW = {"collects": 2, "limited": 2, "muted": 2, "once": 2}
+ANEW = {"limited": 2, "once": 2}
+"""Whom it was to reach then and whom it reaches now each have a limit and a time of `once_per` of their own."""
 
 
 @pytest.mark.parametrize("is_off", [False, True], ids=["saved", "restarted"])
 @pytest.mark.parametrize(
     ("change", "changed", "waiting"),
     [
-        # Whom it was to reach then and whom it reaches now each have a digest and a limit of their own.
         (to_slack, ANEW, 16),
         (to_others, ANEW, 16),
         (elsewhere, {}, 18),
@@ -215,6 +215,43 @@ async def goes_on(relay: RunningRelay, clock: ClockAt, waiting: int) -> None:
     clock.set(in_hours(MONDAY))
     await relay.until(WAITING, (0,))
     assert relay.rows(EACH_ONCE) == []
+
+
+async def test_what_waits_for_a_digest_joins_that_of_whoever_is_the_recipient_now(
+    tmp_path: Path, ends: ReceivingServers
+) -> None:
+    """First to one, then to two others, then to the first and one of those: each of them gets one digest, of all chats."""
+    rules = """\
+timezone: Europe/Prague
+destinations:
+  board: {email: {to: [ana]}, send: mon 08:00}
+mutes:
+  - {because: Move, by: Anna, from: FIVE, until: EIGHT, what: {destination: board}}
+rules:
+  - {name: Missed, when: {missed: true}, send_to: board}
+""".replace("FIVE", FIVE).replace("EIGHT", EIGHT)
+    clock = ClockAt(FRIDAY)
+
+    def to(*names: str) -> str:
+        addresses = ", ".join(f"{name}@example.com" for name in names)
+        return rules.replace("to: [ana]", f"to: [{addresses}]")
+
+    async with started(tmp_path, ends, clock, to("ana")) as relay:
+        for chat in range(3):
+            await relay.post(a_hook(chat, missed=True))
+        await relay.until(STATES, ("board", "scheduled", 3))
+        await saves(relay, to("bob", "cyd"))
+        await relay.until(STATES, ("board", "moved", 3), ("board", "scheduled", 6))
+        await relay.post(a_hook(3, missed=True))
+        clock.set(SATURDAY)
+        await saves(relay, to("ana", "cyd"))
+        await relay.until(STATES, ("board", "moved", 4), ("board", "scheduled", 8))
+        assert relay.rows("SELECT matched FROM mutes") == [(5,)]
+        clock.set(MONDAY)
+        await ends.mail.received(2)
+        await relay.until(WAITING, (0,))
+    assert told(ends) == {"ana": 1, "cyd": 1}
+    assert all(mail.message["Subject"].startswith("4 ") for mail in ends.mail.mails)
 
 
 async def test_another_time_zone_moves_what_waits(tmp_path: Path, ends: ReceivingServers) -> None:

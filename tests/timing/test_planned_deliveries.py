@@ -8,6 +8,7 @@ from pathlib import Path
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from relay.delivery.retry import Redirect
 from relay.delivery.scheduled_deliveries import Release
 from relay.intake import planned_deliveries, take
 from relay.outbox import NewDelivery, NewHook, Outbox
@@ -149,7 +150,15 @@ def test_a_clock_that_goes_back_and_forth_hastens_loses_and_doubles_nothing(
 async def _goes(path: Path, steps: list[tuple[bool, int]]) -> None:
     rules, now, passed, chats = a_book(RULES), at("2026-11-27 17:05"), 0.0, 0
     outbox = await Outbox.open(path, now=now)
-    release = Release(outbox, [], lambda _: None, lambda: now, monotonic=lambda: passed)
+    redirect = Redirect(rules, "x.org")
+    release = Release(
+        outbox,
+        [],
+        lambda _: None,
+        lambda: now,
+        redirect=lambda: redirect,
+        monotonic=lambda: passed,
+    )
     release.change({"room": Timing(hours=OFFICE)})
     try:
         for is_chat, seconds in [*steps, (True, 0)]:
