@@ -22,6 +22,7 @@ from relay.cli import main
 from relay.console import console_of
 from relay.crash_points import CrashPoint
 from relay.web.server import run_relay
+from tests.servers import DEADLINE
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
@@ -36,7 +37,6 @@ _FORKS.set_forkserver_preload(
         *(each.name for each in pkgutil.iter_modules(relay.cli.__path__, "relay.cli.")),
     ]
 )
-DEADLINE = 30.0
 
 
 class ForkedRelay:

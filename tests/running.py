@@ -23,13 +23,13 @@ from relay.clock import Clock, Rest, pause, utc_now
 from relay.console import console_of
 from relay.web.app import Deadlines
 from relay.web.server import run_relay
+from tests import servers
 from tests.forks import ForkedServe
 
 STORE = "RELAY_TEST_STORE"
 """Names the database of the next relays (tests/conftest.py, `each_store`); else each has a file in its folder."""
 TOKEN = "a-token-for-tests-0123456789"
-DEADLINE = 60.0
-"""Seconds that may pass before a test gives up: many times what is needed, on a computer that stands still meanwhile."""
+DEADLINE = servers.DEADLINE
 OFTEN = timedelta(milliseconds=20)
 """Between two looks of a relay that need not spare the processor."""
 PATIENT = Deadlines(headers=DEADLINE, body=DEADLINE)

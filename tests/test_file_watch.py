@@ -14,6 +14,7 @@ from relay.rules.reading.rules_file import read_bytes
 from relay.runtime.file_watch import watch_files
 from relay.transports.registry import TRANSPORTS
 from tests.rules.books import TEMPLATES
+from tests.servers import DEADLINE
 
 Next = Callable[[], Awaitable[RuleBook | Exception]]
 
@@ -38,7 +39,7 @@ async def watching(path: Path, in_force: str | None = None) -> AsyncIterator[Nex
     async with aclosing(news):
 
         async def following() -> RuleBook | Exception:
-            return await asyncio.wait_for(anext(news), 20)
+            return await asyncio.wait_for(anext(news), DEADLINE)
 
         yield following
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from relay.crash_points import CrashPoint
 from tests.forks import run_command
-
-DEADLINE = 60.0
+from tests.servers import DEADLINE
 
 
 @dataclass(frozen=True, slots=True)

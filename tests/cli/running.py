@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-DEADLINE = 60.0
+from tests.servers import DEADLINE
 
 
 @dataclass(frozen=True, slots=True)

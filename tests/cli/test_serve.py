@@ -16,9 +16,9 @@ import aiohttp
 import pytest
 
 from tests.builders import a_hook
-from tests.cli.running import DEADLINE, relay
+from tests.cli.running import relay
 from tests.running import RULES, TOKEN, settings
-from tests.servers import SmtpServer
+from tests.servers import DEADLINE, SmtpServer
 
 FIELDS_OF_AN_ATTEMPT = (
     *("chat", "rule", "destination", "delivery", "attempt", "outcome", "state"),

@@ -11,7 +11,7 @@ import pytest
 
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
-from tests.running import relay_process, rows, running_relay, settings
+from tests.running import DEADLINE, relay_process, rows, running_relay, settings
 
 pytestmark = [
     pytest.mark.skipif(
@@ -35,7 +35,7 @@ async def test_a_disk_without_locks_is_named_as_such(tmp_path: Path) -> None:
         env={**os.environ, **settings(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE,
     )
     assert started.returncode == 2
     assert "relay.db.lock can't be locked: No locks available; the database needs" in started.stderr

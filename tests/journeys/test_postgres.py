@@ -22,7 +22,7 @@ from tests.cli.commands import relay as command
 from tests.journeys.receiving_servers import ROOM, ReceivingServers
 from tests.journeys.test_kill import chats_in
 from tests.postgres import PostgresCluster, postgres_cluster
-from tests.running import RULES, RelayProcess, relay_process, running_relay, settings
+from tests.running import DEADLINE, RULES, RelayProcess, relay_process, running_relay, settings
 from tests.servers import HANG, HttpAnswer, HttpServer, SmtpServer
 
 pytestmark = pytest.mark.long
@@ -62,8 +62,8 @@ class Installation:
         # Each is told of at least once: so many must come before a look is worth it.
         least = len(chats)
         mails, posts = self.mail.mails, self.room.requests
-        await self.mail.until(lambda: len(mails) >= least and chats <= self.mailed().keys(), 90)
-        await self.room.until(lambda: len(posts) >= least and chats <= self.posted().keys(), 90)
+        await self.mail.until(lambda: len(mails) >= least and chats <= self.mailed().keys())
+        await self.room.until(lambda: len(posts) >= least and chats <= self.posted().keys())
 
     def copies(self) -> int:
         return sum(sum(told.values()) - len(told) for told in (self.mailed(), self.posted()))
@@ -142,7 +142,7 @@ class Load:
         wanted = len(self.answered) + more
         while len(self.answered) < wanted:
             self._moved.clear()
-            await asyncio.wait_for(self._moved.wait(), 60)
+            await asyncio.wait_for(self._moved.wait(), DEADLINE)
 
 
 @pytest.mark.parametrize("relays", [2, pytest.param(4, marks=pytest.mark.proof), 8])
@@ -202,17 +202,16 @@ async def test_a_lone_relay_that_is_killed_and_started_again_goes_on_at_once(
 ) -> None:
     """Its leases would end after half a minute, which nobody waits for here."""
     async with SmtpServer() as mail, HttpServer(HANG) as room:
+        database = own.new_database()
         variables = settings(
-            tmp_path,
-            smtp=mail.port,
-            http=room.port,
-            RELAY_DATABASE=own.url(own.new_database()),
+            tmp_path, smtp=mail.port, http=room.port, RELAY_DATABASE=own.url(database)
         )
         with relay_process(variables, is_forked=True) as relay:
             assert (await relay.post(a_hook(1, missed=True))).status == 202
             await room.received(1)
             await asyncio.to_thread(relay.kill)
             await asyncio.to_thread(relay.start)
+            assert ("lost",) in own.rows(database, "SELECT ending FROM attempts")
             await room.received(2)
             assert await asyncio.to_thread(relay.stop) == 0
 
@@ -365,7 +364,7 @@ def test_without_a_token_to_share_a_relay_does_not_start(
         env={**os.environ, **variables},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE,
     )
     assert ended.returncode == 2
     assert "RELAY_HOOK_TOKENS is not set: relays on a server share their tokens" in ended.stderr

@@ -232,7 +232,7 @@ def start(tmp_path: Path, *prefix: str) -> tuple[int, str]:
         env={**os.environ, **settings(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE,
     )
     assert "Traceback" not in done.stderr
     return done.returncode, done.stderr

@@ -24,7 +24,7 @@ from relay.outbox.sqlite.sqlite_file import APPLICATION_ID
 from tests.builders import a_hook
 from tests.forks import ForkedRelay
 from tests.postgres import PostgresCluster
-from tests.running import settings
+from tests.running import DEADLINE, settings
 from tests.servers import HttpServer, SmtpServer
 
 pytestmark = pytest.mark.long
@@ -222,7 +222,7 @@ async def test_a_disk_that_is_full_at_an_upgrade_is_said_and_leaves_what_was(lef
         env=left.variables,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE,
     )
     assert done.returncode == 2, done.stderr
     assert "The relay can't start:" in done.stderr

@@ -24,6 +24,7 @@ from relay.transports import Ending
 from tests.builders import NOON, a_chat, a_hook, later
 from tests.outbox.conftest import Place
 from tests.outbox.hooks import DELIVERED, LEASE, a_new_hook, claim_one, ended
+from tests.servers import DEADLINE
 
 REFUSED = ended(Ending.REFUSED, State.FAILED)
 UNLUCKY = ended(Ending.MAYBE_DELIVERED, State.QUEUED, counts=True, short=True)
@@ -216,7 +217,7 @@ async def forgotten(outbox: Outbox, keep_for: timedelta, now: datetime) -> int:
     )
     upkeep.start()
     try:
-        return await asyncio.wait_for(erased, 60)
+        return await asyncio.wait_for(erased, DEADLINE)
     finally:
         await upkeep.stop()
 

@@ -22,7 +22,7 @@ from relay.services.resend import resend
 from tests.builders import NOON, a_hook, later
 from tests.outbox.conftest import Ask, Place
 from tests.outbox.hooks import DELIVERED, LEASE, a_new_hook
-from tests.running import settings
+from tests.running import DEADLINE, settings
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 SHARED_BY_READERS = """
@@ -265,7 +265,7 @@ async def test_a_lost_connection_is_made_again(outbox: Outbox, ask: Ask) -> None
     assert await outbox.read(count_hooks) == 0
     assert ask(READERS) == [(1,)]
     ask(READERS.replace("count(*)", "pg_terminate_backend(pid)"))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE):
         while ask(READERS) != [(0,)]:
             await outbox.summary()
     assert await outbox.read(count_hooks) == 0

@@ -15,7 +15,7 @@ from relay.outbox import Outbox, StorageRefused
 from relay.outbox.sqlite import sqlite_file
 from tests.builders import NOON, later
 from tests.outbox.hooks import a_new_hook, claim_one
-from tests.running import rows
+from tests.running import DEADLINE, rows
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ async def main():
 asyncio.run(main())
 """
     ended = subprocess.run(
-        [sys.executable, "-c", failing], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", failing], capture_output=True, text=True, timeout=DEADLINE
     )
     assert ended.returncode == 70
     assert "the thread that writes has failed; the relay ends at once" in ended.stderr
@@ -140,7 +140,7 @@ async def test_what_can_not_be_opened_is_not_called_damaged(path: Path) -> None:
 async def test_a_second_relay_on_the_same_file_is_refused(outbox: Outbox, path: Path) -> None:
     opening = f"import asyncio, datetime, pathlib; from relay.outbox import Outbox; asyncio.run(Outbox.open(pathlib.Path({str(path)!r}), now=datetime.datetime.now(datetime.UTC)))"
     second = subprocess.run(
-        [sys.executable, "-c", opening], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", opening], capture_output=True, text=True, timeout=DEADLINE
     )
     assert second.returncode != 0
     assert "is in use by another relay (process " in second.stderr

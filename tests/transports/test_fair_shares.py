@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from relay.transports import Ending, Outcome
 from relay.transports.email.fair_shares import FairShares
 from relay.transports.email.pool import PoolLimits
-from tests.servers import Tarpit
+from tests.servers import DEADLINE, Tarpit
 from tests.transports.examples import IDENTITY, MISSED
 from tests.transports.test_email import MailBench, mail_bench
 
@@ -21,7 +21,7 @@ def tarpit(bench: MailBench) -> Tarpit:
 
 
 async def send(bench: MailBench, recipient: str) -> Outcome:
-    return await asyncio.wait_for(bench.transport.send(MISSED, recipient, IDENTITY), 30)
+    return await asyncio.wait_for(bench.transport.send(MISSED, recipient, IDENTITY), DEADLINE)
 
 
 A, B, C, QUICK = (f"{name}@example.com" for name in ("a", "b", "c", "quick"))
