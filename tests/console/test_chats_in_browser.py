@@ -102,6 +102,47 @@ async def test_today(site: Site) -> None:
         await expect(page.locator(".chip")).to_have_count(0)
 
 
+async def looked(page: Page) -> None:
+    """Once the page has looked for news, and shows what it wants to show of them."""
+    script = """() => new Promise((done) => {
+      document.addEventListener("htmx:afterRequest", ({ detail }) => detail.elt.id === "news" && done());
+      document.dispatchEvent(new Event("visibilitychange")); })"""
+    await page.evaluate(script)
+
+
+async def test_what_is_held_is_not_replaced_by_news(site: Site) -> None:
+    """A click takes time, and so does copying of words: news that come meanwhile are shown afterwards."""
+    async with site.tab() as page:
+        await page.goto("/chats")
+        await post(site, 220)
+        await looked(page)
+        link = page.locator("#news a")
+        await expect(link).to_have_text("1 new chat – show")
+        await link.focus()
+        await post(site, 221)
+        await looked(page)
+        await expect(link).to_have_text("2 new chats – show")
+        await expect(link).to_be_focused()
+        await link.evaluate("(link) => getSelection().selectAllChildren(link)")
+        await post(site, 222)
+        await looked(page)
+        assert await page.evaluate("`${getSelection()}`") == "2 new chats – show"
+        await page.evaluate("getSelection().removeAllRanges()")
+        await looked(page)
+        await expect(link).to_have_text("3 new chats – show")
+        await link.evaluate("(link) => { window.link = link }")
+        await looked(page)
+        assert await page.evaluate("window.link.isConnected"), "the same words are read aloud again"
+        await link.hover()
+        await page.mouse.down()
+        await post(site, 223)
+        await looked(page)
+        async with page.expect_navigation():
+            await page.mouse.up()
+        await expect(page.locator("article.row").first).to_be_visible()
+        await expect(link).to_have_count(0)
+
+
 async def counted_today(page: Page) -> list[int]:
     """Chats of today that were missed, came while all were offline, and were rated badly: others of this module count too."""
     head = " ".join((await page.text_content(".head") or "").split())

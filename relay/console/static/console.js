@@ -3,6 +3,37 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   // A refusal in words belongs where the answer was expected.
   if ([409, 422].includes(event.detail.xhr.status)) event.detail.shouldSwap = true;
 });
+// A part that looks again by itself does nothing to what somebody presses or has selected, and does not repeat what it has said.
+let isHeld = false;
+for (const name of ["pointerdown", "pointermove", "pointerup", "pointercancel"])
+  document.addEventListener(name, (event) => (isHeld = (event.buttons & 1) === 1), true);
+document.addEventListener("keydown", (event) => (isHeld ||= event.key === " "), true);
+document.addEventListener("keyup", () => (isHeld = false), true);
+const shown = new Map();
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  const { elt, target, serverResponse } = detail;
+  if (!detail.shouldSwap || !elt.matches("[hx-trigger*=every]")) return;
+  const parts = [target, ...document.querySelectorAll(elt.getAttribute("hx-select-oob") ?? "#trouble-count")];
+  const selection = getSelection();
+  const isSelected = !selection.isCollapsed && parts.some((part) => selection.containsNode(part, true));
+  detail.shouldSwap = !isHeld && !isSelected && serverResponse !== shown.get(elt.id);
+  if (detail.shouldSwap) shown.set(elt.id, serverResponse);
+});
+// Who has come to a link or button by keys stays at its successor.
+const CONTROLS = "a, button, summary";
+let leave = () => {};
+document.addEventListener("htmx:beforeSwap", () => {
+  const old = document.activeElement;
+  const part = old.parentElement?.closest("[id]");
+  const place = part ? [...part.querySelectorAll(CONTROLS)].indexOf(old) : -1;
+  leave = () => {
+    if (place < 0 || old.isConnected || document.activeElement !== document.body) return;
+    const isLike = (each) => (old.href ? each.href === old.href : each.textContent === old.textContent);
+    const now = [...(document.getElementById(part.id)?.querySelectorAll(CONTROLS) ?? [])];
+    (now[place] && isLike(now[place]) ? now[place] : now.find(isLike))?.focus({ preventScroll: true });
+  };
+});
+document.addEventListener("htmx:afterSwap", () => leave());
 let opened = [];
 document.addEventListener("htmx:beforeSwap", () => {
   // What somebody has opened stays open when the page looks again by itself.
@@ -14,13 +45,6 @@ document.addEventListener("htmx:afterSettle", () => {
 document.addEventListener("htmx:beforeRequest", (event) => {
   // Nobody reads news in a tab that is not seen, but its title and icon.
   if (document.hidden && event.detail.requestConfig.verb === "get" && event.target.id !== "bands") event.preventDefault();
-});
-let bands;
-document.addEventListener("htmx:beforeSwap", (event) => {
-  // What has not changed is not read aloud again.
-  if (event.target.id !== "bands" || !event.detail.shouldSwap) return;
-  event.detail.shouldSwap = event.detail.serverResponse !== bands;
-  bands = event.detail.serverResponse;
 });
 document.addEventListener("htmx:afterSettle", () => {
   const { troubles, icon } = document.getElementById("trouble-count")?.dataset ?? {};
