@@ -89,7 +89,7 @@ class DestinationCard(Struct, frozen=True):
     waits: int
     oldest: datetime | None
     since: datetime | None
-    """When the problem began."""
+    """When the problem began; None while it is paused."""
     until: datetime | None
     detail: str
     """The server's answer, or who has paused the destination and why."""
@@ -185,7 +185,7 @@ class DestinationPage:
             is_broken=lane.is_broken,
             waits=sum(group.count for group in groups),
             oldest=min((group.oldest for group in groups), default=None),
-            since=lane.trouble_since,
+            since=None if paused else lane.trouble_since,
             until=paused.until if paused else None,
             detail=detail if tone != "good" else "",
             cure=() if tone == "good" or paused else cure_lines(detail, name, language),

@@ -80,9 +80,8 @@ async def test_of_many_that_failed_what_is_stopped_in_the_middle_is_left(site: S
         await page.fill("#count", f"{count}")
         await page.click("button:has-text('Send all again')")
         await expect(page.locator("dl.facts dd").first).to_have_text(f"{RESENT_AT_ONCE}")
-        # By its key: a mouse may be pressed on a button and released on the one that took its place.
         # Before scripts listen, the answer is a page, and Playwright waits for it.
-        pressing = asyncio.create_task(page.locator("text=Stop").press("Enter"))
+        pressing = asyncio.create_task(page.locator("text=Stop").click())
         while not any(is_job(task) and task.cancelling() for task in asyncio.all_tasks()):
             await site.relay.ask("GET", "/healthz")
         await site.relay.ask("GET", "/healthz")  # answered behind what cancelling has scheduled
@@ -107,6 +106,7 @@ async def test_a_broken_destination_is_seen_and_tried_again(site: Site) -> None:
     async with site.tab() as page:
         card = page.locator("article", has_text="room")
         await shows(page, "/destinations", "broken</span>")
+        await expect(card.locator("h2")).to_contain_text(re.compile(r"broken since \d"))
         await expect(card).to_contain_text("no_service")
         await expect(card).to_contain_text("Then send a test to room, under “Destinations”.")
         await expect(page).to_have_title(re.compile(r"^\(\d+!\) "))
