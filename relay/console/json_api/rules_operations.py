@@ -155,6 +155,7 @@ async def get_rules(call: Call) -> RulesText:
 @rules.operation(HttpMethod.POST, "/rules/check", Role.EDITOR)
 async def check_rules(call: Call, body: RulesRequest) -> RulesCheck:
     """Check a text as `relay check` does, without publishing it."""
+    call.api.jobs.spare.prepare()  # for a trial on the past, which often follows
     path = call.running.ready.settings.rules
     file = rules_file(call.running)
     found = await check_draft(_source(body), path, call.running.variables, call.now)
@@ -307,6 +308,7 @@ async def _not_published(call: Call, source: bytes | None, error: NotPublished) 
 
 async def usable_rules(call: Call, source: bytes) -> RuleBook:
     """The rules of a text. Raises Refusal with all its problems."""
+    call.api.jobs.spare.prepare()  # for a trial on the past, which often follows
     settings = call.running.ready.settings
     try:
         return await in_thread(lambda _: read_rule_book(source, str(settings.rules), settings))
