@@ -15,7 +15,7 @@ from playwright.async_api import Browser, Dialog, Error, Page, expect
 
 from tests.chromium import chromium
 from tests.console.visiting import PASSWORD, Visitor, signed_in
-from tests.running import DEADLINE, OFTEN, RunningRelay, running_relay, settings
+from tests.running import DEADLINE, OFTEN, RelayProcess, RunningRelay, running_relay, settings
 from tests.servers import HttpServer, SmtpServer
 
 PROGRAM = chromium()
@@ -89,7 +89,10 @@ class Site:
 
 @asynccontextmanager
 async def open_tab(
-    program: Browser, relay: RunningRelay, may_say: tuple[str, ...] = (), **options: Any
+    program: Browser,
+    relay: RunningRelay | RelayProcess,
+    may_say: tuple[str, ...] = (),
+    **options: Any,
 ) -> AsyncIterator[Page]:
     """A tab of a stranger, with storage of its own."""
     context = await program.new_context(base_url=relay.url, **options)
@@ -140,10 +143,10 @@ async def until_at(page: Page, pattern: str) -> None:
     await page.wait_for_load_state()
 
 
-def is_here(relay: RunningRelay, url: str) -> bool:
+def is_here(relay: RunningRelay | RelayProcess, url: str) -> bool:
     """Whether a URL leads to the relay, or nowhere."""
     parts = urlsplit(url)
-    return parts.scheme in {"data", "about", "blob"} or parts.port == relay.port
+    return parts.scheme in {"data", "about", "blob"} or parts.port == urlsplit(relay.url).port
 
 
 async def keep_cookie(page: Page, visitor: Visitor) -> None:

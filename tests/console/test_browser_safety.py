@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.async_api import Browser, expect
 
 from tests.builders import a_hook
@@ -91,6 +92,7 @@ async def test_turned_words_turn_nothing_around_them(site: Site) -> None:
         assert tag["x"] >= named["x"] + named["width"] - 1
 
 
+@pytest.mark.usefixtures("each_store")
 async def test_a_mail_in_a_frame_can_do_nothing(tmp_path: Path, program: Browser) -> None:
     """Scenario 7: scripts, forms, links and pictures of a template stay still; its own styles are seen."""
     async with HttpServer() as far:

@@ -2,18 +2,21 @@
 
 import asyncio
 import contextlib
+import resource
 import sqlite3
 from pathlib import Path
+from typing import Any
 
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Page, expect
 
 from relay import __version__
 from tests.builders import a_hook
-from tests.console.browsing import in_browser, running_site, shows
+from tests.console.browsing import in_browser, open_tab, press, running_site, shows, until_at
 from tests.console.reading import Read
 from tests.console.visiting import PASSWORD, Got, Visitor, a_program, signed_in
 from tests.postgres import postgres_cluster
-from tests.running import running_relay
+from tests.running import let_files_grow_to, relay_process, running_relay, settings
+from tests.servers import SmtpServer
 
 pytestmark = in_browser
 RULES = """\
@@ -81,18 +84,57 @@ async def test_a_locked_database_is_read_and_says_that_it_is_locked(
             health = await asked
             assert (health.status, health.json["readiness"]["ready"]) == (200, False)
             assert health.json["version"] == __version__
-            await page.select_option("#rule", "Missed")
-            await page.fill("#because", "stocktaking")
-            await page.click("button:has-text('Mute')")
+            await mute(page)
             main = page.locator("main")
             await expect(main).to_contain_text("Nothing that you sent with a form was done.")
             await expect(main).to_contain_text("locked")
             other.rollback()
         await page.click("text=Load again")
-        await page.select_option("#rule", "Missed")
-        await page.fill("#because", "stocktaking")
-        await page.click("button:has-text('Mute')")
+        await mute(page)
         await expect(page.locator("h1")).to_have_text("1 mute holds notifications back")
+
+
+async def test_a_full_disk_is_told_of_and_pages_are_read(tmp_path: Path, program: Browser) -> None:
+    """Scenario 29: what is shown stays readable; nothing is half done, and all is well once there is room."""
+    async with SmtpServer() as mail:
+        more: dict[str, Any] = {"smtp": mail.port, "RELAY_CONSOLE_PASSWORD": PASSWORD}
+        with relay_process(settings(tmp_path, rules=RULES, **more), is_forked=True) as relay:
+            async with open_tab(program, relay, ("503",)) as page:
+                await page.goto("/login")
+                await page.fill("#name", "admin")
+                await page.fill("#password", PASSWORD)
+                await press(page, "Enter")
+                await until_at(page, "/chats$")
+                assert (await relay.post(a_hook(1, missed=True))).status == 202
+                let_files_grow_to(relay, (tmp_path / "relay.db-wal").stat().st_size)
+                main = page.locator("main")
+                for path in (
+                    "/chats",
+                    "/chats/1",
+                    "/deliveries",
+                    "/destinations",
+                    "/health",
+                    "/mutes",
+                ):
+                    answer = await page.goto(path)
+                    assert answer is not None
+                    assert answer.status == 200, path
+                await mute(page)
+                await expect(main).to_contain_text("Nothing that you sent with a form was done.")
+                await expect(main).to_contain_text("disk")
+                await shows(page, "/health", "Hooks are refused.")
+                let_files_grow_to(relay, resource.RLIM_INFINITY)
+                await shows(page, "/health", "All is well.")
+                await page.goto("/mutes")
+                await expect(page.locator("h1")).to_have_text("Nothing is muted.")
+                await mute(page)
+                await expect(page.locator("h1")).to_have_text("1 mute holds notifications back")
+
+
+async def mute(page: Page) -> None:
+    await page.select_option("#rule", "Missed")
+    await page.fill("#because", "stocktaking")
+    await page.click("button:has-text('Mute')")
 
 
 async def test_a_stopped_server_is_told_of_until_it_is_back(

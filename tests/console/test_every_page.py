@@ -51,8 +51,10 @@ BY_ITSELF = {"relays", "marks", "sessions"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def full(tmp_path_factory: pytest.TempPathFactory, program: Browser) -> AsyncIterator[Site]:
-    """A relay with something of everything, whose every secret is a canary."""
+async def full(
+    database: dict[str, Any], tmp_path_factory: pytest.TempPathFactory, program: Browser
+) -> AsyncIterator[Site]:
+    """A relay with something of everything, whose every secret is a canary; on each store."""
     kinds = {each.name for each in SETTINGS if each.is_secret}
     assert kinds - NOT_SET == SECRETS.keys() - {"ROOM_WEBHOOK", *LATER_SETTINGS}, (
         "each secret needs a canary"
@@ -61,7 +63,8 @@ async def full(tmp_path_factory: pytest.TempPathFactory, program: Browser) -> As
         ports = {"mail": mail.port, "slack": slack.port}
         secrets: dict[str, Any] = {name: value.format(**ports) for name, value in SECRETS.items()}
         folder = tmp_path_factory.mktemp("full")
-        async with running_relay(folder, between_looks=OFTEN, rules=RULES, **secrets) as relay:
+        more = {"between_looks": OFTEN, "rules": RULES, **secrets, **database}
+        async with running_relay(folder, **more) as relay:
             site = Site(relay, mail, slack, program, threading.Event())
             await _fill(site)
             yield site

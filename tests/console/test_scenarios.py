@@ -111,8 +111,6 @@ MEASURED = {8}
 """By `benchmarks/console.py`: a test would measure time."""
 NOT_IN_A_BROWSER = {13: "two programs write one file, and no page has a part in it"}
 ON_ONE_STORE = {
-    7: "a frame keeps a mail in, wherever its delivery is kept",
-    27: "how wide a page is does not depend on where its words are kept",
     29: "each store fails in its own way: a lock, and a server that stops",
 }
 EACH_STORE = {"site", "relay", "database", "each_store"}
