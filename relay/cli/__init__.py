@@ -51,10 +51,13 @@ _COMMANDS = {
     "deliveries": ("relay.cli.deliveries", "List what was sent, what waits and what went wrong."),
     "digests": ("relay.cli.deliveries", "List what waits for a digest, and those that were sent."),
     "resend": ("relay.cli.send_again", "Send deliveries once more."),
-    "pause": ("relay.cli.pause", "Send nothing to a destination for a while: all of it waits."),
-    "mute": ("relay.cli.mute", "Mute a rule or a destination for a while."),
-    "mutes": ("relay.cli.mute", "List what is muted, until when, by whom and why."),
-    "unmute": ("relay.cli.mute", "End a mute: what it has held back is sent."),
+    "pause": (
+        "relay.cli.mute_and_pause",
+        "Send nothing to a destination for a while: all of it waits.",
+    ),
+    "mute": ("relay.cli.mute_and_pause", "Mute a rule or a destination for a while."),
+    "mutes": ("relay.cli.mute_and_pause", "List what is muted, until when, by whom and why."),
+    "unmute": ("relay.cli.mute_and_pause", "End a mute: what it has held back is sent."),
     "resume": ("relay.cli.send_again", "End a pause, or try a broken destination at once."),
     "move-deliveries": (
         "relay.cli.send_again",

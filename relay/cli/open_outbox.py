@@ -1,7 +1,8 @@
-"""Common parts of commands about deliveries: the database of the settings, and options for times and chats."""
+"""Common parts of commands about deliveries: the database of the settings, who acts, and options for times and chats."""
 
 import asyncio
 import contextlib
+import getpass
 import os
 from collections.abc import Coroutine
 from datetime import UTC, datetime
@@ -31,6 +32,16 @@ def database() -> Database:
 def sessions() -> CommandSessions:
     """Sessions of the database that RELAY_DATABASE names; ends the command where the settings are bad."""
     return CommandSessions(database())
+
+
+def author(by: str | None) -> str:
+    """The name of the acting person: `by`, or else the login name."""
+    if by and by.strip():
+        return by.strip()
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
 
 
 def answer_of(service: Coroutine[Any, Any, T], *advice: str) -> T:

@@ -11,8 +11,7 @@ from typing import NoReturn, TypeVar
 import click
 
 from relay.cli.deliveries_words import TimeFormat
-from relay.cli.open_outbox import answer_of, sessions
-from relay.cli.pause import author
+from relay.cli.open_outbox import answer_of, author, sessions
 from relay.cli.printing import JSON, could_not_run, counted, print_json, print_lines
 from relay.outbox.user_accounts import ADMIN, KnownUser, Role, all_users
 from relay.rules.reading.value_parsers import did_you_mean, quoted
