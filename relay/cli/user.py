@@ -13,9 +13,10 @@ import click
 from relay.cli.deliveries_words import TimeFormat
 from relay.cli.open_outbox import answer_of, author, sessions
 from relay.cli.printing import JSON, could_not_run, counted, print_json, print_lines
+from relay.outbox.database_session import Session
 from relay.outbox.user_accounts import ADMIN, KnownUser, Role, all_users
 from relay.rules.reading.value_parsers import did_you_mean, quoted
-from relay.services import Progress, in_thread
+from relay.services import read_in_thread, write_in_thread
 from relay.services.users import LONGEST_NAME, Actor, NotDone, Users, Why, is_password
 from relay.settings.parsers import SHORTEST_PASSWORD
 from relay.settings.table import CONSOLE_PASSWORD, Settings, SettingsError, read_settings
@@ -113,11 +114,10 @@ def list_(*, as_json: bool) -> None:
     """
     now = datetime.now(UTC)
 
-    def work(_: Progress) -> list[KnownUser]:
-        with sessions().reading() as session:
-            return all_users(session.operations.sql, session.cursor, now)
+    def work(session: Session) -> list[KnownUser]:
+        return all_users(session.operations.sql, session.cursor, now)
 
-    found = answer_of(in_thread(work))
+    found = answer_of(read_in_thread(sessions(), work))
     if as_json:
         print_json([_as_json(one) for one in found])
     else:
@@ -150,13 +150,12 @@ def _change(name: str, change: Callable[[Users], T]) -> T:
     """Run `change` in a transaction and return its result; ends the command where it is refused."""
     actor = Actor(name=author(None), via="command")
 
-    def work(_: Progress) -> T:
-        with sessions().writing() as session:
-            sql, cursor = session.operations.sql, session.cursor
-            return change(Users(sql, cursor, actor, datetime.now(UTC)))
+    def work(session: Session) -> T:
+        sql, cursor = session.operations.sql, session.cursor
+        return change(Users(sql, cursor, actor, datetime.now(UTC)))
 
     try:
-        return answer_of(in_thread(work))
+        return answer_of(write_in_thread(sessions(), work))
     except NotDone as error:
         _not_done(error.why, name)
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TypeVar
 
-from relay.outbox.database_session import Sessions
+from relay.outbox.database_session import Session, Sessions
 from relay.outbox.past_chats import ANY, PastHook, Which, count_hooks, read_hooks
 
 Progress = Callable[[int, int], None]
@@ -53,6 +53,26 @@ async def in_thread(work: Callable[[Progress], T], progress: Progress = unwatche
         cancelled.set()
         await asyncio.gather(running, return_exceptions=True)
         raise
+
+
+async def read_in_thread(sessions: Sessions, work: Callable[[Session], T]) -> T:
+    """Run `work` in a thread, in a transaction that only reads, and return its result."""
+
+    def run(_: Progress) -> T:
+        with sessions.reading() as session:
+            return work(session)
+
+    return await in_thread(run)
+
+
+async def write_in_thread(sessions: Sessions, work: Callable[[Session], T]) -> T:
+    """Run `work` in a thread, in a transaction that is committed at its end, and return its result."""
+
+    def run(_: Progress) -> T:
+        with sessions.writing() as session:
+            return work(session)
+
+    return await in_thread(run)
 
 
 def read_all(

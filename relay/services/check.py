@@ -17,7 +17,7 @@ from relay.files import read_file
 from relay.languages import mistakes_in
 from relay.languages.catalogue import Mistake
 from relay.outbox import StorageRefused, StorageUnavailable
-from relay.outbox.database_session import Sessions
+from relay.outbox.database_session import Session, Sessions
 from relay.outbox.requeue import waiting
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rendering.template_checks import misplaced, never_said, single_braces
@@ -37,7 +37,7 @@ from relay.runtime.startup import (
     template_folders,
     unusable_values,
 )
-from relay.services import Progress, in_thread
+from relay.services import in_thread, read_in_thread
 from relay.services.public_holidays import closed_days, run_out
 from relay.settings.environment import Environment
 from relay.settings.table import (
@@ -288,12 +288,11 @@ def warning(place: Place, what: str) -> Problem:
 async def stranded_deliveries(book: RuleBook, sessions: Sessions) -> list[Problem]:
     """A warning for each destination for which deliveries wait and that the rules file does not have."""
 
-    def work(_: Progress) -> dict[str, str]:
-        with sessions.reading() as session:
-            return stranded(waiting(session), book.destinations)
+    def work(session: Session) -> dict[str, str]:
+        return stranded(waiting(session), book.destinations)
 
     try:
-        found = await in_thread(work)
+        found = await read_in_thread(sessions, work)
     except (StorageRefused, StorageUnavailable) as error:
         return [warning(Place("database"), f"what waits can't be looked at: {error}")]
     return [warning(Place("database"), f"{name}: {words}") for name, words in found.items()]

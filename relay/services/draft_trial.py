@@ -10,11 +10,11 @@ from relay.destination import Destination
 from relay.notification import Notification
 from relay.outbox import Delivery
 from relay.outbox.chat_list import chat_called, number_of_chat
-from relay.outbox.database_session import Sessions
+from relay.outbox.database_session import Session, Sessions
 from relay.outbox.history import StoredHook
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rules import RuleBook, Verdict
-from relay.services import in_thread
+from relay.services import in_thread, read_in_thread
 from relay.services.trial_send import as_queued
 from relay.settings.table import Settings
 from relay.smartsupp import UnreadableHook, read_chat
@@ -69,17 +69,16 @@ async def find_hook(sessions: Sessions, name: str) -> StoredHook:
     """The newest hook of a chat, given its number or `<account>/<id>`. Raises NoSuchChat, StorageRefused and StorageUnavailable."""
     account, _, id_ = (part.strip() for part in name.strip().partition("/"))
 
-    def work(_: object) -> StoredHook:
-        with sessions.reading() as session:
-            number = number_of_chat(session, (account, id_)) if id_ else None
-            if not id_ and account.isdecimal() and len(account) <= LONGEST_NUMBER:
-                number = int(account)
-            chat = None if number is None else chat_called(session, number=number)
-            if chat is None:
-                raise NoSuchChat
-            return chat.hooks[-1]
+    def work(session: Session) -> StoredHook:
+        number = number_of_chat(session, (account, id_)) if id_ else None
+        if not id_ and account.isdecimal() and len(account) <= LONGEST_NUMBER:
+            number = int(account)
+        chat = None if number is None else chat_called(session, number=number)
+        if chat is None:
+            raise NoSuchChat
+        return chat.hooks[-1]
 
-    return await in_thread(work)
+    return await read_in_thread(sessions, work)
 
 
 async def try_on_chat(

@@ -22,11 +22,11 @@ from relay.outbox.chat_list import (
     count_new,
     count_troubled,
 )
-from relay.outbox.database_session import Sessions
+from relay.outbox.database_session import Session, Sessions
 from relay.outbox.history import Attempt, Held, Record, StoredHook, attempts_for, held, stored_hooks
 from relay.outbox.past_chats import ChatRow, PastChat, WantedChats, find_chats, past_chats
 from relay.rules import read_record
-from relay.services import Progress, in_thread, read_all, unwatched
+from relay.services import Progress, in_thread, read_all, read_in_thread, unwatched
 from relay.smartsupp import UnreadableHook, read_chat
 
 
@@ -92,13 +92,8 @@ class FoundChats:
 
 async def last_hook(sessions: Sessions, chat: tuple[str, str]) -> StoredHook | None:
     """The newest hook of a chat named by account and id; None where there is no such chat."""
-
-    def work(_: Progress) -> StoredHook | None:
-        with sessions.reading() as session:
-            hooks = stored_hooks(session, names=[chat])
-        return hooks[-1] if hooks else None
-
-    return await in_thread(work)
+    hooks = await read_in_thread(sessions, lambda session: stored_hooks(session, names=[chat]))
+    return hooks[-1] if hooks else None
 
 
 async def search_chats(
@@ -211,40 +206,33 @@ class Today:
 async def count_chats(sessions: Sessions, since: datetime) -> Today:
     """Counts of the chats that came in at `since`, aware, or later."""
 
-    def work(_: Progress) -> Today:
-        with sessions.reading() as session:
-            newest, every, missed, offline, low_rated = count_new(session, since)
-            failed = count_troubled(session, since)
+    def work(session: Session) -> Today:
+        newest, every, missed, offline, low_rated = count_new(session, since)
         return Today(
             chats=every,
             missed=missed,
             offline=offline,
             low_rated=low_rated,
-            failed=failed,
+            failed=count_troubled(session, since),
             is_more=every == MOST_COUNTED,
             newest=newest,
         )
 
-    return await in_thread(work)
+    return await read_in_thread(sessions, work)
 
 
 async def count_of_email(sessions: Sessions, email: str) -> int:
     """How many chats the visitor with this email address has, found by index."""
-
-    def work(_: Progress) -> int:
-        return len(find_chats(sessions, emails=canonical_addresses(email), visitors=[]))
-
-    return await in_thread(work)
+    return await in_thread(
+        lambda _: len(find_chats(sessions, emails=canonical_addresses(email), visitors=[]))
+    )
 
 
 async def count_newer(sessions: Sessions, after: int) -> int:
     """How many chats have a number above `after`; at most 100."""
-
-    def work(_: Progress) -> int:
-        with sessions.reading() as session:
-            return chat_list.count_newer(session, after, 100)
-
-    return await in_thread(work)
+    return await read_in_thread(
+        sessions, lambda session: chat_list.count_newer(session, after, 100)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,14 +247,13 @@ class ChatHistory:
 async def chat_history(sessions: Sessions, number: int) -> ChatHistory | None:
     """The chat with this number; None where there is none, perhaps because it was erased."""
 
-    def work(_: Progress) -> ChatHistory | None:
-        with sessions.reading() as session:
-            chat = chat_called(session, number=number)
-            if chat is None:
-                return None
-            return ChatHistory(FoundChat(chat), attempts_for(session, [chat.about.name]))
+    def work(session: Session) -> ChatHistory | None:
+        chat = chat_called(session, number=number)
+        if chat is None:
+            return None
+        return ChatHistory(FoundChat(chat), attempts_for(session, [chat.about.name]))
 
-    return await in_thread(work)
+    return await read_in_thread(sessions, work)
 
 
 def _among(sessions: Sessions, text: str, report: Progress) -> Callable[[ChatRow], bool]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from relay.delivery.retry import HELD_BACK
-from relay.outbox.database_session import Sessions
+from relay.outbox.database_session import Session, Sessions
 from relay.outbox.delivery_types import State, from_ms
 from relay.outbox.history import (
     ENDED_BADLY,
@@ -29,7 +29,7 @@ from relay.outbox.history import (
 from relay.outbox.schema import deliveries
 from relay.outbox.statements import is_unsettled
 from relay.rules import RuleBook
-from relay.services import Progress, in_thread
+from relay.services import read_in_thread
 from relay.services.pause_and_resume import Paused, paused_in
 from relay.transports import Ending
 
@@ -48,13 +48,8 @@ class Listed:
 
 async def list_deliveries(sessions: Sessions, wanted: Wanted, *, limit: int) -> Listed:
     """The newest `limit` of the wanted deliveries."""
-
-    def work(_: Progress) -> Listed:
-        with sessions.reading() as session:
-            found = find(session, wanted, limit=limit + 1)
-        return Listed(found[:limit], len(found) > limit)
-
-    return await in_thread(work)
+    found = await read_in_thread(sessions, lambda session: find(session, wanted, limit=limit + 1))
+    return Listed(found[:limit], len(found) > limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +69,11 @@ class Details:
 async def delivery_details(sessions: Sessions, ids: Sequence[int]) -> list[Details]:
     """The deliveries with these numbers, newest first; missing ones are left out."""
 
-    def work(_: Progress) -> list[Details]:
-        with sessions.reading() as session:
-            found = find(session, Wanted(ids=ids), limit=len(ids))
-            return [Details(each, attempts_at(session, each.id)) for each in found]
+    def work(session: Session) -> list[Details]:
+        found = find(session, Wanted(ids=ids), limit=len(ids))
+        return [Details(each, attempts_at(session, each.id)) for each in found]
 
-    return await in_thread(work)
+    return await read_in_thread(sessions, work)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,24 +98,20 @@ class Waiting:
 async def waiting_destinations(sessions: Sessions, now: datetime) -> Waiting:
     """The destinations for which deliveries wait, each list by name. `now`: aware."""
 
-    def work(_: Progress) -> Waiting:
-        with sessions.reading() as session:
-            broken = [one for one in held(session) if one.gate.broken_since and one.queued]
-            return Waiting(broken, full(session, now), paused_in(session, now))
+    def work(session: Session) -> Waiting:
+        broken = [one for one in held(session) if one.gate.broken_since and one.queued]
+        return Waiting(broken, full(session, now), paused_in(session, now))
 
-    return await in_thread(work)
+    return await read_in_thread(sessions, work)
 
 
 async def unreadable_posts(
     sessions: Sessions, *, ids: Sequence[int] = (), limit: int
 ) -> list[SetAside]:
     """The newest `limit` hooks that could not be read, newest first; with `ids` only those."""
-
-    def work(_: Progress) -> list[SetAside]:
-        with sessions.reading() as session:
-            return hooks_set_aside(session, ids=ids, limit=limit)
-
-    return await in_thread(work)
+    return await read_in_thread(
+        sessions, lambda session: hooks_set_aside(session, ids=ids, limit=limit)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,18 +133,12 @@ class FailedGroup:
 
 async def failed_by_cause(sessions: Sessions, *, limit: int) -> tuple[list[FailedGroup], bool]:
     """The newest `limit` deliveries that ended badly, in groups, largest first; and whether there are older ones."""
-
-    def work(_: Progress) -> tuple[list[FailedGroup], bool]:
-        with sessions.reading() as session:
-            found = find(session, Wanted(states=ENDED_BADLY), limit=limit + 1)
-        groups: dict[tuple[str, State, str], FailedGroup] = {}
-        for one in found[:limit]:
-            key = one.destination, one.state, one.detail
-            groups.setdefault(key, FailedGroup(*key, [])).deliveries.append(one)
-        largest_first = sorted(groups.values(), key=lambda group: -len(group.deliveries))
-        return largest_first, len(found) > limit
-
-    return await in_thread(work)
+    found = await list_deliveries(sessions, Wanted(states=ENDED_BADLY), limit=limit)
+    groups: dict[tuple[str, State, str], FailedGroup] = {}
+    for one in found.deliveries:
+        key = one.destination, one.state, one.detail
+        groups.setdefault(key, FailedGroup(*key, [])).deliveries.append(one)
+    return sorted(groups.values(), key=lambda group: -len(group.deliveries)), found.more
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,16 +172,11 @@ async def waiting_by_cause(sessions: Sessions) -> list[WaitingGroup]:
         .group_by(*columns)
         .order_by(*columns)
     )
-
-    def work(_: Progress) -> list[WaitingGroup]:
-        with sessions.reading() as session:
-            rows = session.ask(question).fetchall()
-        return [
-            WaitingGroup(name, State(state), why, count, from_ms(oldest), from_ms(due), detail)
-            for name, state, why, count, oldest, due, detail in rows
-        ]
-
-    return await in_thread(work)
+    rows = await read_in_thread(sessions, lambda session: session.ask(question).fetchall())
+    return [
+        WaitingGroup(name, State(state), why, count, from_ms(oldest), from_ms(due), detail)
+        for name, state, why, count, oldest, due, detail in rows
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,23 +208,22 @@ async def unknown_names(
         ),
     )
 
-    def work(_: Progress) -> list[UnknownName]:
-        with sessions.reading() as session:
-            unknown = [
-                UnknownName("chat", "/".join(name), [])
-                for name in wanted.chats
-                if not stored_hooks(session, names=[name])
-            ]
-            for kind, name, in_rules, column in asked:
-                if not name or name in in_rules:
-                    continue
-                past = session.ask(sa.select(column).distinct()).fetchall()
-                known = [*in_rules, *sorted({each for (each,) in past} - {*in_rules})]
-                if name not in known:
-                    unknown.append(UnknownName(kind, name, known))
+    def work(session: Session) -> list[UnknownName]:
+        unknown = [
+            UnknownName("chat", "/".join(name), [])
+            for name in wanted.chats
+            if not stored_hooks(session, names=[name])
+        ]
+        for kind, name, in_rules, column in asked:
+            if not name or name in in_rules:
+                continue
+            past = session.ask(sa.select(column).distinct()).fetchall()
+            known = [*in_rules, *sorted({each for (each,) in past} - {*in_rules})]
+            if name not in known:
+                unknown.append(UnknownName(kind, name, known))
         return unknown
 
-    return await in_thread(work)
+    return await read_in_thread(sessions, work)
 
 
 # -- for programs --------------------------------------------------------------------------------------------

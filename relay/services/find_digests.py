@@ -14,7 +14,7 @@ from relay.outbox.database_session import Session, Sessions
 from relay.outbox.delivery_types import State, from_ms, to_ms
 from relay.outbox.digests import PUT_OFF, PUT_OFF_ERASED, WAITS, Digests, read_counts
 from relay.outbox.schema import deliveries, digests
-from relay.services import Progress, in_thread
+from relay.services import read_in_thread, write_in_thread
 
 log = logging.getLogger(__name__)
 
@@ -84,14 +84,13 @@ class FoundDigests:
 async def find_digests(sessions: Sessions, *, destination: str = "", limit: int) -> FoundDigests:
     """All digests that wait, and the newest `limit` closed ones; with `destination` only those to it."""
 
-    def work(_: Progress) -> FoundDigests:
-        with sessions.reading() as session:
-            return FoundDigests(
-                [one for one in _waiting(session) if destination in {"", one.destination}],
-                _past(session, destination, limit=limit),
-            )
+    def work(session: Session) -> FoundDigests:
+        return FoundDigests(
+            [one for one in _waiting(session) if destination in {"", one.destination}],
+            _past(session, destination, limit=limit),
+        )
 
-    return await in_thread(work)
+    return await read_in_thread(sessions, work)
 
 
 def _waiting(session: Session) -> list[WaitingDigest]:
@@ -145,18 +144,17 @@ async def send_digest_now(
     A pause of the destination still holds it back.
     """
 
-    def work(_: Progress) -> bool:
-        with sessions.writing() as session:
-            operations, cursor = session.operations, session.cursor
-            pair = {"of_destination": destination, "of_recipient": recipient}
-            until = {"earliest": to_ms(now), "latest": to_ms(due), "opening": to_ms(now)}
-            for query in (PUT_OFF, PUT_OFF_ERASED):
-                operations.sql[query].run(cursor, **pair, **until)
-            is_shared = session.dialect.name == "postgresql"
-            digests = Digests(operations, partial(digest_delivery, mail_domain), is_shared)
-            return bool(digests.close(cursor, now, only=(destination, recipient)).queued)
+    def work(session: Session) -> bool:
+        operations, cursor = session.operations, session.cursor
+        pair = {"of_destination": destination, "of_recipient": recipient}
+        until = {"earliest": to_ms(now), "latest": to_ms(due), "opening": to_ms(now)}
+        for query in (PUT_OFF, PUT_OFF_ERASED):
+            operations.sql[query].run(cursor, **pair, **until)
+        is_shared = session.dialect.name == "postgresql"
+        digests = Digests(operations, partial(digest_delivery, mail_domain), is_shared)
+        return bool(digests.close(cursor, now, only=(destination, recipient)).queued)
 
-    is_queued = await in_thread(work)
+    is_queued = await write_in_thread(sessions, work)
     if is_queued:
         log.info("%s sends the digest to %s now", by, destination)
     return is_queued

@@ -10,7 +10,7 @@ from relay.outbox.mutes import lasting_mutes
 from relay.outbox.requeue import count_sending, reassign_all, waiting
 from relay.rules import RuleBook
 from relay.rules.reading.mute_reader import with_conditions
-from relay.services import Progress, in_thread, unwatched
+from relay.services import Progress, in_thread, read_in_thread, unwatched
 
 log = logging.getLogger(__name__)
 
@@ -26,22 +26,17 @@ class Unsent:
 
 async def waiting_deliveries(sessions: Sessions) -> dict[str, int]:
     """How many deliveries wait for each destination, by name."""
-
-    def work(_: Progress) -> dict[str, int]:
-        with sessions.reading() as session:
-            return waiting(session)
-
-    return await in_thread(work)
+    return await read_in_thread(sessions, waiting)
 
 
 async def unsent_deliveries(sessions: Sessions, destination: str) -> Unsent:
     """How many deliveries to this destination have not ended."""
-
-    def work(_: Progress) -> Unsent:
-        with sessions.reading() as session:
-            return Unsent(waiting(session).get(destination, 0), count_sending(session, destination))
-
-    return await in_thread(work)
+    return await read_in_thread(
+        sessions,
+        lambda session: Unsent(
+            waiting(session).get(destination, 0), count_sending(session, destination)
+        ),
+    )
 
 
 async def move_deliveries(

@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from relay.crash_points import CrashPoint, reach
-from relay.outbox.database_session import CommandSessions, Sessions
+from relay.outbox.database_session import CommandSessions, Session, Sessions
 from relay.outbox.mutes import (
     KeptMute,
     Origin,
@@ -26,7 +26,7 @@ from relay.outbox.mutes import (
 from relay.rules import RuleBook
 from relay.rules.reading.mute_reader import with_condition
 from relay.runtime.startup import read_rule_book
-from relay.services import Progress, in_thread, read_all
+from relay.services import Progress, in_thread, read_all, read_in_thread, write_in_thread
 from relay.services.child_process import Telling
 from relay.settings.database import Database
 from relay.settings.table import Settings
@@ -177,12 +177,11 @@ def timings_of(rules: RuleBook | None) -> Mapping[str, Timing]:
 async def list_mutes(sessions: Sessions, now: datetime, *, ended: bool = False) -> list[KeptMute]:
     """The mutes that are in force or will be; with `ended` all that ever were."""
 
-    def work(_: Progress) -> list[KeptMute]:
-        with sessions.reading() as session:
-            sql, cursor = session.operations.sql, session.cursor
-            return all_mutes(sql, cursor) if ended else lasting_mutes(sql, cursor, now)
+    def work(session: Session) -> list[KeptMute]:
+        sql, cursor = session.operations.sql, session.cursor
+        return all_mutes(sql, cursor) if ended else lasting_mutes(sql, cursor, now)
 
-    return await in_thread(work)
+    return await read_in_thread(sessions, work)
 
 
 async def unmute(
@@ -194,21 +193,20 @@ async def unmute(
     """
 
     def work(
-        _: Progress,
+        session: Session,
     ) -> tuple[Literal["ended", "over", "of the file", "unknown"], KeptMute | None]:
-        with sessions.writing() as session:
-            sql, cursor = session.operations.sql, session.cursor
-            kept = find_mute(sql, cursor, number)
-            if kept is None:
-                return "unknown", None
-            if not kept.lasts(now):
-                return "over", kept
-            if kept.origin == "file":
-                return "of the file", kept
-            end_mute(sql, cursor, number, by=by, timings=timings_of(rules), now=now)
-            return "ended", kept
+        sql, cursor = session.operations.sql, session.cursor
+        kept = find_mute(sql, cursor, number)
+        if kept is None:
+            return "unknown", None
+        if not kept.lasts(now):
+            return "over", kept
+        if kept.origin == "file":
+            return "of the file", kept
+        end_mute(sql, cursor, number, by=by, timings=timings_of(rules), now=now)
+        return "ended", kept
 
-    done = await in_thread(work)
+    done = await write_in_thread(sessions, work)
     if done[0] == "ended":
         log.info("%s ends mute %d", by, number)
     return done

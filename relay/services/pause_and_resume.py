@@ -10,7 +10,7 @@ from relay.outbox.history import Held, held
 from relay.outbox.pauses import Pause, end_pauses, pauses
 from relay.outbox.pauses import pause as pause_in
 from relay.outbox.requeue import look_now, waiting
-from relay.services import Progress, in_thread
+from relay.services import read_in_thread, write_in_thread
 
 LONGEST_PAUSE = timedelta(days=366)
 """The longest time that a pause with an end may last."""
@@ -20,13 +20,8 @@ log = logging.getLogger(__name__)
 
 async def held_destinations(sessions: Sessions, now: datetime) -> list[Held]:
     """The destinations that are broken, or whose server has asked to wait until after `now`; by name."""
-
-    def work(_: Progress) -> list[Held]:
-        with sessions.reading() as session:
-            found = held(session)
-        return [one for one in found if one.gate.broken_since or one.gate.closed_until > now]
-
-    return await in_thread(work)
+    found = await read_in_thread(sessions, held)
+    return [one for one in found if one.gate.broken_since or one.gate.closed_until > now]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +36,7 @@ class Paused:
 
 async def paused_destinations(sessions: Sessions, now: datetime) -> list[Paused]:
     """The destinations with a pause that lasts at `now`, aware, by name."""
-
-    def work(_: Progress) -> list[Paused]:
-        with sessions.reading() as session:
-            return paused_in(session, now)
-
-    return await in_thread(work)
+    return await read_in_thread(sessions, lambda session: paused_in(session, now))
 
 
 def paused_in(session: Session, now: datetime) -> list[Paused]:
@@ -57,12 +47,9 @@ def paused_in(session: Session, now: datetime) -> list[Paused]:
 
 async def pause(sessions: Sessions, name: str, paused: Pause) -> None:
     """Send nothing to a destination from now on; replaces an earlier pause of it."""
-
-    def work(_: Progress) -> None:
-        with sessions.writing() as session:
-            pause_in(session.operations.sql, session.cursor, name, paused)
-
-    await in_thread(work)
+    await write_in_thread(
+        sessions, lambda session: pause_in(session.operations.sql, session.cursor, name, paused)
+    )
     log.info("%s pauses %s", paused.by, name)
 
 
@@ -83,19 +70,18 @@ class Resumed:
 async def resume(sessions: Sessions, names: Sequence[str], *, by: str, now: datetime) -> Resumed:
     """End the pause of each destination in `names`, and try it at once if it is broken. `now`: aware."""
 
-    def work(_: Progress) -> Resumed:
-        with sessions.writing() as session:
-            sql, cursor = session.operations.sql, session.cursor
-            ended = end_pauses(sql, cursor, dict.fromkeys(names), now, early=True)
-            gates = {one.destination: one.gate for one in held(session)}
-            tried = [name for name in names if name in gates and gates[name].broken_since]
-            for name in dict.fromkeys(tried):
-                look_now(session, name, gates[name], now)
+    def work(session: Session) -> Resumed:
+        sql, cursor = session.operations.sql, session.cursor
+        ended = end_pauses(sql, cursor, dict.fromkeys(names), now, early=True)
+        gates = {one.destination: one.gate for one in held(session)}
+        tried = [name for name in names if name in gates and gates[name].broken_since]
+        for name in dict.fromkeys(tried):
+            look_now(session, name, gates[name], now)
         asked_to_wait = [name for name in names if name in gates and name not in tried]
         others = [name for name in names if name not in gates and name not in ended]
         return Resumed(ended, tried, asked_to_wait, others)
 
-    done = await in_thread(work)
+    done = await write_in_thread(sessions, work)
     for name in dict.fromkeys((*done.no_longer_paused, *done.tried)):
         log.info("%s resumes %s", by, name)
     return done

@@ -29,7 +29,7 @@ from relay.outbox.past_chats import (
     read_set_aside,
 )
 from relay.rules import RuleBook
-from relay.services import Progress, in_thread, read_all, unwatched
+from relay.services import Progress, in_thread, read_all, read_in_thread, unwatched
 from relay.services.find_deliveries import Details, attempt_json, delivery_json, set_aside_json
 from relay.services.muting import mute_json, timings_of
 from relay.smartsupp import UnreadableHook, read_chat
@@ -120,14 +120,11 @@ async def find_theirs(sessions: Sessions, whose: Whose, progress: Progress = unw
 
 
 async def find_mutes(sessions: Sessions, numbers: Sequence[int]) -> list[KeptMute]:
-    """The mutes with these numbers. return Chat"""
-
-    def work(_: Progress) -> list[KeptMute]:
-        with sessions.reading() as session:
-            kept = all_mutes(session.operations.sql, session.cursor)
-        return [one for one in kept if one.mute.id in numbers]
-
-    return await in_thread(work)
+    """The mutes with these numbers; missing ones are left out."""
+    kept = await read_in_thread(
+        sessions, lambda session: all_mutes(session.operations.sql, session.cursor)
+    )
+    return [one for one in kept if one.mute.id in numbers]
 
 
 def _mutes_about(sessions: Sessions, emails: frozenset[str]) -> list[int]:

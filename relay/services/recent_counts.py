@@ -13,7 +13,7 @@ from relay.outbox.history import ENDED_BADLY
 from relay.outbox.schema import chats, deliveries, hook_bodies, hooks
 from relay.outbox.statements import Query, chat_is_alert
 from relay.rules import Finding, Standing, read_record
-from relay.services import Progress, in_thread
+from relay.services import in_thread, read_in_thread
 
 HOURS = 24
 DELIVERIES_READ = 20_000
@@ -65,18 +65,13 @@ async def last_day(sessions: Sessions, now: datetime) -> LastDay:
         .where(*in_time)
         .group_by(newest.c.destination, newest.c.state, ago)
     )
-
-    def work(_: Progress) -> LastDay:
-        with sessions.reading() as session:
-            rows = session.ask(question).fetchall()
-        found = LastDay(_hours(now), is_cut=sum(row[3] for row in rows) >= DELIVERIES_READ)
-        for destination, state, hours_ago, count in rows:
-            own = found.by_destination.setdefault(destination, _hours(now))
-            for hours in (own, found.every):
-                _count(hours[HOURS - 1 - int(hours_ago)], State(state), count)
-        return found
-
-    return await in_thread(work)
+    rows = await read_in_thread(sessions, lambda session: session.ask(question).fetchall())
+    found = LastDay(_hours(now), is_cut=sum(row[3] for row in rows) >= DELIVERIES_READ)
+    for destination, state, hours_ago, count in rows:
+        own = found.by_destination.setdefault(destination, _hours(now))
+        for hours in (own, found.every):
+            _count(hours[HOURS - 1 - int(hours_ago)], State(state), count)
+    return found
 
 
 def _hours(now: datetime) -> list[HourOfDeliveries]:
@@ -169,13 +164,11 @@ def _nearly(record: bytes, rule: str) -> Finding | None:
 
 async def rule_counts(sessions: Sessions, since: datetime) -> dict[str, RuleCount]:
     """The counts of the rules that sent something since then, by the rules' names."""
-
-    def work(_: object) -> dict[str, RuleCount]:
-        with sessions.reading() as session:
-            rows = session.ask(_COUNT, number=_first_since(session, to_ms(since))).fetchall()
-        return {rule: RuleCount(count, from_ms(last)) for rule, count, last in rows}
-
-    return await in_thread(work)
+    rows = await read_in_thread(
+        sessions,
+        lambda session: session.ask(_COUNT, number=_first_since(session, to_ms(since))).fetchall(),
+    )
+    return {rule: RuleCount(count, from_ms(last)) for rule, count, last in rows}
 
 
 def _first_since(session: Session, since: int) -> int:

@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any, TypeVar
 
@@ -16,7 +15,7 @@ from relay.outbox.database_session import Session, Sessions
 from relay.outbox.rules_versions import Draft, Version
 from relay.outbox.statements import Statements
 from relay.rules.reading.yaml_document import MAX_BYTES
-from relay.services import in_thread
+from relay.services import read_in_thread, write_in_thread
 
 T = TypeVar("T")
 SHORT = 12
@@ -46,23 +45,28 @@ class RulesHistory:
                 return None
             return rules_versions.find_version(*_at(session), newest.base_hash)
 
-        return await self._ask(work)
+        return await read_in_thread(self.sessions, work)
 
     async def versions(
         self, before: int = rules_versions.NEWEST, most: int = rules_versions.KEPT
     ) -> list[Version]:
         """At most `most` versions with a number below `before`, newest first."""
-        return await self._ask(
-            lambda session: rules_versions.list_versions(*_at(session), before=before, most=most)
+        return await read_in_thread(
+            self.sessions,
+            lambda session: rules_versions.list_versions(*_at(session), before=before, most=most),
         )
 
     async def version(self, hash_: str) -> tuple[Version, bytes] | None:
         """The newest version with this hash, and its bytes; None where there is none."""
-        return await self._ask(lambda session: rules_versions.find_version(*_at(session), hash_))
+        return await read_in_thread(
+            self.sessions, lambda session: rules_versions.find_version(*_at(session), hash_)
+        )
 
     async def drafts(self) -> list[Draft]:
         """The drafts of all users, oldest first."""
-        return await self._ask(lambda session: rules_versions.all_drafts(*_at(session)))
+        return await read_in_thread(
+            self.sessions, lambda session: rules_versions.all_drafts(*_at(session))
+        )
 
     async def keep_draft(self, user: int, base: str, text: str) -> None:
         """Store a user's draft. `base`: the hash of the text from which it began."""
@@ -72,25 +76,13 @@ class RulesHistory:
                 *_at(session), user, base_hash=base, text=text, now=self.clock()
             )
 
-        await self._write(work)
+        await write_in_thread(self.sessions, work)
 
     async def discard_draft(self, user: int) -> None:
         """Delete the draft of the user with this number."""
-        await self._write(lambda session: rules_versions.discard_draft(*_at(session), user))
-
-    async def _ask(self, question: Callable[[Session], T]) -> T:
-        def work(_: object) -> T:
-            with self.sessions.reading() as session:
-                return question(session)
-
-        return await in_thread(work)
-
-    async def _write(self, act: Callable[[Session], None]) -> None:
-        def work(_: object) -> None:
-            with self.sessions.writing() as session:
-                act(session)
-
-        await in_thread(work)
+        await write_in_thread(
+            self.sessions, lambda session: rules_versions.discard_draft(*_at(session), user)
+        )
 
     # -- while a text is published ---------------------------------------------------------------------------
 
