@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 import click
 
+from relay.cli.open_rules import good_settings
 from relay.cli.printing import FINE, FOUND, could_not_run, counted, print_lines
 from relay.runtime.startup import new_token, read_tokens, settings_of, token_file, write_tokens
 from relay.services.trial_send import post_hook
@@ -30,9 +31,7 @@ def hook_url(*, is_new: bool, end_previous: bool) -> None:
         raise click.UsageError(
             "--new and --end-previous can't be used together: first one, then the other"
         )
-    settings, wrong = settings_of(os.environ)
-    if wrong:
-        could_not_run(wrong)
+    settings = good_settings()
     try:
         tokens = read_tokens(settings)
         if not tokens:
@@ -120,9 +119,7 @@ async def _post_all(url: str, chats: tuple[BinaryIO, ...], settings: Settings) -
 
 
 def _own_address() -> str:
-    settings, wrong = settings_of(os.environ)
-    if wrong:
-        could_not_run(wrong)
+    settings = good_settings()
     try:
         tokens = read_tokens(settings)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Opens the rules and chats that commands get as arguments."""
+"""Opens what commands need: the settings, and the rules and chats that they get as arguments."""
 
 import os
 from collections.abc import Iterable
@@ -13,7 +13,16 @@ from relay.cli.env_file import load_beside
 from relay.cli.printing import could_not_run
 from relay.rules import RuleBook, RulesError, UnreadableRules
 from relay.runtime.startup import load_rule_book, overlooked_templates, settings_of
+from relay.settings.table import Settings
 from relay.smartsupp import UnreadableHook, read_chat
+
+
+def good_settings() -> Settings:
+    """The settings of the environment; ends the command where they are bad."""
+    settings, wrong = settings_of(os.environ)
+    if wrong:
+        could_not_run(wrong)
+    return settings
 
 
 def good_rules() -> RuleBook | None:

@@ -1,7 +1,6 @@
 """`relay preview`: writes what would be sent for a chat into files."""
 
 import asyncio
-import os
 import shlex
 import sys
 import webbrowser
@@ -14,13 +13,13 @@ import click
 
 from relay.chat import Chat
 from relay.cli.open_outbox import CHAT, answer_of, not_known, sessions
-from relay.cli.open_rules import RULES, open_hook, open_rules
+from relay.cli.open_rules import RULES, good_settings, open_hook, open_rules
 from relay.cli.printing import FINE, FOUND, JSON, could_not_run, counted, print_json, print_lines
 from relay.languages import Languages, speak
 from relay.preview.preview_page import INDEX, LIST, FolderTaken, fill
 from relay.rules import RuleBook
 from relay.rules.reading.value_parsers import quoted
-from relay.runtime.startup import settings_of, template_folders
+from relay.runtime.startup import template_folders
 from relay.services.chat_preview import Preview, preview_chat
 from relay.services.find_chats import last_hook
 from relay.services.find_deliveries import UnknownName
@@ -67,9 +66,7 @@ def preview(
     if (file is None) == (chat is None):
         raise click.UsageError("give either CHAT.json or --chat ACCOUNT/ID")
     body, read = open_hook(file) if file else _stored(chat)
-    settings, wrong = settings_of(os.environ)
-    if wrong:
-        could_not_run(wrong)
+    settings = good_settings()
     book = open_rules(rules)
     speak(Languages(template_folders(settings)))
     now = datetime.now(UTC)

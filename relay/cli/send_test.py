@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from relay.cli.open_rules import RULES, open_rules
+from relay.cli.open_rules import RULES, good_settings, open_rules
 from relay.cli.printing import FINE, FOUND, JSON, could_not_run, print_json, print_lines
 from relay.delivery.renderer import Renderer
 from relay.destination import Destination
@@ -22,7 +22,7 @@ from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rendering.template_folders import Folders
 from relay.rules import RuleBook
 from relay.rules.reading.value_parsers import did_you_mean, quoted
-from relay.runtime.startup import known_secret, missing_variables, settings_of, template_folders
+from relay.runtime.startup import known_secret, missing_variables, template_folders
 from relay.services.trial_send import (
     TEST_TEMPLATE,
     CantTest,
@@ -77,9 +77,7 @@ def send_test(
 
     Exit code: 0 all were taken, 1 one was not or its template is broken, 2 it could not run.
     """
-    settings, wrong = settings_of(os.environ)
-    if wrong:
-        could_not_run(wrong)
+    settings = good_settings()
     book = open_rules(rules)
     leads_to = book.destinations.get(destination)
     if leads_to is None:

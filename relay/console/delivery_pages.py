@@ -68,6 +68,14 @@ LANE_STATES = {
 }
 
 
+def framed_mail(html: str) -> Response[bytes]:
+    """The HTML of an email, to be shown in a frame of a page. Raises NotFoundException for an empty one."""
+    if not html:
+        raise NotFoundException
+    headers = {"content-security-policy": MAIL_POLICY, "x-frame-options": "SAMEORIGIN"}
+    return Response(html.encode("utf-8", "replace"), media_type="text/html", headers=headers)
+
+
 class WaitingCard(Struct, frozen=True):
     """Deliveries that wait for one destination, for one reason."""
 
@@ -118,11 +126,7 @@ class DeliveryPages:
         return await self._pages.show(request, "delivery_look.html", delivery=record, look=shown)
 
     async def _mail(self, number: Number) -> Response[bytes]:
-        html = await mail_of(self._running, await self._record(number))
-        if not html:
-            raise NotFoundException
-        headers = {"content-security-policy": MAIL_POLICY, "x-frame-options": "SAMEORIGIN"}
-        return Response(html.encode("utf-8", "replace"), media_type="text/html", headers=headers)
+        return framed_mail(await mail_of(self._running, await self._record(number)))
 
     async def _resend(self, request: AnyRequest, number: Number) -> Response[bytes]:
         record, now = await self._record(number), self._running.clock()

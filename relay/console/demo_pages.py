@@ -11,7 +11,7 @@ from litestar.params import FromPath
 from markupsafe import Markup
 
 from relay.clock import Clock
-from relay.console.delivery_pages import MAIL_POLICY
+from relay.console.delivery_pages import framed_mail
 from relay.console.page import AnyRequest, Number, Page, Pages, form_route, page_route, redirect
 from relay.console.request_context import caller_of, cookie_header
 from relay.console.sign_in import LinkEnded, SignIn, SignInRefused
@@ -54,12 +54,7 @@ class DemoPages:
 
     async def _mail(self, number: Number) -> Page:
         mails = self._demo.received.mails
-        html = next((each.html for each in mails if each.number == number), "")
-        if not html:
-            raise NotFoundException
-        headers = {"content-security-policy": MAIL_POLICY, "x-frame-options": "SAMEORIGIN"}
-        body = html.encode("utf-8", "replace")
-        return Response(body, media_type="text/html", headers=headers)
+        return framed_mail(next((each.html for each in mails if each.number == number), ""))
 
     async def _send_sample(self, request: AnyRequest) -> Page:
         await self._send(caller_of(request.scope).form.get("sample", ""))

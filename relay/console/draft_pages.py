@@ -14,7 +14,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 from msgspec.structs import replace
 
-from relay.console.delivery_pages import MAIL_POLICY
+from relay.console.delivery_pages import framed_mail
 from relay.console.file_access import rules_file, who_edits
 from relay.console.jobs import Job, JobPage, Jobs, Work
 from relay.console.notification_look import Look, packed_look
@@ -290,8 +290,7 @@ class DraftPages:
         is_there = partial(stored_hooks, ids=[hook])
         if hook and not await self._running.parts.outbox.read(is_there):
             raise NotFoundException  # erased meanwhile
-        headers = {"content-security-policy": MAIL_POLICY, "x-frame-options": "SAMEORIGIN"}
-        return Response(html.encode("utf-8", "replace"), media_type="text/html", headers=headers)
+        return framed_mail(html)
 
 
 def past_trial(

@@ -32,6 +32,7 @@ from relay.outbox.delivery_types import State
 from relay.outbox.history import Wanted
 from relay.outbox.user_accounts import Role
 from relay.services.find_deliveries import (
+    Details,
     delivery_details,
     failed_by_cause,
     list_deliveries,
@@ -177,10 +178,7 @@ async def group_deliveries(call: Call) -> Causes:
 @deliveries.operation(HttpMethod.GET, "/deliveries/{number}", Role.VIEWER)
 async def get_delivery(call: Call, path: Numbered) -> DeliveryDetails:
     """A delivery with each attempt, the server's answers, and how to fix its problem."""
-    found = await delivery_details(call.sessions, [path.number])
-    if not found:
-        raise not_there(f"delivery {path.number}; it may have been erased")
-    (details,) = found
+    details = await _details(call, path.number)
     record = details.delivery
     return DeliveryDetails(
         delivery=delivery_of(record),
@@ -193,14 +191,12 @@ async def get_delivery(call: Call, path: Numbered) -> DeliveryDetails:
 @deliveries.operation(HttpMethod.GET, "/deliveries/{number}/notification", Role.VIEWER)
 async def get_notification(call: Call, path: Numbered) -> ShownNotification:
     """The notification of a delivery, rendered by the rules and templates as they are now."""
-    for details in await delivery_details(call.sessions, [path.number]):
-        record = details.delivery
-        try:
-            notification, transport, trouble = await rendered(call.running, record)
-        except CantBeShown as error:
-            raise Refusal(404, f"It can't be shown: {error}", kind="not-to-be-shown") from None
-        return shown_notification(notification, transport, record.created_at, trouble)
-    raise not_there(f"delivery {path.number}; it may have been erased")
+    record = (await _details(call, path.number)).delivery
+    try:
+        notification, transport, trouble = await rendered(call.running, record)
+    except CantBeShown as error:
+        raise Refusal(404, f"It can't be shown: {error}", kind="not-to-be-shown") from None
+    return shown_notification(notification, transport, record.created_at, trouble)
 
 
 class Resent(Struct, kw_only=True):
@@ -228,10 +224,7 @@ class Resent(Struct, kw_only=True):
 )
 async def resend_delivery(call: Call, path: Numbered) -> Resent:
     """Send a delivery once more: as a new message if it had ended, at once if it waits."""
-    found = await delivery_details(call.sessions, [path.number])
-    if not found:
-        raise not_there(f"delivery {path.number}; it may have been erased")
-    record = found[0].delivery
+    record = (await _details(call, path.number)).delivery
     done = await resend(
         call.acting("send again", str(record.id), record.destination),
         [record.id],
@@ -248,3 +241,10 @@ async def resend_delivery(call: Call, path: Numbered) -> Resent:
         is_paused=pause is not None,
         paused_until=pause.until if pause else None,
     )
+
+
+async def _details(call: Call, number: int) -> Details:
+    """The delivery with this number, and its attempts. Raises Refusal where there is none."""
+    for details in await delivery_details(call.sessions, [number]):
+        return details
+    raise not_there(f"delivery {number}; it may have been erased")
