@@ -18,7 +18,8 @@ from relay.delivery.attempt import RenderDelivery
 from relay.delivery.dispatcher import Dispatcher
 from relay.delivery.endpoint import Endpoint
 from relay.delivery.lane import Lane
-from relay.delivery.retry import HELD_BACK, Redirect
+from relay.delivery.redirect import Redirect
+from relay.delivery.retry import HELD_BACK
 from relay.destination import Destination, Rate, Secret, WhenUnsure
 from relay.metrics import Metrics
 from relay.notification import Notification

@@ -21,7 +21,6 @@ ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
         "rendering transports",
         "outbox rendering.isolation",
         "intake metrics",
-        "delivery.retry",
         "alerts",
         "delivery",
         "preview runtime",

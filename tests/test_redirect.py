@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 from relay.chat import Visitor
-from relay.delivery.retry import Redirect
+from relay.delivery.redirect import Redirect
 from relay.destination import Destination
 from relay.outbox import NewDelivery
 from relay.outbox.delivery_types import ITSELF, visitor_key

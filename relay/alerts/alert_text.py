@@ -7,9 +7,8 @@ from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
-from relay.alerts.problem_detection import Kind
+from relay.alerts.problem_detection import Kind, move_command
 from relay.alerts.stored_alert import Alert, alert_of
-from relay.delivery.retry import move_command
 from relay.languages import N_, SOURCE
 from relay.notification import Fact, Notification, Tone
 from relay.outbox.troubles import Trouble

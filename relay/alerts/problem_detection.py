@@ -1,6 +1,7 @@
 """Detects problems: present ones from what one look at the relay has found, and floods from counts of hooks."""
 
 import json
+import shlex
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -160,6 +161,24 @@ def _of_destinations(seen: Seen, now: datetime) -> Iterator[Trouble]:
                 why=seen.words.get(name, ""),
                 waiting=seen.queued[name],
             )
+
+
+def stranded(queued: Mapping[str, int], destinations: Collection[str]) -> dict[str, str]:
+    """Destinations with waiting deliveries that the rules do not have, each with a sentence on what to do.
+
+    `queued`: how many wait, by destination. `destinations`: names of those in the rules.
+    """
+    return {
+        name: f"{count} {'delivery waits' if count == 1 else 'deliveries wait'} for it, and the rules file does not"
+        f" have it: put it back, or send what waits elsewhere with `{move_command(name)}`"
+        for name, count in sorted(queued.items())
+        if name not in destinations
+    }
+
+
+def move_command(destination: str) -> str:
+    """The command that sends deliveries waiting for a destination elsewhere."""
+    return f"relay move-deliveries {shlex.quote(destination)} NEW"
 
 
 # -- floods of hooks ------------------------------------------------------------------------------------------

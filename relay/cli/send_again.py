@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from relay.alerts.problem_detection import stranded
 from relay.cli.deliveries_words import TimeFormat, paused_words
 from relay.cli.open_outbox import CHAT, NUMBER, answer_of, not_known, sessions, this_user
 from relay.cli.printing import (
@@ -20,7 +21,6 @@ from relay.cli.printing import (
     print_lines,
     progress_bar,
 )
-from relay.delivery.retry import stranded
 from relay.outbox.delivery_types import Gate, State
 from relay.outbox.history import Held, Record, Wanted
 from relay.rules import RuleBook

@@ -16,8 +16,9 @@ from msgspec.structs import replace
 from relay.clock import Deadline
 from relay.crash_points import CrashPoint, reach
 from relay.delivery.lane import Lane
+from relay.delivery.redirect import Redirect
 from relay.delivery.renderer import NothingLeft, Renderer
-from relay.delivery.retry import Random, Redirect, held_back, queued_at_once, what_follows
+from relay.delivery.retry import Random, held_back, queued_at_once, what_follows
 from relay.destination import Destination, WhenUnsure
 from relay.notification import Notification
 from relay.outbox import Delivery, NewDelivery, Outbox, Settlement, State

@@ -12,7 +12,8 @@ from relay.clock import Clock
 from relay.delivery.attempt import Attempts, RenderDelivery, Renderings
 from relay.delivery.endpoint import Endpoint
 from relay.delivery.lane import Lane
-from relay.delivery.retry import LONGEST_WAIT, Random, Redirect
+from relay.delivery.redirect import Redirect
+from relay.delivery.retry import LONGEST_WAIT, Random
 from relay.delivery.settlement import WAIT_FOR_STORAGE, Settling, UnderWay
 from relay.metrics import Metrics
 from relay.outbox import (

@@ -13,7 +13,7 @@ from msgspec import Struct
 from relay.clock import Background, Clock
 from relay.crash_points import CrashPoint, reach
 from relay.delivery.endpoint import NO_MATTER
-from relay.delivery.retry import Redirect
+from relay.delivery.redirect import Redirect
 from relay.outbox import Outbox, StorageUnavailable
 from relay.outbox.delivery_types import from_ms
 from relay.outbox.requeue import reassign, scheduled_for

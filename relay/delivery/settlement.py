@@ -12,7 +12,7 @@ from relay.clock import Clock
 from relay.delivery.attempt import Attempts, Renderings, log_attempt
 from relay.delivery.endpoint import Endpoint
 from relay.delivery.lane import Lane, Lesson
-from relay.delivery.retry import Redirect
+from relay.delivery.redirect import Redirect
 from relay.metrics import Metrics
 from relay.notification import Notification
 from relay.outbox import Delivery, Gate, Outbox, State, StorageUnavailable

@@ -10,6 +10,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from relay.alerts.problem_detection import stranded
 from relay.alerts.stored_alert import RuleAlerts
 from relay.clock import Background, Clock
 from relay.crash_points import CrashPoint, reach
@@ -17,8 +18,8 @@ from relay.delivery.attempt import identity_of
 from relay.delivery.dispatcher import Dispatcher
 from relay.delivery.endpoint import Endpoint
 from relay.delivery.lane import Lane
+from relay.delivery.redirect import Redirect
 from relay.delivery.renderer import Renderer
-from relay.delivery.retry import Redirect, stranded
 from relay.delivery.scheduled_deliveries import Release
 from relay.destination import Destination
 from relay.intake import Taken, digest_delivery, take

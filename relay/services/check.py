@@ -11,7 +11,7 @@ from datetime import date, datetime
 from itertools import islice
 from pathlib import Path
 
-from relay.delivery.retry import stranded
+from relay.alerts.problem_detection import stranded
 from relay.destination import OptionKind
 from relay.files import read_file
 from relay.languages import mistakes_in

@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime
 
-from relay.delivery.retry import Redirect
+from relay.delivery.redirect import Redirect
 from relay.outbox.database_session import Sessions
 from relay.outbox.mutes import lasting_mutes
 from relay.outbox.requeue import count_sending, reassign_all, waiting

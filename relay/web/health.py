@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 from litestar import HttpMethod, MediaType, Response, route
 
 from relay.alerts.alert_loop import NO_ANSWER, Watch
-from relay.alerts.problem_detection import Kind
+from relay.alerts.problem_detection import Kind, stranded
 from relay.clock import Clock
-from relay.delivery.retry import stranded
 from relay.languages import N_
 from relay.metrics import Metrics
 from relay.outbox import Outbox, StorageUnavailable, Summary

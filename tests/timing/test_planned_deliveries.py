@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from relay.delivery.retry import Redirect
+from relay.delivery.redirect import Redirect
 from relay.delivery.scheduled_deliveries import Release
 from relay.intake import planned_deliveries, take
 from relay.outbox import NewDelivery, NewHook, Outbox

@@ -117,7 +117,7 @@ T = TypeVar("T", bound=Struct)
 
 
 def copied(kind: type[T], source: object, **others: Any) -> T:  # noqa: ANN401 - each of its own type
-    """A `kind` whose fields are `others`; for each field left, the attribute of the same name of `source`."""
+    """A Struct of type `kind`: the fields in `others`, and each other field copied from the attribute of `source` with its name."""
     names = (name for name in kind.__struct_fields__ if name not in others)
     return kind(**others, **{name: getattr(source, name) for name in names})
 
