@@ -1,4 +1,4 @@
-"""Plain ASGI for the hook's route, which must be fast: request bodies read within limits, and short JSON answers."""
+"""Reads request bodies within limits of size and time, and writes short JSON answers: plain ASGI, as hooks must be fast."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
