@@ -13,7 +13,7 @@ import pytest
 
 from tests.builders import a_hook
 from tests.journeys.receiving_servers import ReceivingServers
-from tests.running import TOKEN, settings
+from tests.running import DEADLINE, TOKEN, settings
 from tests.tcp import free_port
 
 pytestmark = pytest.mark.long
@@ -40,7 +40,7 @@ class Silent:
 
     async def stop(self) -> int:
         self.process.terminate()
-        return await asyncio.to_thread(self.process.wait, 20)
+        return await asyncio.to_thread(self.process.wait, DEADLINE)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,6 @@ in_browser = [
     pytest.mark.long,
     pytest.mark.skipif(not PROGRAM, reason="Chromium is not installed"),
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.timeout(300),
 ]
 """Marks of a module whose tests share one browser."""
 QUIET = ("Clear-Site-Data header", "htmx:afterRequest", "htmx:sendAbort")
@@ -48,7 +47,7 @@ rules:
     template: offline
 """
 
-PATIENCE = 60_000
+PATIENCE = round(1000 * DEADLINE)
 """Milliseconds for one step of a test: Chromium starts processes, and the relay's children give way to everything."""
 
 expect.set_options(timeout=PATIENCE)

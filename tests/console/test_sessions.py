@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from relay.console.request_checks import MOST_AT_ONCE, MOST_WAITING
-from relay.console.throttle import SOONER, Throttle, Turns, place_of
+from relay.console.throttle import SOONER, TRIES, Throttle, Turns, place_of
 from tests.console.visiting import PASSWORD, Got, Visitor, signed_in
 from tests.running import DEADLINE, MovableClock, RunningRelay, running_relay, settings
 
@@ -45,9 +45,11 @@ def test_what_a_relay_does_not_use_is_not_loaded(tmp_path: Path) -> None:
 
 async def test_too_many_tries_have_to_wait_even_with_the_right_password(tmp_path: Path) -> None:
     async with running_relay(tmp_path, RELAY_CONSOLE_PASSWORD=PASSWORD) as relay:
-        visitor = Visitor(relay)
-        tries = [(await visitor.sign_in(password="wrong")).status for _ in range(6)]
-        assert tries == [422] * 5 + [429]
+        visitor, tries = Visitor(relay), list[int]()
+        while 429 not in tries:  # each half minute one more is let through
+            tries.append((await visitor.sign_in(password="wrong")).status)
+        assert {*tries[:-1]} == {422}
+        assert len(tries) > TRIES
         got = await visitor.sign_in()
         assert got.status == 429
         assert 0 < int(got.headers["retry-after"]) <= 30
@@ -112,8 +114,11 @@ async def test_who_tries_anothers_name_does_not_keep_them_out(
         return (await visitor.sign_in(password=password)).status
 
     async with running_relay(tmp_path, RELAY_CONSOLE_PASSWORD=PASSWORD) as relay:
-        evil = [await tried(relay, f"2001:db8::{number}", "wrong") for number in range(1, 7)]
-        assert evil == [422] * 5 + [429]
+        evil: list[int] = []
+        while 429 not in evil:
+            evil.append(await tried(relay, f"2001:db8::{len(evil)}", "wrong"))
+        assert {*evil[:-1]} == {422}
+        assert len(evil) > TRIES
         for address in ("2001:db8:0:1::1", "192.0.2.1"):
             assert await tried(relay, address, PASSWORD) == 303
 
