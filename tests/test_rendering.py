@@ -545,7 +545,7 @@ async def test_a_post_does_not_wait_for_the_mail_that_was_asked_for_before_it() 
 async def test_of_a_few_each_is_answered_as_soon_as_it_is_rendered(tmp_path: Path) -> None:
     own = Path(templates(tmp_path, bad="Bad."))
     (own / "bad" / "body.txt").write_text(ENDLESS, encoding="utf-8")
-    limits = Limits(computing=0.2, waiting=10)
+    limits = Limits(computing=0.5, waiting=60)
     post, mail = (
         framed(replace(ask(1), template="bad", limits=limits)) for ask in (a_post, an_asking)
     )

@@ -169,7 +169,7 @@ async def goes_on(left: Left) -> None:
     """All is there, what was queued is sent as the message that it was, and hooks are taken."""
     async with started(left) as (relay, url), aiohttp.ClientSession() as client:
         assert url
-        mails = await left.mail.received(3, 30)
+        mails = await left.mail.received(3)
         assert sorted(str(mail.message["Message-ID"]) for mail in mails) == [
             "<1@example.org>",
             "<3@example.org>",

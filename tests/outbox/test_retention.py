@@ -239,11 +239,15 @@ FOR_A_DAY: dict[str, Any] = {"rules": WEEKLY, "RELAY_RETENTION_DAYS": "1"}
 """In a file only: on a server what waits is released by the server's clock, which a test can't move."""
 
 
+TODAY = datetime.now(UTC).date()
+"""The same for a whole test, whenever midnight comes."""
+
+
 def ahead_until(weekday: int, hour: int, *, weeks: int = 1) -> MovableClock:
     """Of some week to come, in UTC; 0 is Monday."""
-    now = datetime.now(UTC)
-    day = now.date() + timedelta(days=7 * weeks - now.weekday() + weekday)
-    return MovableClock(seconds=(datetime.combine(day, time(hour), UTC) - now).total_seconds())
+    day = TODAY + timedelta(days=7 * weeks - TODAY.weekday() + weekday)
+    moment = datetime.combine(day, time(hour), UTC)
+    return MovableClock(seconds=(moment - datetime.now(UTC)).total_seconds())
 
 
 async def test_chats_are_kept_until_the_digest_that_they_are_in_is_sent(tmp_path: Path) -> None:
