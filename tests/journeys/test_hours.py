@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,7 @@ from tests.forks import ForkedRelay
 from tests.journeys.receiving_servers import ROOM, ReceivingServers
 from tests.postgres import PostgresCluster, set_clock_ahead
 from tests.running import OFTEN, STORE, MovableClock, RunningRelay, running_relay, settings
-from tests.servers import HttpAnswer
+from tests.servers import DROP, HttpAnswer
 
 RULES = """\
 timezone: Europe/Prague
@@ -129,6 +130,34 @@ async def test_what_comes_in_on_friday_evening_is_sent_on_monday_with_what_came_
 
 
 @pytest.mark.parametrize(
+    ("began", "shown"),
+    [(FRIDAY - timedelta(minutes=20), "16:45"), (None, "17:05")],
+    ids=["began", "arrived"],
+)
+async def test_the_mail_of_monday_says_when_its_chat_was(
+    tmp_path: Path, ends: ReceivingServers, began: datetime | None, shown: str
+) -> None:
+    """A chat without a time was when its hook came in; a reload on Saturday does not change that."""
+    clock = ClockAt(FRIDAY)
+    times: dict[str, object] = {
+        "beginAt": began and to_ms(began),
+        "endAt": began and to_ms(FRIDAY),
+        "messages": [],
+    }
+    async with a_relay(tmp_path, ends, clock) as relay:
+        await relay.post(a_hook(1, missed=True, **times))
+        await relay.until(WAITS, scheduled())
+        clock.set(SATURDAY)
+        (tmp_path / "rules.yaml").write_text(FROM_TEN)
+        await relay.until(WAITS, scheduled(MONDAY + timedelta(hours=2)))
+        clock.set(MONDAY + timedelta(hours=2, seconds=1))
+        (mail,) = await ends.mail.received(1)
+    for kind in ("plain", "html"):
+        text = mail.message.get_body((kind,)).get_content()  # type: ignore[union-attr]
+        assert f"{FRIDAY.day} {FRIDAY:%b} {FRIDAY.year}, {shown}" in text
+
+
+@pytest.mark.parametrize(
     ("rules", "due"),
     [(WITHOUT_HOURS, None), (ON_SATURDAYS, None), (FROM_TEN, MONDAY + timedelta(hours=2))],
 )
@@ -208,6 +237,51 @@ async def test_what_meets_an_outage_at_the_opening_is_given_up_by_its_age_since_
         await relay.forward(queued=1, hours=8)
         await relay.post(a_hook(2, offline=True, rating=1))
         await relay.until("SELECT DISTINCT state FROM deliveries", ("delivered",))
+
+
+MUTED = (
+    f"mutes:\n  - {{because: Move, by: Anna, from: {FRIDAY:%Y-%m-%d %H:%M}, until: {MONDAY:%Y-%m-%d %H:%M},"
+    " what: {destination: desk}, urgent_too: false}\nrules:"
+)
+
+
+@pytest.mark.parametrize("when_unsure", ["hold", "once", "repeat"])
+@pytest.mark.parametrize(
+    ("timing", "others"),
+    [
+        ("hours: office", {"delivered": 1}),
+        ("hours: office, outside_hours: digest", {"in digest": 2}),
+        ("send: mon 08:00", {"in digest": 2}),
+        ("limit: 1 per 62h50m", {"delivered": 1}),
+        ("muted", {"in digest": 2}),
+    ],
+)
+async def test_an_answer_that_is_lost_on_monday_has_what_the_rules_say_follow(
+    tmp_path: Path, ends: ReceivingServers, timing: str, others: dict[str, int], when_unsure: str
+) -> None:
+    """Whether a chat waited by itself or in a digest; a repeated attempt asks no hours and no limit again."""
+    key = "" if timing == "muted" else f", {timing}"
+    rules = ROOM_RULES.replace(", hours: office", f"{key}, when_unsure: {when_unsure}")
+    if timing == "muted":
+        rules = rules.replace("rules:", MUTED)
+    lost = "maybe delivered" if when_unsure == "hold" else "delivered"
+    states = "SELECT state, count(*) FROM deliveries WHERE rule <> 'Bad ratings' GROUP BY state ORDER BY state"
+    clock = ClockAt(FRIDAY)
+    async with a_relay(tmp_path, ends, clock, rules) as relay:
+        for chat in (1, 2):
+            await relay.post(a_hook(chat, missed=True))
+        alone = timing.startswith("limit")
+        await relay.until("SELECT count(*) FROM deliveries WHERE state = 'scheduled'", (2 - alone,))
+        await relay.until_still()
+        ends.at(ROOM, DROP)
+        clock.set(MONDAY + timedelta(seconds=1))
+        await relay.until("SELECT count(*) FROM deliveries WHERE unsure = 1", (1,))
+        clock.forward(minutes=3)
+        await relay.post(a_hook(3, rating=1))
+        await relay.until(states, *sorted((Counter(others) + Counter({lost: 1})).items()))
+        await relay.until_still()
+    told = (1 if "in digest" in others else 2) + (when_unsure != "hold")
+    assert len(ends.requests(ROOM)) == told + 1  # and the urgent one
 
 
 async def test_an_alert_is_told_at_night_to_a_destination_with_hours(
