@@ -84,6 +84,8 @@ class WaitingCard(Struct, frozen=True):
     words: str
     count: int
     oldest: datetime
+    since: datetime | None
+    """When the destination's problem began."""
     until: datetime | None
     why: str
     """Why they wait, as `pieces.waited` shows it; empty where they only wait to be sent."""
@@ -166,7 +168,7 @@ class DeliveryPages:
     def _waiting_card(self, group: WaitingGroup, language: Language) -> WaitingCard:
         lane, now = self._running.parts.in_force.lanes.get(group.destination), self._running.clock()
         tone, words = "neutral", words_of(group.state, language)
-        detail, until = group.detail, None
+        detail, since, until = group.detail, None, None
         if group.state is State.SCHEDULED:
             until = group.next
         if lane is None:
@@ -176,6 +178,7 @@ class DeliveryPages:
             words = language.gettext(message)
             detail = (lane.gate.reason if lane.gate else "") or group.detail
             until = lane.paused.until if lane.paused else None
+            since = None if lane.paused else lane.trouble_since
         cure = cure_lines(detail, group.destination, language)
         return WaitingCard(
             group.destination,
@@ -183,6 +186,7 @@ class DeliveryPages:
             words,
             group.count,
             group.oldest,
+            since,
             until,
             group.why if group.state is State.SCHEDULED else "",
             detail,
@@ -202,7 +206,7 @@ class DeliveryPages:
             raise NotFoundException
         (found,), language = details, self._pages.language(request)
         delivery, name = found.delivery, (found.delivery.account, found.delivery.chat)
-        outcome = outcome_of(delivery, language)
+        outcome, now = outcome_of(delivery, language), self._running.clock()
         look: Look = await look_of(self._running, delivery, language)
         return await self._pages.show(
             request,
@@ -218,7 +222,8 @@ class DeliveryPages:
             if outcome.tone == "good"
             else cure_lines(delivery.detail, delivery.destination, language),
             look=look,
-            is_under_way=is_under_way(delivery, self._running.clock()),
+            is_under_way=is_under_way(delivery, now),
+            now=now,
             key=new_key(),
         )
 

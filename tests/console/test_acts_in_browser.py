@@ -112,6 +112,12 @@ async def test_a_broken_destination_is_seen_and_tried_again(site: Site) -> None:
         await expect(page).to_have_title(re.compile(r"^\(\d+!\) "))
         icon = await page.get_attribute("link[rel=icon]", "href") or ""
         assert "trouble" in icon
+        await shows(page, "/deliveries", "broken</span>")
+        waiting = page.locator(".card", has=page.locator("h3", has_text="room"))
+        await expect(waiting.locator("h3")).to_contain_text(re.compile(r"broken since \d"))
+        ((number,),) = site.relay.rows(of_chats("id", 1901, to="room"))
+        await page.goto(f"/deliveries/{number}")
+        await expect(page.locator("#facts-card")).to_contain_text("as soon as room takes it")
         await page.click("nav >> text=Health")
         await expect(page.locator("main")).to_contain_text("room")
         site.slack.usual = HttpAnswer()

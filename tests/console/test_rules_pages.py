@@ -128,6 +128,7 @@ async def test_a_switch_changes_one_line_and_undo_brings_the_same_bytes(
         assert text.replace(line, "", 1) == FILE
         page = (await admin.get("/rules?done=switch")).text
         assert "Published, and in force." in page
+        assert "1 rule is in force, 1 is turned off" in page
         assert "by admin" in Read(page).text
         got = await admin.submit("/rules/undo", base=hash_of(text))
         assert got.place == "/rules?done=undo"
