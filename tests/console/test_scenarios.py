@@ -113,7 +113,7 @@ NOT_IN_A_BROWSER = {13: "two programs write one file, and no page has a part in 
 ON_ONE_STORE = {
     29: "each store fails in its own way: a lock, and a server that stops",
 }
-EACH_STORE = {"site", "relay", "database", "each_store"}
+EACH_STORE = {"site", "full", "relay", "database", "each_store"}
 """Fixtures of a test that runs on SQLite and on PostgreSQL."""
 
 
