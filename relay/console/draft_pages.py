@@ -34,6 +34,7 @@ from relay.services.draft_check import check_draft, flaws_of
 from relay.services.draft_trial import ChatTrial, NoSuchChat, find_hook, try_on_chat
 from relay.services.live_backtest import Numbers, Trial, try_on_past
 from relay.services.publish_rules import ForAdmins, NotUsable, RulesFile
+from relay.services.rules_history import hash_of
 from relay.services.text_diff import as_written, compared, shown, with_newlines
 from relay.transports.registry import TRANSPORTS
 from relay.web.app import Running
@@ -81,6 +82,11 @@ class Written(Struct, frozen=True):
     def is_draft(self) -> bool:
         """Whether the text differs from the one that was edited."""
         return self.source != self.began_from
+
+    @property
+    def mark(self) -> str:
+        """What tells this draft from another one; empty where nothing was changed."""
+        return hash_of(self.text.encode()) if self.is_draft else ""
 
 
 class PreviewMails:
@@ -143,9 +149,17 @@ class DraftPages:
         return Response(await in_thread(work), media_type="application/json")
 
     async def _draft(self, request: AnyRequest) -> Page:
-        written = await self._written(caller_of(request.scope))
+        caller, author = caller_of(request.scope), who_edits(request)
+        written, seen = await self._written(caller), caller.form.get("kept")
+        drafts = await self._file.history.drafts()
+        own = next((hash_of(each.text.encode()) for each in drafts if each.user == author.name), "")
         await self._keep(request, written)
-        return await self._pages.show(request, "draft_kept.html", editing=written)
+        return await self._pages.show(
+            request,
+            "draft_kept.html",
+            editing=written,
+            is_of_another_tab=bool(own) and seen is not None and own not in {seen, written.mark},
+        )
 
     @property
     def _file(self) -> RulesFile:

@@ -90,6 +90,11 @@ class Editing(Struct, frozen=True, kw_only=True):
     refused: str = ""
     """A key of REFUSED."""
 
+    @property
+    def mark(self) -> str:
+        """What tells this draft from another one; empty where nothing was changed."""
+        return hash_of(self.text.encode()) if self.is_draft else ""
+
 
 class RulesEditPage:
     """`/rules/edit`, and the draft as a patch."""

@@ -85,6 +85,34 @@ async def test_a_draft_is_kept_and_the_file_is_left_alone(relay: RunningRelay) -
 
 
 @in_one_loop
+async def test_a_draft_that_takes_the_place_of_another_tabs_says_so(relay: RunningRelay) -> None:
+    editor, words = await signed_in(relay, "editor"), "another tab"
+    marked = r'name="kept" id="draft-mark" value="(\w*)"'
+    (opened,) = re.findall(marked, (await editor.get("/rules/edit")).text)
+
+    async def keep(text: str, mark: str) -> tuple[bool, str]:
+        got = await part(editor, "/rules/draft", text, kept=mark)
+        return words in got, re.findall(marked, got)[0]
+
+    is_told, first = await keep(f"{RULES}# one\n", opened)
+    assert not is_told
+    is_told, first = await keep(f"{RULES}# one, on\n", first)
+    assert not is_told
+    is_told, second = await keep(f"{RULES}# two\n", opened)
+    assert is_told
+    assert await keep(f"{RULES}# two, on\n", second) == (False, await mark_of(editor))
+    is_told, first = await keep(f"{RULES}# one, on\n", first)
+    assert is_told
+    assert (await keep(RULES, first)) == (False, "")
+
+
+async def mark_of(editor: Visitor) -> str:
+    """The mark of the draft as a new tab shows it."""
+    (mark,) = re.findall(r'id="draft-mark" value="(\w*)"', (await editor.get("/rules/edit")).text)
+    return str(mark)
+
+
+@in_one_loop
 async def test_the_schema_knows_the_templates(relay: RunningRelay) -> None:
     got = await (await signed_in(relay, "editor")).get("/rules/schema.json")
     rule = json.loads(got.text)["properties"]["rules"]["items"]["properties"]
