@@ -33,6 +33,7 @@ SETTINGS = {
 }
 DEADLINE = 100.0
 """Seconds: initdb alone needs more than 30 on a machine that does much else."""
+WAIT = ("-w", "-t", f"{DEADLINE:.0f}")
 _TO = "FROM pg_stat_activity WHERE"
 
 
@@ -100,7 +101,7 @@ class PostgresCluster:
     def start(self) -> Self:
         """Returns when connections are taken."""
         options = " ".join(f"-c {name}='{value}'" for name, value in self._settings().items())
-        self._run("pg_ctl", "start", "-w", "-D", self._data, "-l", self._log, "-o", options)
+        self._run("pg_ctl", "start", *WAIT, "-D", self._data, "-l", self._log, "-o", options)
         return self
 
     def _settings(self) -> dict[str, str]:
@@ -108,7 +109,7 @@ class PostgresCluster:
 
     def stop(self, mode: str = "immediate") -> None:
         """`immediate`: as if it crashed."""
-        self._run("pg_ctl", "stop", "-w", "-D", self._data, "-m", mode)
+        self._run("pg_ctl", "stop", *WAIT, "-D", self._data, "-m", mode)
 
     @property
     def pid(self) -> int:
