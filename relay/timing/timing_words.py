@@ -24,6 +24,7 @@ from relay.timing.schedule import Schedule
 
 _UTC = ZoneInfo("UTC")
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_UNITS = {timedelta(hours=1): "hour", timedelta(days=1): "day"}
 _PLAIN_MONDAY = datetime(2026, 6, 8, tzinfo=UTC)
 """A Monday in a week without a clock change."""
 
@@ -76,9 +77,9 @@ def why_words(
 
 
 def limit_words(timing: Timing) -> str:
-    """Return the limits of a timing: `5 per 1h, 1 per 30m per visitor`."""
+    """Return the limits of a timing as the rules file writes them: `5 per hour, 1 per 30m per visitor`."""
     return ", ".join(
-        f"{each.count} per {span_words(each.per)}{' per visitor' if each.per_visitor else ''}"
+        f"{each.count} per {_UNITS.get(each.per) or span_words(each.per)}{' per visitor' if each.per_visitor else ''}"
         for each in timing.limits
     )
 

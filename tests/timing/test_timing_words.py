@@ -36,7 +36,7 @@ rules:
         ("send: every 30m", "sales gets a digest 30m after the first chat in it"),
         (
             "hours: office, outside_hours: duty, limit: 5 per hour",
-            "sales gets 5 per 1h at once within office, the others in a digest; outside its hours duty gets them instead",
+            "sales gets 5 per hour at once within office, the others in a digest; outside its hours duty gets them instead",
         ),
         (
             "hours: office, outside_hours: skip",
