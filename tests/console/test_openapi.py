@@ -96,7 +96,7 @@ async def test_the_relay_answers_as_its_document_says(tmp_path: Path) -> None:
 
 @beside_a_relay
 @pytest.mark.long
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3600)
 @pytest.mark.usefixtures("each_store")
 async def test_the_relay_answers_as_its_document_says_for_long(
     tmp_path: Path, is_long: bool

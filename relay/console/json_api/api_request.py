@@ -3,10 +3,12 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
+from types import NoneType
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -113,6 +115,7 @@ class Call:
 
 
 MOST_PARAMETERS = 50
+_NUMBER = re.compile(r"[-+.\deE]+")
 T = TypeVar("T", bound=Struct)
 
 
@@ -133,16 +136,25 @@ def query_of(text: bytes, kind: type[T]) -> T:
         )
     except ValueError:
         raise Refusal(400, "The query can't be read.") from None
-    lists = {name for name, of in get_type_hints(kind).items() if get_origin(of) is tuple}
+    types = get_type_hints(kind)
     found: dict[str, Any] = {}
     for name, value in pairs:
-        if name in lists:
+        if _is_loose(value, types.get(name, str)):
+            raise wrong(name, "needs a value as the document describes it, or has to be left out")
+        if get_origin(types.get(name)) is tuple:
             found.setdefault(name, []).append(value)
         elif name in found:
             raise wrong(name, "given twice")
         else:
             found[name] = value
     return converted(found, kind)
+
+
+def _is_loose(value: str, of: Any) -> bool:  # noqa: ANN401 - a type
+    """Whether msgspec would read more than the document allows: `null` as no value, or a number as a time."""
+    types = get_args(of) or (of,)
+    is_null = value.lower() == "null" and str not in types and NoneType in types
+    return is_null or (datetime in types and _NUMBER.fullmatch(value) is not None)
 
 
 def converted(found: Mapping[str, object], kind: type[T]) -> T:
