@@ -130,11 +130,15 @@ class Background:
         self._tasks.clear()
 
 
-def interrupt_nobody(process: int) -> None:
-    """Ask Linux not to let a process, nor those that it starts later, interrupt others when they get work."""
+def let_interrupt(process: int, *, others: bool) -> None:
+    """Ask Linux to let a process, and those that it starts later, interrupt `others` when they get work, or not to.
+
+    `process` is 0 for the calling thread alone.
+    """
     if sys.platform == "linux":
+        policy = os.SCHED_OTHER if others else os.SCHED_BATCH
         with contextlib.suppress(OSError):  # forbidden in some containers
-            os.sched_setscheduler(process, os.SCHED_BATCH, os.sched_param(0))
+            os.sched_setscheduler(process, policy, os.sched_param(0))
 
 
 WAITS, COMPUTES = 0.005, 0.02

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from sqlalchemy.engine import Dialect
 
-from relay.clock import pause
+from relay.clock import let_interrupt, pause
 from relay.outbox.delivery_types import StorageUnavailable
 from relay.outbox.statements import Statements
 
@@ -112,6 +112,12 @@ A single work is committed at once. In the load test of docs/performance.md this
 """
 BEFORE_OUTCOMES = 0.001
 """Seconds instead of BETWEEN_GROUPS while an outcome waits, so that little is sent but not stored when the relay is killed."""
+MANY = 8
+"""Works in a group from which on the writer does not interrupt the event loop, until a work is alone again.
+
+Where there is one processor, each interruption costs both threads time, as only one of them can run Python. Where few
+works come, each is rather on disk soon.
+"""
 LONGEST_CLOSE = 20.0
 """Seconds that the last group may take."""
 FAILED = 70
@@ -143,6 +149,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="outbox-writer", daemon=True)
         self._closed = False
         self._rests_until = 0.0
+        self._interrupts = True
         self._busy_since: float | None = None
         self._said_at = 0.0
         self.trouble = ""
@@ -189,6 +196,10 @@ class Writer:
 
     def _work(self) -> None:
         while group := self._next_group():
+            is_alone = len(group) == 1
+            if self._interrupts is not is_alone and (is_alone or len(group) >= MANY):
+                let_interrupt(0, others=is_alone)
+                self._interrupts = is_alone
             self._busy_since = self._monotonic()
             answers = self._commit(group)
             self._busy_since = None

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import math
+import os
 import random
 import sqlite3
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ from relay.outbox.migrations.alembic_runner import head
 from relay.outbox.requeue import KEPT_ASIDE
 from relay.outbox.schema import SCHEMA_VERSION, metadata
 from relay.outbox.sqlite.sqlite_store import open_sqlite
-from relay.outbox.writer import BETWEEN_GROUPS, Writer
+from relay.outbox.writer import BETWEEN_GROUPS, MANY, Writer
 from relay.settings.database import Database
 from relay.smartsupp import read_chat
 from relay.transports import Ending
@@ -452,6 +454,29 @@ async def test_no_value_of_the_clock_ends_the_writer(tmp_path: Path) -> None:
     await writer.close()
     assert rests
     assert all(0 < rest <= BETWEEN_GROUPS for rest in rests)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such policy")
+async def test_while_much_waits_the_writer_does_not_interrupt_the_event_loop(
+    outbox: Outbox,
+) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def hold_up(_: object) -> None:
+        begun.set()
+        goes_on.wait()
+
+    def policy(_: object) -> int:
+        return os.sched_getscheduler(0)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(outbox.run(hold_up))
+        await asyncio.to_thread(begun.wait)
+        waiting = [tasks.create_task(outbox.run(policy)) for _ in range(MANY)]
+        await asyncio.sleep(0)  # until all wait
+        goes_on.set()
+    assert {each.result() for each in waiting} == {os.SCHED_BATCH}
+    assert await outbox.run(policy) == os.SCHED_OTHER
 
 
 async def test_outcomes_that_come_shortly_after_one_another_share_a_commit(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import cast
 
 import msgspec
 
-from relay.clock import interrupt_nobody
+from relay.clock import let_interrupt
 from relay.rendering.isolation.protocol import Answer, Asked, Ended, Frames, Rendered, framed
 
 _answer = msgspec.msgpack.Decoder(Answer)
@@ -162,7 +162,7 @@ class ForemanProcess:
                 start_new_session=True,  # not of the terminal: the relay handles Ctrl-C
             )
             # Least of all the relay, which still has to write the chat to the disk.
-            interrupt_nobody(self._process.pid)
+            let_interrupt(self._process.pid, others=False)
             on_failure.pop_all()
         self._line = ours
         return ours
