@@ -1,9 +1,12 @@
 """The rules in Chromium: then and now, a switch, two editors, and a file that others save or that nobody may change."""
 
+import asyncio
 import re
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
+from random import Random
+from threading import Timer
 
 import pytest_asyncio
 from playwright.async_api import Page, expect
@@ -12,6 +15,7 @@ from tests.builders import a_hook
 from tests.console.browsing import Site, in_browser, look_for_news, shows, until_at
 from tests.console.test_rules_pages import FILE, hash_of, is_seen
 from tests.console.visiting import invited, signed_in
+from tests.test_publish_rules import save
 
 pytestmark = in_browser
 
@@ -128,6 +132,29 @@ async def test_of_two_editors_neither_loses_anything(site: Site) -> None:
         assert path_of(site).read_text("utf-8") == f"{both}# mine"
         await anna.click("nav >> text=Versions")
         await expect(anna.locator(".entry").nth(1)).to_contain_text("by petr")
+
+
+async def test_what_another_program_saves_while_one_publishes_is_never_lost(site: Site) -> None:
+    """Scenario 13: the file is never half, and each text that was ever complete in it is a version."""
+    chance, path, complete = Random(13), path_of(site), {FILE}  # noqa: S311 - a test
+    async with site.tab(may_say=("409",), java_script_enabled=False) as page:
+        for number in range(12):
+            mine, theirs = (f"{FILE}# {whose} {number}\n" for whose in ("my", "their"))
+            await page.goto("/rules/edit")
+            await page.fill("#rules-text", mine)
+            other = Timer(chance.random() / 5, save, (path, theirs, bool(number % 2)))
+            other.start()
+            async with page.expect_navigation():
+                await page.click("button[value=publish]")
+            await asyncio.to_thread(other.join)
+            assert path.read_text("utf-8") in {mine, theirs}
+            complete |= {theirs, mine} if "done=publish" in page.url else {theirs}
+            if "done=publish" not in page.url:
+                await expect(page.locator("h1")).to_have_text("The file was changed meanwhile")
+                site.relay.change("DELETE FROM drafts")
+    await is_seen(site.relay)
+    versions = {each for (each,) in site.relay.rows("SELECT hash FROM rules_versions")}
+    assert {hash_of(text) for text in complete} <= versions
 
 
 async def test_a_file_that_was_saved_broken_is_told_of_on_open_pages(site: Site) -> None:
