@@ -148,6 +148,21 @@ async def test_what_is_held_is_not_replaced_by_news(site: Site) -> None:
         await expect(link).to_have_count(0)
 
 
+async def test_a_page_says_that_the_relay_does_not_answer(site: Site) -> None:
+    """Whoever leaves a page open sees that it is out of date, until the relay answers again."""
+    async with site.tab(may_say=("ERR_INTERNET_DISCONNECTED", "htmx:sendError")) as page:
+        await page.goto("/chats")
+        await looked(page)
+        band = page.locator("#unreachable")
+        await expect(band).to_be_hidden()
+        await page.context.set_offline(True)
+        await look_for_news(page)
+        await expect(band).to_contain_text("The relay can't be reached.")
+        await page.context.set_offline(False)
+        await look_for_news(page)
+        await expect(band).to_be_hidden()
+
+
 async def counted_today(page: Page) -> list[int]:
     """Chats of today that were missed, came while all were offline, and were rated badly: others of this module count too."""
     head = " ".join((await page.text_content(".head") or "").split())

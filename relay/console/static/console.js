@@ -46,6 +46,12 @@ document.addEventListener("htmx:beforeRequest", (event) => {
   // Nobody reads news in a tab that is not seen, but its title and icon.
   if (document.hidden && event.detail.requestConfig.verb === "get" && event.target.id !== "bands") event.preventDefault();
 });
+for (const name of ["htmx:sendError", "htmx:timeout", "htmx:afterOnLoad"])
+  document.addEventListener(name, ({ detail }) => {
+    // 0 is no answer at all; the others come from a proxy that has none of the relay.
+    const band = document.getElementById("unreachable");
+    if (band) band.hidden = ![0, 502, 504].includes(detail.xhr.status);
+  });
 document.addEventListener("htmx:afterSettle", () => {
   const { troubles, icon } = document.getElementById("trouble-count")?.dataset ?? {};
   if (!icon) return;
