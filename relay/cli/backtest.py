@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -117,9 +117,8 @@ def _when(times: Times) -> str:
     )
     words = ", ".join(words for count, words in parts if count) or "none"
     total = times.at_once + times.later + times.in_digests + times.left_out
-    wait = (
-        f"; the longest wait is {duration_words(times.longest_wait)}" if times.longest_wait else ""
-    )
+    longest = timedelta(seconds=round(times.longest_wait.total_seconds()))
+    wait = f"; the longest wait is {duration_words(longest)}" if longest else ""
     muted = f"; {times.muted} {'was' if times.muted == 1 else 'were'} muted" if times.muted else ""
     return f"{counted(total, 'notification')} by the new rules: {words}{wait}{muted}"
 

@@ -182,7 +182,7 @@ def holidays(country: str, years: tuple[int, ...], subdivision: str, *, as_json:
     `except: [holidays DE-BY]`. Only what stands in the file counts: read it, add days, delete days. A running relay takes it up
     within two seconds.
 
-    It needs the package `holidays`: `.venv/bin/pip install holidays`.
+    It needs the package `holidays`, beside the relay in its environment: `pip install holidays`.
 
     Exit code: 0 they are written; 1 the country, the subdivision or the year is not known; 2 the file or the package can't be
     used.

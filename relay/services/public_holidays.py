@@ -4,6 +4,8 @@ The relay does not require the package: importing it takes a second and 40 MB, a
 than others. Only `relay holidays` imports it.
 """
 
+import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -27,7 +29,7 @@ class NotInstalled(Exception):
     def __init__(self) -> None:
         super().__init__(
             "the package `holidays`, which knows the public holidays, is not installed: "
-            "`.venv/bin/pip install holidays`. It need not be where the relay runs: "
+            f"`{shlex.quote(sys.executable)} -m pip install holidays`. It need not be where the relay runs: "
             "the command works on any computer that has the relay's source; copy holidays.yaml from there"
         )
 

@@ -226,7 +226,7 @@ def test_it_says_when_the_new_rules_would_have_sent(folder: Path) -> None:
     for moment, hook in (
         ("2026-11-25 12:00", a_hook(1, missed=True)),
         ("2026-11-27 12:00", a_hook(2, missed=True)),
-        ("2026-11-27 18:00", a_hook(3, missed=True)),
+        ("2026-11-27 17:59:59.946", a_hook(3, missed=True)),
         # A later hook of the same chat tells nobody anew.
         ("2026-11-28 10:00", a_hook(3, missed=True, rating=1)),
         ("2026-11-28 10:10", a_hook(4, rating=2)),
@@ -246,7 +246,7 @@ def test_it_says_when_the_new_rules_would_have_sent(folder: Path) -> None:
         "in_digests": 3,
         "left_out": 1,
         "muted": 1,
-        "longest_wait_seconds": 62 * 3600,
+        "longest_wait_seconds": 62 * 3600 + 0.054,
     }
 
 

@@ -1,6 +1,7 @@
 """Public holidays: `relay holidays` writes them down, and schedules take what is written."""
 
 import json
+import shlex
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -218,4 +219,4 @@ def test_without_the_package_the_command_says_what_to_install(
     monkeypatch.setitem(sys.modules, "holidays", None)  # importing it raises ImportError
     done = relay("holidays", "CZ", "2027", RELAY_RULES=str(rules))
     assert done.exit_code == 2
-    assert ".venv/bin/pip install holidays" in done.output
+    assert f"`{shlex.quote(sys.executable)} -m pip install holidays`" in done.output
