@@ -22,7 +22,7 @@ SENDERS = 4
 MOST_POSTED = 50
 """Between two kills: or a fast sender would pile up what takes minutes to be told."""
 PATIENCE = 90.0
-"""Seconds for the last deliveries to arrive."""
+"""Seconds for the next delivery to arrive. Thousands may wait at the end, which a busy computer sends in minutes."""
 MOST_IN_FLIGHT = 4 + 8
 """Mails and posts that can be on their way at once: each may be said twice for one kill."""
 
@@ -113,12 +113,10 @@ async def test_kills_under_load_lose_nothing_that_was_answered(
             # Every chat is told of at least once: so many must come before a look is worth it. What was under
             # way at two kills waits a while before it is tried again (WAITS_WHEN_BLAMED).
             least = len(load.answered)
-            await mail.until(
-                lambda: len(mail.mails) >= least and load.answered <= mailed().keys(), PATIENCE
-            )
-            await room.until(
-                lambda: len(room.requests) >= least and load.answered <= posted().keys(), PATIENCE
-            )
+            while len(mail.mails) < least or not load.answered <= mailed().keys():
+                await mail.received(len(mail.mails) + 1, PATIENCE)
+            while len(room.requests) < least or not load.answered <= posted().keys():
+                await room.received(len(room.requests) + 1, PATIENCE)
             assert await asyncio.to_thread(relay.stop) == 0
 
         assert len(load.answered) > kills
