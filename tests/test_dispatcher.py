@@ -5,6 +5,7 @@ import contextlib
 import logging
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -372,7 +373,8 @@ async def test_a_bug_in_finding_the_fallback_leaves_the_delivery_failed_and_stop
         dispatcher.start()
         await room.received(most + 1)
         await dispatcher.stop(GRACE, asyncio.Event())
-        assert [state for state, _ in bench.states()] == ["failed"] * most + ["delivered"]
+        states = Counter(state for state, _ in bench.states())  # whichever came last
+        assert states == {"failed": most, "delivered": 1}
         assert bench.lane.in_flight == 0
 
 
