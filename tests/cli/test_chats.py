@@ -20,7 +20,7 @@ from tests.cli.commands import Said
 from tests.cli.commands import relay as command
 from tests.journeys.receiving_servers import ROOM, ReceivingServers
 from tests.running import RunningRelay, running_relay, settings
-from tests.servers import HttpAnswer
+from tests.servers import HttpAnswer, Tarpit
 
 pytestmark = [pytest.mark.usefixtures("each_store_at_length"), pytest.mark.long]
 
@@ -39,10 +39,13 @@ BROKEN = "SELECT count(*) FROM gates WHERE broken_since IS NOT NULL"
 @pytest.fixture
 async def relay(tmp_path: Path) -> AsyncIterator[RunningRelay]:
     """Chat 1 was sent but for one recipient, 2 is for nobody, and 3 waits for a room that is broken."""
-    async with ReceivingServers() as ends:
+    async with ReceivingServers(server := Tarpit()) as ends:
         ends.mail.at("rcpt", "550 5.1.1 nobody of that name")
+        server.slow = {"anna@example.com"}  # or she might be the first, who is refused
         async with running_relay(tmp_path, rules=RULES, **ends.settings) as running:
             await running.post(a_hook(1, missed=True, visitor={"name": "Zoë Nováková", "id": 41}))
+            await running.until("SELECT count(*) FROM deliveries WHERE state = 'failed'", (1,))
+            server.go_on.set()
             await running.until(STATES, ("delivered", 2), ("failed", 1))
             await running.post(
                 a_hook(2, visitor={"name": "Jan", "email": "Jan <jan@shop.example.com>"})
