@@ -25,6 +25,7 @@ from relay.web.app import Deadlines
 from relay.web.server import run_relay
 from tests import servers
 from tests.forks import ForkedServe
+from tests.postgres import set_clock_ahead
 
 STORE = "RELAY_TEST_STORE"
 """Names the database of the next relays (tests/conftest.py, `each_store`); else each has a file in its folder."""
@@ -173,6 +174,26 @@ class MovableClock:
     def forward(self, **duration: float) -> None:
         """A lane that rests notices when the next hook wakes it."""
         self._ahead += timedelta(**duration)
+
+
+class ClockAt(MovableClock):
+    """It shows a moment, and goes on from there; so does the clock of the server that the relay's database is on."""
+
+    def __init__(self, moment: datetime) -> None:
+        super().__init__()
+        self.set(moment)
+
+    def set(self, moment: datetime) -> None:
+        self._ahead = moment - datetime.now(UTC)
+        self._set_server()
+
+    def forward(self, **duration: float) -> None:
+        super().forward(**duration)
+        self._set_server()
+
+    def _set_server(self) -> None:
+        if server := os.environ.get(STORE):
+            set_clock_ahead(server, self._ahead)
 
 
 def new_client() -> aiohttp.ClientSession:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.builders import a_hook
 from tests.console.visiting import PASSWORD, Visitor, signed_in
-from tests.running import DEADLINE, TOKEN, MovableClock, RunningRelay, running_relay
+from tests.running import DEADLINE, TOKEN, ClockAt, RunningRelay, running_relay
 from tests.servers import HttpServer, SmtpServer
 
 in_one_loop = pytest.mark.asyncio(loop_scope="module")
@@ -139,10 +139,7 @@ async def test_a_test_is_sent_once_and_its_page_has_the_words_of_the_command(
 
 @pytest.mark.usefixtures("each_store")
 async def test_a_digest_is_sent_now_whatever_the_hours_say(tmp_path: Path) -> None:
-    clock = MovableClock()
-    # On a server, digests become due by the server's own clock: this Sunday has to be in its future.
-    sunday = datetime(2100, 1, 3, 10, tzinfo=UTC)
-    clock.forward(seconds=(sunday - clock()).total_seconds())
+    clock = ClockAt(datetime(2100, 1, 3, 10, tzinfo=UTC))  # a Sunday
     async with (
         SmtpServer() as mail,
         HttpServer() as room,

@@ -1,7 +1,6 @@
 """Destinations with hours and limits: what comes in outside of them waits, over restarts, edits and wrong clocks."""
 
 import asyncio
-import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -19,8 +18,15 @@ from relay.outbox.delivery_types import to_ms
 from tests.builders import a_hook
 from tests.forks import ForkedRelay
 from tests.journeys.receiving_servers import ROOM, ReceivingServers
-from tests.postgres import PostgresCluster, set_clock_ahead
-from tests.running import OFTEN, STORE, MovableClock, RunningRelay, running_relay, settings
+from tests.postgres import PostgresCluster
+from tests.running import (
+    OFTEN,
+    ClockAt,
+    MovableClock,
+    RunningRelay,
+    running_relay,
+    settings,
+)
 from tests.servers import DROP, HttpAnswer
 
 RULES = """\
@@ -64,26 +70,6 @@ FRIDAY = coming_friday()
 SATURDAY = FRIDAY.replace(hour=10, minute=0) + timedelta(days=1)
 MONDAY = FRIDAY.replace(hour=8, minute=0) + timedelta(days=3)
 WAITS = "SELECT state, why, due_at FROM deliveries WHERE rule = 'Missed chats'"
-
-
-class ClockAt(MovableClock):
-    """It shows a moment, and goes on from there; so does the clock of the server that the relay's database is on."""
-
-    def __init__(self, moment: datetime) -> None:
-        super().__init__()
-        self.set(moment)
-
-    def set(self, moment: datetime) -> None:
-        self._ahead = moment - datetime.now(UTC)
-        self._set_server()
-
-    def forward(self, **duration: float) -> None:
-        super().forward(**duration)
-        self._set_server()
-
-    def _set_server(self) -> None:
-        if server := os.environ.get(STORE):
-            set_clock_ahead(server, self._ahead)
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from relay.outbox.delivery_types import to_ms
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
 from tests.journeys.receiving_servers import ROOM, ReceivingServers
-from tests.journeys.test_hours import FRIDAY, MONDAY, SATURDAY, ClockAt
+from tests.journeys.test_hours import FRIDAY, MONDAY, SATURDAY
 from tests.journeys.test_reload import saves
-from tests.running import OFTEN, RunningRelay, running_relay, settings
+from tests.running import OFTEN, ClockAt, RunningRelay, running_relay, settings
 
 pytestmark = pytest.mark.usefixtures("each_store_at_length")
 
