@@ -5,7 +5,10 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 LOCK   := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
-PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+# Tests often wait: three at a time keep two cores busy.
+PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist worksteal
+# Each process of a test would compile what it imports again.
+unexport PYTHONDONTWRITEBYTECODE
 
 MESSAGES := artefacts/relay.pot
 CONSOLE  := artefacts/console.pot

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import BufferedReader, FileIO, TextIOWrapper
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -189,7 +190,9 @@ def _command(
     """In the new process."""
     for number, path in enumerate(streams):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), number)
-    sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
+    read = FileIO(0, closefd=False)
+    read.name = "<stdin>"  # as Python calls it, which a message may show
+    sys.stdin = TextIOWrapper(BufferedReader(read), encoding="utf-8")
     sys.stdout, sys.stderr = (
         os.fdopen(number, "w", encoding="utf-8", closefd=False) for number in (1, 2)
     )

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -80,7 +81,11 @@ def name_of(path: Path) -> str:
 
 
 SOURCES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    return {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
 
 
 def imported_by(node: ast.AST) -> Iterator[str]:
@@ -93,10 +98,12 @@ def imported_by(node: ast.AST) -> Iterator[str]:
             yield whole if whole in SOURCES else node.module
 
 
-IMPORTS: Mapping[str, frozenset[str]] = {
-    name: frozenset(found for node in ast.walk(tree) for found in imported_by(node)) - {name}
-    for name, tree in TREES.items()
-}
+@cache
+def imports() -> Mapping[str, frozenset[str]]:
+    return {
+        name: frozenset(found for node in ast.walk(tree) for found in imported_by(node)) - {name}
+        for name, tree in trees().items()
+    }
 
 
 PLACES = {name: (row, part) for row, parts in enumerate(ROWS) for part in parts for name in part}
@@ -131,26 +138,26 @@ def test_imports_point_down(module: str) -> None:
     row, part = place_of(module)
     wrong = [
         other
-        for other in IMPORTS[module]
+        for other in imports()[module]
         if place_of(other)[1] != part and place_of(other)[0] >= row
     ]
     assert wrong == []
 
 
 def test_no_module_imports_itself_by_a_detour() -> None:
-    tuple(TopologicalSorter(IMPORTS).static_order())  # raises CycleError, which names the detour
+    tuple(TopologicalSorter(imports()).static_order())  # raises CycleError, which names the detour
 
 
 def test_the_rows_were_looked_at() -> None:
-    assert "relay.chat" in IMPORTS["relay.smartsupp.chat_reader"]
-    assert "relay.transports.email.transport" in IMPORTS["relay.transports.registry"]
+    assert "relay.chat" in imports()["relay.smartsupp.chat_reader"]
+    assert "relay.transports.email.transport" in imports()["relay.transports.registry"]
     assert place_of("relay.web.app") > place_of("relay.outbox.writer")
 
 
 def test_nothing_is_imported_within_a_function_without_a_reason() -> None:
     found = {
         f"{module}.{name}"
-        for module, tree in TREES.items()
+        for module, tree in trees().items()
         for name, function in functions(tree)
         for node in ast.walk(function)
         if isinstance(node, ast.Import | ast.ImportFrom)
@@ -166,7 +173,7 @@ def test_a_module_can_be_read_at_one_sitting(module: str) -> None:
 def test_no_function_is_long_and_most_are_short() -> None:
     lengths = {
         f"{module}.{name}": (function.end_lineno or 0) - function.lineno + 1
-        for module, tree in TREES.items()
+        for module, tree in trees().items()
         for name, function in functions(tree)
     }
     too_long = {name for name, length in lengths.items() if length > MOST_LINES_OF_A_FUNCTION}

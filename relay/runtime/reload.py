@@ -78,13 +78,19 @@ class Reload:
         await self._background.stop()
 
     async def has_seen(self, hash_: str) -> bool:
-        """Wait until a rules file with this hash is in force or refused; False if it is neither after 15 seconds."""
-        async with self._looked:
-            try:
-                async with asyncio.timeout(SEEN_WITHIN):
-                    await self._looked.wait_for(lambda: self.seen == hash_)
-            except TimeoutError:
-                return False
+        """Wait until a rules file with this hash is in force or refused.
+
+        False if another text has taken its place before, or after 15 seconds.
+        """
+        path = self._ready.settings.rules
+        try:
+            async with asyncio.timeout(SEEN_WITHIN), self._looked:
+                while self.seen != hash_:
+                    await self._looked.wait()
+                    if self.seen != hash_ and not await asyncio.to_thread(_holds, path, hash_):
+                        return False
+        except TimeoutError:
+            return False
         return True
 
     async def _watch(self) -> None:
@@ -189,7 +195,7 @@ class KeptVersions:
 
         def keep(cursor: Cursor) -> None:
             # What has been replaced since it was read is no newer than the text that replaced it.
-            is_old = may_be_known or not self._is_in_file(version.hash)
+            is_old = may_be_known or not _holds(self._path, version.hash)
             if not (is_old and find_version(sql, cursor, version.hash)):
                 add_version(sql, cursor, version, packed)
 
@@ -198,11 +204,12 @@ class KeptVersions:
         for number in unused:
             await self._outbox.run(partial(remove_version, sql, number=number))
 
-    def _is_in_file(self, hash_: str) -> bool:
-        try:
-            return hashlib.sha256(read_file(self._path)).hexdigest() == hash_
-        except OSError:
-            return False
+
+def _holds(path: Path, hash_: str) -> bool:
+    try:
+        return hashlib.sha256(read_file(path)).hexdigest() == hash_
+    except OSError:
+        return False
 
 
 def _unused(session: Session) -> list[int]:

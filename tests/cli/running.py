@@ -1,11 +1,10 @@
-"""The `relay` command as a shell runs it."""
+"""The `relay` command, run to its end."""
 
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from tests.servers import DEADLINE
+from tests.forks import run_command
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +16,12 @@ class Ran:
     err: str
 
 
-def relay(*arguments: str, given: bytes = b"", variables: Mapping[str, str] | None = None) -> Ran:
-    """Run it with nothing in its environment but `variables`, and `given` on standard input."""
-    done = subprocess.run(
-        [sys.executable, "-m", "relay", *arguments],
-        input=given,
-        env=dict(variables or {}),
-        capture_output=True,
-        timeout=DEADLINE,
-    )
-    return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+def relay(
+    *arguments: str,
+    given: bytes = b"",
+    variables: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Ran:
+    """Run it with nothing in its environment but `variables`, and `given` on standard input; `folder` as for `run_command`."""
+    ended = run_command(arguments, variables or {}, given=given, folder=folder)
+    return Ran(ended.status, ended.out.decode(), ended.err.decode())

@@ -1,13 +1,19 @@
 """`relay` itself: its help, its version, and the exit codes of a command called wrongly."""
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from click import Context
 
 from relay import __version__
+from relay.cli import main
 from tests.cli.running import relay
+from tests.servers import DEADLINE
 
-COMMANDS = re.findall(r"(?m)^  ([a-z][a-z-]+)  +\S", relay("--help").out.split("Commands:")[1])
+COMMANDS = main.list_commands(Context(main))
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
@@ -15,6 +21,7 @@ def test_help_names_every_command_with_what_it_is_for(flag: str) -> None:
     ran = relay(flag)
     assert ran.status == 0
     assert ran.out.startswith("Usage: ")
+    assert re.findall(r"(?m)^  ([a-z][a-z-]+)  +\S", ran.out.split("Commands:")[1]) == COMMANDS
     assert {"serve", "demo", "check", "explain", "fields", "post"} <= set(COMMANDS)
     assert "RELAY_RULES" in ran.out
     assert ran.err == ""
@@ -29,9 +36,16 @@ def test_every_command_has_help_of_its_own(command: str) -> None:
     assert ran.err == ""
 
 
-def test_the_version_is_printed() -> None:
-    ran = relay("--version")
-    assert (ran.status, ran.out, ran.err) == (0, f"relay, version {__version__}\n", "")
+@pytest.mark.parametrize(
+    "command", [[str(Path(sys.executable).with_name("relay"))], [sys.executable, "-m", "relay"]]
+)
+def test_the_version_is_printed(command: list[str]) -> None:
+    """Both as a shell runs it: other commands of tests come from a process that has imported everything."""
+    ran = subprocess.run(
+        [*command, "--version"], env={}, capture_output=True, text=True, timeout=DEADLINE
+    )
+    assert ran.stdout.endswith(f", version {__version__}\n")
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from babel.messages.pofile import read_po
 from relay.languages import CATALOGUES
 from relay.languages.catalogue import forms_of, read_catalogue
 from tests.cli.running import Ran
-from tests.forks import run_command
+from tests.cli.running import relay as run
 
 pytestmark = pytest.mark.long
 
@@ -26,8 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 def relay(folder: Path, *arguments: str, **variables: str) -> Ran:
     """Typed in this folder."""
-    ended = run_command(arguments, {"RELAY_TEMPLATES": "mytemplates", **variables}, folder=folder)
-    return Ran(ended.status, ended.out.decode(), ended.err.decode())
+    return run(*arguments, variables={"RELAY_TEMPLATES": "mytemplates", **variables}, folder=folder)
 
 
 def catalogue(folder: Path, tag: str) -> Path:
