@@ -69,28 +69,27 @@ class Proxy:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        try:
+        # The end of the proxy cancels it, at any line.
+        with contextlib.closing(writer), contextlib.suppress(asyncio.CancelledError):
             await self._connected(reader, writer)
-        finally:
-            writer.close()
-            self._tasks.discard(task)
+        self._tasks.discard(task)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._idle.wait()
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._far_port)
         losing = asyncio.Event()
-        ways = [
-            asyncio.create_task(self._questions(reader, far_writer, losing)),
-            asyncio.create_task(self._answers(far_reader, writer, losing)),
-        ]
-        try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            await self._idle.wait()
-        finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
-            far_writer.close()
+        with contextlib.closing(far_writer):
+            ways = [
+                asyncio.create_task(self._questions(reader, far_writer, losing)),
+                asyncio.create_task(self._answers(far_reader, writer, losing)),
+            ]
+            try:
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+                await self._idle.wait()
+            finally:
+                for way in ways:
+                    way.cancel()
+                await asyncio.gather(*ways, return_exceptions=True)
 
     async def _questions(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, losing: asyncio.Event

@@ -102,7 +102,7 @@ class RenderPool:
     ) -> list[str]:
         """Test a template with made-up chats and return its problems, each as `file:line: problem` where known.
 
-        `in_no_hurry` runs the test at the lowest priority. Files in `front` take precedence over
+        `in_no_hurry` runs the test at the lowest priority, in a worker of its own. Files in `front` take precedence over
         all others. With `forms`, the JSON texts of destinations, tests these instead: returns the
         problem of each, empty if there is none, or why they can't be tested.
         """
@@ -117,7 +117,7 @@ class RenderPool:
         asking = Asking(asked, asyncio.get_running_loop().create_future())
         named = "" if forms else f"template {template!r}: "
         try:
-            await self._ask([asking], apart=True)
+            await self._ask([asking], apart=in_no_hurry)
         except RenderingEnded as ended:
             return [f"{named}{ended}"]
         answer = asking.answer.result()
