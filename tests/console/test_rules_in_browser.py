@@ -18,6 +18,7 @@ from tests.console.visiting import invited, signed_in
 from tests.test_publish_rules import save
 
 pytestmark = in_browser
+NEWEST = "SELECT hash FROM rules_versions ORDER BY id DESC LIMIT 1"
 
 
 def path_of(site: Site) -> Path:
@@ -28,9 +29,7 @@ async def saved(site: Site, text: str) -> None:
     """A text saved by other means, once the relay has seen it. Before, it has seen the one that was there."""
     await is_seen(site.relay)
     path_of(site).write_text(text, "utf-8")
-    await site.relay.until(
-        "SELECT hash FROM rules_versions ORDER BY id DESC LIMIT 1", (hash_of(text),)
-    )
+    await site.relay.until(NEWEST, (hash_of(text),))
     await is_seen(site.relay)
 
 
@@ -152,7 +151,8 @@ async def test_what_another_program_saves_while_one_publishes_is_never_lost(site
             if "done=publish" not in page.url:
                 await expect(page.locator("h1")).to_have_text("The file was changed meanwhile")
                 site.relay.change("DELETE FROM drafts")
-    await is_seen(site.relay)
+            # What another text replaces before the relay has looked was never there for it.
+            await site.relay.until(NEWEST, (hash_of(path.read_text("utf-8")),))
     versions = {each for (each,) in site.relay.rows("SELECT hash FROM rules_versions")}
     assert {hash_of(text) for text in complete} <= versions
 
