@@ -378,9 +378,8 @@ async def test_alerts_to_a_muted_destination_wait_for_its_end_only_where_the_mut
         state = "left out" if then == "nothing" else "scheduled"
         assert relay.rows(alerts)[1:] == [("desk", state, "muted:2")]
         assert ends.mail.mails == []
-        refused = await said(
-            tmp_path, "mute", "Offline", "--alerts-too", "--for", "2h", "--because", "x"
-        )
+        offline = ("Offline", "--alerts-too", "--for", "2h", "--because", "x")
+        refused = await said(tmp_path, "mute", *offline, rules=rules)
         assert "--alerts-too is for --destination NAME alone" in refused.err
         assert (await said(tmp_path, "unmute", "2", rules=rules)).status == 0
         if then == "digest":
