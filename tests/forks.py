@@ -1,19 +1,21 @@
 """A relay, or a command, in a process of its own that is there in a moment: forked from one that has imported everything."""
 
 import asyncio
+import contextlib
 import multiprocessing
 import os
 import pkgutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BufferedReader, FileIO, TextIOWrapper
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import IO
 
@@ -40,15 +42,44 @@ _FORKS.set_forkserver_preload(
 )
 
 
+class _Fork:
+    """A process. Threads may start, ask and end several at once."""
+
+    # A status is read once, from a pipe, and each start asks all processes for theirs: of two that ask at once, one hears 255.
+    _asking = threading.Lock()
+
+    def __init__(self, target: Callable[..., None], *arguments: object) -> None:
+        self._process = _FORKS.Process(target=target, args=arguments)
+        with self._asking:
+            self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+
+    def status(self, *, after: float | None = 0) -> int | None:
+        """How it ended, a signal as a negative number; None: it has not `after` so many seconds."""
+        wait([self._process.sentinel], after)
+        with self._asking:
+            return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        if self.status() is None:
+            with contextlib.suppress(ProcessLookupError):  # it has ended since
+                os.kill(self.pid, number)
+
+    def close(self) -> None:
+        """Whatever it does."""
+        with self._asking:
+            self._process.kill()
+            self._process.join()
+            self._process.close()
+
+
 class ForkedRelay:
     """Started at once; dies by SIGKILL at the crash point that it is armed with."""
 
     def __init__(self, variables: Mapping[str, str], at: CrashPoint | None = None) -> None:
         self._heard, told = _FORKS.Pipe(duplex=False)
-        self._process: ForkServerProcess = _FORKS.Process(
-            target=_serve, args=(dict(variables), at, told)
-        )
-        self._process.start()
+        self._process = _Fork(_serve, dict(variables), at, told)
         told.close()
 
     async def url(self) -> str:
@@ -63,18 +94,15 @@ class ForkedRelay:
 
     async def end(self) -> int | None:
         """The exit status once it has ended by itself, a signal as a negative number; None: it has not."""
-        await asyncio.to_thread(self._process.join, DEADLINE)
-        return self._process.exitcode
+        return await asyncio.to_thread(self._process.status, after=DEADLINE)
 
     async def stop(self) -> int | None:
         """SIGTERM; the exit status."""
-        self._process.terminate()
+        self._process.send_signal(signal.SIGTERM)
         return await self.end()
 
     def close(self) -> None:
         """Whatever it does."""
-        self._process.kill()
-        self._process.join()
         self._process.close()
         self._heard.close()
 
@@ -100,32 +128,26 @@ class ForkedServe:
     def __init__(self, environment: Mapping[str, str], log: Path) -> None:
         """`log`: where its stderr is appended."""
         heard, told = _FORKS.Pipe(duplex=False)
-        self._process: ForkServerProcess = _FORKS.Process(
-            target=_serve_command, args=(dict(environment), log, told)
-        )
-        self._process.start()
+        self._process = _Fork(_serve_command, dict(environment), log, told)
         told.close()
         self.stdout: IO[str] | None = os.fdopen(os.dup(heard.fileno()), encoding="utf-8")
         heard.close()
 
     @property
     def pid(self) -> int:
-        assert self._process.pid is not None
         return self._process.pid
 
     def poll(self) -> int | None:
-        return self._process.exitcode
+        return self._process.status()
 
     def wait(self, timeout: float | None = None) -> int:
         """Raises subprocess.TimeoutExpired."""
-        self._process.join(timeout)
-        if (status := self.poll()) is None:
+        if (status := self._process.status(after=timeout)) is None:
             raise subprocess.TimeoutExpired("relay serve", timeout or 0)
         return status
 
     def send_signal(self, number: int) -> None:
-        if self.poll() is None:
-            os.kill(self.pid, number)
+        self._process.send_signal(number)
 
 
 def _serve_command(environment: Mapping[str, str], log: Path, told: Connection) -> None:
@@ -166,15 +188,10 @@ def run_command(
     with tempfile.TemporaryDirectory() as scratch:
         streams = [Path(scratch, name) for name in ("in", "out", "err")]
         streams[0].write_bytes(given)
-        process = _FORKS.Process(
-            target=_command,
-            args=(list(arguments), dict(environment), folder or Path.cwd(), streams, at),
+        process = _Fork(
+            _command, list(arguments), dict(environment), folder or Path.cwd(), streams, at
         )
-        process.start()
-        process.join(DEADLINE)
-        status = process.exitcode
-        process.kill()
-        process.join()
+        status = process.status(after=DEADLINE)
         process.close()
         assert status is not None, f"it did not end: relay {' '.join(arguments)}"
         return Ended(status, *(stream.read_bytes() for stream in streams[1:]))
