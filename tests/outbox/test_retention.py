@@ -16,7 +16,7 @@ from relay.outbox.retention import CHATS_AT_ONCE
 from tests.builders import a_hook
 from tests.forks import ForkedRelay
 from tests.journeys.receiving_servers import ReceivingServers
-from tests.running import MovableClock, RunningRelay, rows, running_relay, settings
+from tests.running import ClockAt, MovableClock, RunningRelay, rows, running_relay, settings
 
 pytestmark = pytest.mark.long
 
@@ -236,20 +236,17 @@ rules:
   - {name: Missed chats, when: {missed: true}, send_to: desk}
 """
 FOR_A_DAY: dict[str, Any] = {"rules": WEEKLY, "RELAY_RETENTION_DAYS": "1"}
-"""In a file only: on a server what waits is released by the server's clock, which a test can't move."""
-
-
 TODAY = datetime.now(UTC).date()
 """The same for a whole test, whenever midnight comes."""
 
 
-def ahead_until(weekday: int, hour: int, *, weeks: int = 1) -> MovableClock:
-    """Of some week to come, in UTC; 0 is Monday."""
+def ahead_until(weekday: int, hour: int, *, weeks: int = 1) -> ClockAt:
+    """At that hour of some week to come, in UTC; weekday 0 is Monday."""
     day = TODAY + timedelta(days=7 * weeks - TODAY.weekday() + weekday)
-    moment = datetime.combine(day, time(hour), UTC)
-    return MovableClock(seconds=(moment - datetime.now(UTC)).total_seconds())
+    return ClockAt(datetime.combine(day, time(hour), UTC))
 
 
+@pytest.mark.usefixtures("each_store")
 async def test_chats_are_kept_until_the_digest_that_they_are_in_is_sent(tmp_path: Path) -> None:
     async with ReceivingServers() as ends:
         async with running_relay(
@@ -275,6 +272,7 @@ async def test_chats_are_kept_until_the_digest_that_they_are_in_is_sent(tmp_path
             assert await erased(relay) == 2
 
 
+@pytest.mark.usefixtures("each_store")
 async def test_what_fell_due_while_the_relay_was_off_is_sent_however_old_it_is(
     tmp_path: Path,
 ) -> None:
