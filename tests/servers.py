@@ -159,6 +159,16 @@ class Certificates:
         return context
 
 
+async def close_listener(listener: asyncio.Server) -> None:
+    """Close it once what it has accepted has begun: Python 3.11 leaves a connection open that begins later."""
+    for each in listener.sockets:
+        asyncio.get_running_loop().remove_reader(each.fileno())
+    try:
+        await asyncio.sleep(0)
+    finally:
+        listener.close()
+
+
 class _Server:
     """What both share: a listener on port 0, its connections, and waiting for a list to grow."""
 
@@ -194,7 +204,7 @@ class _Server:
         trace: TracebackType | None,
     ) -> None:
         assert self._listener is not None
-        self._listener.close()
+        await close_listener(self._listener)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

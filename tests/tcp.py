@@ -11,6 +11,8 @@ import socket
 from collections.abc import Callable
 from typing import Self
 
+from tests.servers import close_listener
+
 
 class Proxy:
     """Passes bytes on to a port of this machine, until it is told what to lose."""
@@ -36,7 +38,7 @@ class Proxy:
 
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
-        self._server.close()
+        await close_listener(self._server)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,9 +1,16 @@
 """The servers of the tests themselves: code that blocks may use them too."""
 
+import asyncio
+import gc
 import smtplib
+import socket
 import urllib.request
+from collections.abc import Callable
+
+import pytest
 
 from tests.servers import HttpAnswer, HttpServer, SmtpServer, call, in_thread
+from tests.tcp import Proxy
 
 
 def test_a_mail_server_runs_beside_code_that_blocks() -> None:
@@ -26,3 +33,19 @@ def test_a_web_server_runs_beside_code_that_blocks() -> None:
                 assert answer.read() == body
         first, _ = call(server, server.received(2))
     assert (first.method, first.target, first.body) == ("POST", "/x?y=1", b"{}")
+
+
+@pytest.mark.parametrize("server", [HttpServer, SmtpServer, lambda: Proxy(9)])
+async def test_what_connects_just_before_a_server_ends_is_closed(
+    server: Callable[[], HttpServer | SmtpServer | Proxy],
+) -> None:
+    """Else the warning of it is a failure of whatever test runs then."""
+    gc.freeze()  # what other tests have left is not ours
+    for turns in range(4):
+        async with server() as running:
+            with socket.create_connection(("127.0.0.1", running.port)):
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    gc.collect()
+    gc.unfreeze()
