@@ -120,7 +120,8 @@ async def test_a_mail_in_a_frame_can_do_nothing(tmp_path: Path, program: Browser
                 "sandbox",
             )
             async with site.tab(may_say=blocked) as page:
-                await page.goto(f"/deliveries/{number}")
+                # Not until all is loaded: a frame may wait for where it is not let go.
+                await page.goto(f"/deliveries/{number}", wait_until="domcontentloaded")
                 frame = page.frame_locator("iframe.mail")
                 styled = frame.locator("#styled")
                 await expect(styled).to_have_css("font-size", "33px")
