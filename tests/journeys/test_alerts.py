@@ -69,6 +69,11 @@ async def until_known(relay: RunningRelay, *kinds: str) -> list[dict[str, Any]]:
             return found
 
 
+async def until_gone(relay: RunningRelay) -> None:
+    """What a look saw as gone before, during an attempt, may be over and told of at once."""
+    await relay.until("SELECT count(*) FROM troubles WHERE gone_at IS NULL", (0,))
+
+
 def subjects(ends: ReceivingServers) -> list[str]:
     return [str(mail.message["Subject"]) for mail in ends.mail.mails]
 
@@ -105,8 +110,7 @@ async def test_a_broken_destination_is_told_of_once_elsewhere_and_once_when_it_w
             await relay.post(a_hook(3, missed=True))  # wakes the room, which works now
             await relay.until("SELECT count(*) FROM gates", (0,))
             await until_known(relay, "destination broken")
-            while not relay.rows("SELECT 1 FROM troubles WHERE gone_at IS NOT NULL"):
-                await relay.ready()
+            await until_gone(relay)
             await relay.forward(minutes=2)
             await until_known(relay)
             await relay.until(
@@ -161,8 +165,7 @@ async def test_where_the_only_way_is_the_broken_one_the_relay_says_that_nobody_c
             assert relay.rows(ALERTS) == []
             await relay.forward(queued=1, minutes=6)
             await relay.post(a_hook(2, missed=True))
-            while not relay.rows("SELECT 1 FROM troubles WHERE gone_at IS NOT NULL"):
-                await relay.ready()
+            await until_gone(relay)
             await until_untold(relay)
             await relay.forward(minutes=2)
             await relay.until(ALERTS, ("alert resolved", "room", "delivered"))
@@ -291,8 +294,7 @@ async def test_a_server_that_is_away_is_told_of_after_a_quarter_of_an_hour(tmp_p
             ends.mail.as_usual()
             await relay.post(a_hook(2, missed=True))
             await ends.mail.received(2)
-            while not relay.rows("SELECT 1 FROM troubles WHERE gone_at IS NOT NULL"):
-                await relay.ready()
+            await until_gone(relay)
             await relay.forward(minutes=2)
             assert "Oznámení pro desk se zase odesílají" in (await ends.posted(ROOM, 2))[1]
 
@@ -444,8 +446,7 @@ async def test_what_waits_for_a_destination_that_was_renamed_is_told_with_what_t
             assert "send them elsewhere: `relay move-deliveries room NEW`" in mail.part("plain")
             assert "Waiting: 1 notification" in mail.part("plain")
             (tmp_path / "rules.yaml").write_text(rules, encoding="utf-8")
-            while not relay.rows("SELECT 1 FROM troubles WHERE gone_at IS NOT NULL"):
-                await relay.ready()
+            await until_gone(relay)
             await relay.forward(queued=1, minutes=2)
             await until_known(relay)
             await ends.mail.received(2)
