@@ -14,6 +14,7 @@ from babel.dates import format_skeleton
 from relay.languages import N_, SOURCE, Language, language_called
 from relay.rules import Finding
 from relay.rules.fields import FIELDS
+from relay.transports.registry import SERVICES
 
 _CONDITIONS = (
     N_("{subject} is exactly {texts}"),
@@ -91,7 +92,7 @@ _PLACES: Mapping[str, str] = {
     "size": r"-?\d(?:[\d.]|(?:, | or | )-?(?=\d)| ?(?:d|h|min|s)\b)*",
     "field": "[^']+",
     "server": r"\S+(?: \S+){0,3}?",
-    "service": r"Slack|Teams|The webhook",
+    "service": "|".join(SERVICES),
     "asked": r"\S+|the greeting|the login|our sender address|the recipient|the mail",
     "post": r"\S+",
     "room": r"\S+",

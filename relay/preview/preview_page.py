@@ -109,6 +109,11 @@ class Shown:
     cards: Sequence[CaughtCard] = ()
     bodies: Sequence[CaughtBody] = ()
 
+    @property
+    def has_arrived(self) -> bool:
+        """Whether a catcher received anything."""
+        return bool(self.mails or self.posts or self.cards or self.bodies)
+
 
 async def show(
     queued: Iterable[Delivery], book: RuleBook, settings: Settings, folders: tuple[Path, ...]

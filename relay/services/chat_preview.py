@@ -118,5 +118,4 @@ def _with_notes(about: About, shown: Iterable[Shown], settings: Settings) -> Abo
 def _trouble(one: Shown) -> str:
     if one.told.trouble:
         return f"{one.told.trouble}; {what_goes_out(one.told.notification)}"
-    arrived = one.mails or one.posts or one.cards or one.bodies
-    return "" if arrived else f"{one.delivery.recipient}: {one.told.outcome.detail}"
+    return "" if one.has_arrived else f"{one.delivery.recipient}: {one.told.outcome.detail}"

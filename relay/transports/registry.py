@@ -213,7 +213,7 @@ def _webhook(options: Mapping[str, OptionValue], access: Access) -> Transport:
 def cure_of(words: str) -> Row | None:
     """Return the advice for an outcome with these words; None if there is none."""
     if said := _OF_A_SERVICE.search(words):
-        return row_for((*HTTP, *_ROWS[said[1]]), words)
+        return row_for((*HTTP, *SERVICES[said[1]]), words)
     return row_of_mail(words) or row_for((webhook_answers.SECRET, *HTTP), words)
 
 
@@ -226,14 +226,14 @@ def cure_in_words(words: str, destination: str) -> str:
     return f". {' '.join(row.lines(destination))}" if row else ""
 
 
-_ROWS: Mapping[str, Sequence[Row]] = {
+SERVICES: Mapping[str, Sequence[Row]] = {
     "Slack": slack_answers.ROWS,
     "Teams": teams_answers.ROWS,
     webhook_answers.SERVICE: webhook_answers.ROWS,
 }
-"""The rows of each HTTP service, by its name in outcomes."""
+"""The answers of each HTTP service, by its name in outcomes."""
 _OF_A_SERVICE = re.compile(
-    rf"(?:^|[:;] )({'|'.join(_ROWS)})(?:'s file store)? (?:answered|asked|was|could|has|did|dropped) "
+    rf"(?:^|[:;] )({'|'.join(SERVICES)})(?:'s file store)? (?:answered|asked|was|could|has|did|dropped) "
 )
 
 

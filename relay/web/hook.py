@@ -112,8 +112,8 @@ class HookRoute:
     ) -> None:
         """`tokens` returns the accepted tokens, newest first.
 
-        `take` stores a hook, within `write_deadline` seconds, while others give way by `precedence`; `trouble` says why
-        none can be stored at present, empty if they can.
+        `take` stores a hook, within `write_deadline` seconds, while others give way by `precedence`: it is
+        `RulesInForce.take`. `trouble` says why none can be stored at present, empty if they can.
         """
         self._accepted = tokens
         self._read: Sequence[str] = ()
