@@ -27,7 +27,7 @@ from relay.cli.printing import (
 )
 from relay.outbox.database_session import CommandSessions
 from relay.rules import Problem, RulesError
-from relay.rules.reading.holidays_file import beside
+from relay.rules.reading.holidays_file import path_for
 from relay.rules.reading.value_parsers import BadValue
 from relay.runtime.startup import settings_of
 from relay.services import explanation
@@ -147,7 +147,7 @@ def explain(
         )
     except BadValue as bad:
         named = " / ".join(name for name, text in (("--at", at), ("--arrives", arrives)) if text)
-        raise click.BadParameter(f"{bad.what}; {bad.hint}", param_hint=named) from None
+        raise click.BadParameter(f"{bad.message}; {bad.hint}", param_hint=named) from None
     if as_json:
         print_json(words.explained_json(found))
     else:
@@ -188,11 +188,11 @@ def holidays(country: str, years: tuple[int, ...], subdivision: str, *, as_json:
     used.
     """
     settings, _ = settings_of(os.environ)
-    path = beside(settings.rules)
+    path = path_for(settings.rules)
     try:
         added = add_holidays(settings.rules, country, subdivision, years)
     except BadValue as bad:
-        print_lines([f"{bad.what}; {bad.hint}" if bad.hint else bad.what], err=True)
+        print_lines([f"{bad.message}; {bad.hint}" if bad.hint else bad.message], err=True)
         sys.exit(FOUND)
     except (NotInstalled, RulesError) as error:
         could_not_run(str(error).splitlines())

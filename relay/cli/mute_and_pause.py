@@ -69,7 +69,7 @@ def end_of(
             return coming(until, rules.timezone if rules else _UTC, now)
         length = duration(lasting) if lasting else None
     except BadValue as bad:
-        raise click.BadParameter(f"{bad.what}; {bad.hint}", param_hint=name) from None
+        raise click.BadParameter(f"{bad.message}; {bad.hint}", param_hint=name) from None
     if length is not None and length <= timedelta():
         raise click.BadParameter("it ends when it begins", param_hint=name)
     return now + length if length else None

@@ -270,7 +270,7 @@ def problem_as_json(problem: Problem) -> dict[str, Any]:
         "path": problem.path,
         "line": problem.line or None,
         "column": problem.column or None,
-        "what": problem.what,
+        "what": problem.message,
         "hint": problem.hint,
     }
 

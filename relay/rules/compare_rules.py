@@ -40,7 +40,7 @@ def changes_for_admins(allowed: Sequence[bytes], source: bytes, path: str) -> li
         for at, spot in _different(old, new, key, after):
             what = f"`{at}` can only be changed by an admin"
             found.append(
-                Problem(path=path, line=spot.line, column=spot.column, what=what, hint=_HINT)
+                Problem(path=path, line=spot.line, column=spot.column, message=what, hint=_HINT)
             )
     return found
 

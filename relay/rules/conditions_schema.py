@@ -19,7 +19,7 @@ def described(schema: Schema, words: str) -> Schema:
     return {"description": words, **schema}
 
 
-def one_or_many(schema: Schema) -> Schema:
+def or_list(schema: Schema) -> Schema:
     """Return the schema of a value or a list of such values."""
     return {"anyOf": [schema, {"type": "array", "items": schema, "minItems": 1}]}
 
@@ -95,7 +95,7 @@ def _operator(operator: Operator, kind: Kind) -> Schema:
     if operator.name == "empty":
         return described(YES_NO, words)
     value = value_of(kind)
-    schema = one_or_many(value) if operator.many else value
+    schema = or_list(value) if operator.many else value
     if operator.exact_form and kind in operator.exact_form.kinds:
         exactly = an_object({EXACTLY: schema}, (EXACTLY,))
         schema = {"anyOf": [*schema.get("anyOf", [schema]), exactly]}

@@ -18,7 +18,7 @@ from relay.rules.conditions_schema import (
     described,
     kind_name,
     of_kind,
-    one_or_many,
+    or_list,
     value_of,
 )
 from relay.rules.field_type import Kind
@@ -45,7 +45,7 @@ def json_schema(
         "properties": {
             **common,
             "recipient_domains": described(
-                one_or_many({"type": "string"}),
+                or_list({"type": "string"}),
                 "To which domains mail may go where the chat chooses the recipient.",
             ),
             "schedules": _by_name(_schedule(), "Times that rules can refer to."),
@@ -54,7 +54,7 @@ def json_schema(
                 "Where notifications can go, by a name of your choice.",
             ),
             "alerts_to": described(
-                one_or_many({"type": "string"}),
+                or_list({"type": "string"}),
                 "Who gets an alert when something is wrong with the relay itself: a destination, or a list.",
             ),
             "silence": described(
@@ -98,18 +98,18 @@ def _by_name(schema: Schema, words: str) -> Schema:
 
 
 def _schedule() -> Schema:
-    hours_by_day = {"type": "object", "additionalProperties": one_or_many({"type": "string"})}
+    hours_by_day = {"type": "object", "additionalProperties": or_list({"type": "string"})}
     return an_object(
         {
-            "days": described(one_or_many({"type": "string"}), "mon-fri, or [mon, wed, sat-sun]."),
+            "days": described(or_list({"type": "string"}), "mon-fri, or [mon, wed, sat-sun]."),
             "hours": described(
-                one_or_many({"type": "string"}), "08:00-17:00, or 22:00-06:00 over midnight."
+                or_list({"type": "string"}), "08:00-17:00, or 22:00-06:00 over midnight."
             ),
             "timezone": described(
                 {"$ref": "#/definitions/timezone"}, "Of these hours; without it the file's."
             ),
             "except": described(
-                one_or_many({"anyOf": [{"type": "string"}, hours_by_day]}),
+                or_list({"anyOf": [{"type": "string"}, hours_by_day]}),
                 "2026-12-24, 2026-12-24 to 2027-01-01, holidays CZ, as `relay holidays` wrote them into holidays.yaml, or with "
                 "hours of its own {2026-12-24: 08:00-12:00}.",
             ),
@@ -155,7 +155,7 @@ def _silence() -> Schema:
         {
             "longer_than": described(value_of(Kind.DURATION), "Such as 4h or 30m."),
             "within": described(
-                one_or_many(NAME),
+                or_list(NAME),
                 "A schedule or a list of them: only time within one of them counts.",
             ),
         },
@@ -176,7 +176,7 @@ def _destination(transports: Mapping[str, TransportSpec], common: Schema) -> Sch
             **beside,
             **common,
             "rate": described(
-                one_or_many({"type": "string"}), "How fast to send: 5/s, 30/min or unlimited."
+                or_list({"type": "string"}), "How fast to send: 5/s, 30/min or unlimited."
             ),
             "most_per_hour": described(
                 {"anyOf": [{"type": "integer", "minimum": 1}, {"const": "unlimited"}]},
@@ -205,7 +205,7 @@ def _destination(transports: Mapping[str, TransportSpec], common: Schema) -> Sch
 def _timing() -> Schema:
     return {
         "hours": described(
-            one_or_many(NAME),
+            or_list(NAME),
             "A schedule, or a list of them. Outside their hours what is not urgent waits for the next opening.",
         ),
         "outside_hours": described(
@@ -214,11 +214,11 @@ def _timing() -> Schema:
             "destination gets them.",
         ),
         "send": described(
-            one_or_many({"type": "string"}),
+            or_list({"type": "string"}),
             "When digests are sent: at once (each chat by itself), every 30m, 08:00, mon-fri 08:00, or a list.",
         ),
         "limit": described(
-            one_or_many({"type": "string"}),
+            or_list({"type": "string"}),
             "How many chats are sent by themselves; the others come in a digest: 5 per hour, or 1 per 30m per visitor.",
         ),
     }
@@ -240,7 +240,7 @@ def _option(option: Option) -> Schema:
     schema: Schema
     match option.kind:
         case OptionKind.ADDRESSES:
-            schema = one_or_many({"type": "string"})
+            schema = or_list({"type": "string"})
         case OptionKind.SECRET:
             schema = {"type": "string", "pattern": r"^\$(\{\w+\}|\w+)$"}
         case OptionKind.ADDRESS:
@@ -270,7 +270,7 @@ def _rule(templates: Collection[str]) -> Schema:
                 "description": "Everything here must hold; `always` for every chat.",
                 "anyOf": [{"const": "always"}, {"$ref": "#/definitions/conditions"}],
             },
-            "send_to": described(one_or_many({"type": "string"}), _TEXT_OF_NAMES),
+            "send_to": described(or_list({"type": "string"}), _TEXT_OF_NAMES),
             "template": {
                 "description": "Which words to send.",
                 "default": "chat",

@@ -64,7 +64,7 @@ class Recipients:
             try:
                 found.append(pattern.fill(view))
             except BadValue as bad:
-                left_out.append(bad.what)
+                left_out.append(bad.message)
         return distinct(found), tuple(left_out)
 
 

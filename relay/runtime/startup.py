@@ -14,7 +14,7 @@ from relay.files import read_file, shipped, write_private
 from relay.languages import Languages
 from relay.rendering.template_folders import Folders
 from relay.rules import Problem, RuleBook, RulesError, Severity, read_rules
-from relay.rules.reading.holidays_file import beside, read_holidays
+from relay.rules.reading.holidays_file import path_for, read_holidays
 from relay.rules.reading.problem import Place
 from relay.rules.reading.rules_file import read_bytes
 from relay.runtime.file_watch import Digests, digests_of
@@ -124,7 +124,7 @@ def get_ready(variables: Mapping[str, str], source: bytes | None = None) -> Read
         other_files |= digests_of([kept_in])
     folders = template_folders(settings)
     try:
-        other_files |= digests_of([beside(settings.rules)])
+        other_files |= digests_of([path_for(settings.rules)])
         source = read_bytes(settings.rules) if source is None else source
         rules = read_rule_book(source, str(settings.rules), settings)
     except RulesError as error:
@@ -210,7 +210,7 @@ def read_rule_book(source: bytes, name: str, settings: Settings) -> RuleBook:
         transports=TRANSPORTS,
         templates=template_names(folders),
         languages=Languages(folders).names,
-        holidays=lambda: read_holidays(beside(Path(name))),
+        holidays=lambda: read_holidays(path_for(Path(name))),
     )
 
 
@@ -239,7 +239,7 @@ def _needed(words: str, places: Sequence[Place], severity: Severity) -> Problem:
         path=place.path,
         line=place.line,
         column=place.column,
-        what=f"{words}; the relay needs it here{more}",
+        message=f"{words}; the relay needs it here{more}",
         severity=severity,
     )
 
@@ -270,7 +270,7 @@ def _unusable(rules: RuleBook, settings: Settings, environment: Environment) -> 
             )
             found[objection] = places[named][0] if named else Place(str(settings.rules))
     return [
-        Problem(path=place.path, line=place.line, column=place.column, what=what)
+        Problem(path=place.path, line=place.line, column=place.column, message=what)
         for what, place in found.items()
     ]
 

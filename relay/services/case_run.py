@@ -209,12 +209,12 @@ def _difference(verdict: Verdict, wanted: Expected | None, plans: _Plans) -> Dif
 def _wanted(verdict: Verdict, wanted: Expected | None, plans: _Plans) -> list[str]:
     if wanted is None:
         return []
-    if wanted.told is None:
+    if wanted.recipients is None:
         return [verdict.rule]
     lines = sorted(
         _line(verdict.rule, name, whom)
         + (plans.words(wanted.times[name]) if name in wanted.times else "")
-        for name, whom in wanted.told.items()
+        for name, whom in wanted.recipients.items()
     )
     return lines or [f"{verdict.rule} -> nobody"]
 
@@ -223,9 +223,9 @@ def _got(verdict: Verdict, wanted: Expected | None, plans: _Plans) -> list[str]:
     """Return what the rule did with the chat, in words, in as much detail as the case expects."""
     if not verdict.holds:
         return []
-    if wanted and wanted.told is None:
+    if wanted and wanted.recipients is None:
         return [verdict.rule]
-    told = wanted.told or {} if wanted else {}
+    told = wanted.recipients or {} if wanted else {}
     times = wanted.times if wanted else {}
     # With times, a destination may replace another.
     found = plans.of(verdict) if times else ((match, "") for match in verdict.matches)

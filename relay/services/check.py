@@ -155,7 +155,7 @@ async def _filled_in(form: _Form, pool: RenderPool, path: str) -> list[Problem]:
     if found[-1] and not broken:
         broken.append((form.node, found[-1]))
     return [
-        Problem(path=path, line=node.line, column=node.column, what=f"{_NOT_FILLED_IN}: {what}")
+        Problem(path=path, line=node.line, column=node.column, message=f"{_NOT_FILLED_IN}: {what}")
         for node, what in broken
     ]
 
@@ -234,7 +234,7 @@ def _never_open(book: RuleBook, now: datetime) -> Iterator[Problem]:
             what = f"{shown(names)} does not open within 366 days, and {shown(destination)} has these hours"
             hint = "what comes in would wait forever; look at `days` and `except`"
             yield Problem(
-                path=place.path, line=place.line, column=place.column, what=what, hint=hint
+                path=place.path, line=place.line, column=place.column, message=what, hint=hint
             )
 
 
@@ -267,7 +267,7 @@ def _values(book: RuleBook, settings: Settings, environment: Environment) -> Ite
         *short_passwords(settings),
         *incomplete_oidc(settings),
     ):
-        yield Problem(path=_ENVIRONMENT.path, line=0, column=0, what=what)
+        yield Problem(path=_ENVIRONMENT.path, line=0, column=0, message=what)
 
 
 def _settings(variables: Mapping[str, str], settings: Settings) -> list[Problem]:
@@ -280,7 +280,7 @@ def warning(place: Place, what: str) -> Problem:
         path=place.path,
         line=place.line,
         column=place.column,
-        what=what,
+        message=what,
         severity=Severity.WARNING,
     )
 

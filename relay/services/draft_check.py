@@ -109,7 +109,7 @@ def _length(problem: Problem, line: str) -> int:
     """The length of the text at a problem's column."""
     rest = line[problem.column - 1 :]
     quote = rest[:1] if rest[:1] in {"'", '"'} else ""
-    for name in _QUOTED.findall(problem.what):
+    for name in _QUOTED.findall(problem.message):
         if rest.startswith(quote + name):
             return len(name) + 2 * len(quote)
     token = _TOKEN.match(rest)
@@ -152,7 +152,7 @@ def _suggested(problem: Problem) -> Iterator[str]:
     written = _IN_TICKS.search(problem.hint) or _WRITE.search(problem.hint)
     if written and "{" in written[1]:
         yield written[1]
-    elif written and _NAMES.match(problem.what):
+    elif written and _NAMES.match(problem.message):
         yield from re.split(r", | or ", written[1])
 
 

@@ -54,7 +54,7 @@ def add_holidays(
     They replace the holidays of the same region and year; everything else stays. Raises BadValue for a country, subdivision
     or year that the package does not have, NotInstalled, RulesError where the file is broken, and OSError.
     """
-    path = holidays_file.beside(rules)
+    path = holidays_file.path_for(rules)
     name = holidays_file.region(f"{country}-{subdivision}" if subdivision else country)
     holidays, added = holidays_file.read_holidays(path), []
     for year in years:
@@ -83,10 +83,10 @@ def run_out(book: RuleBook, rules: Path, today: date) -> list[Problem]:
     year = (today + SOON).year
     return [
         Problem(
-            path=str(holidays_file.beside(rules)),
+            path=str(holidays_file.path_for(rules)),
             line=0,
             column=0,
-            what=f"the holidays of {name} end on {last}",
+            message=f"the holidays of {name} end on {last}",
             hint=f"`relay holidays {holidays_file.arguments(name, str(year))}` writes those of {year}",
             severity=Severity.WARNING,
         )

@@ -62,8 +62,8 @@ async def test_a_fix_puts_the_problem_right(right: str, wrong: str) -> None:
     assert found.count
     again = await checked(fixed(text, found))
     flaw = next(each for each in found.errors if each.fixes)
-    place = (flaw.problem.line, flaw.problem.what)
-    assert place not in {(each.problem.line, each.problem.what) for each in again.errors}
+    place = (flaw.problem.line, flaw.problem.message)
+    assert place not in {(each.problem.line, each.problem.message) for each in again.errors}
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_the_words_are_those_of_the_command(tmp_path: Path) -> None:
     expected = json.loads(check(path, "--json").stdout)["problems"]
     found = asyncio.run(check_draft(path.read_bytes(), path, MAIL, NOW))
     assert [
-        (each.problem.line, each.problem.column, each.problem.what, each.problem.hint)
+        (each.problem.line, each.problem.column, each.problem.message, each.problem.hint)
         for each in found.errors
     ] == [(each["line"], each["column"], each["what"], each["hint"]) for each in expected]
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from relay.rules import RuleBook, RulesError, read_rules
-from relay.rules.reading.holidays_file import beside, read_holidays, with_year, written
+from relay.rules.reading.holidays_file import path_for, read_holidays, with_year, written
 from relay.services.public_holidays import closed_days, run_out
 from relay.transports.registry import TRANSPORTS
 from tests.rules.books import TEMPLATES
@@ -33,7 +33,7 @@ HOLIDAYS = (
 def rules(tmp_path: Path) -> Path:
     path = tmp_path / "rules.yaml"
     path.write_text(RULES % "holidays CZ", "utf-8")
-    beside(path).write_text(HOLIDAYS, "utf-8")
+    path_for(path).write_text(HOLIDAYS, "utf-8")
     return path
 
 
@@ -43,7 +43,7 @@ def a_book(rules: Path) -> RuleBook:
         str(rules),
         transports=TRANSPORTS,
         templates=TEMPLATES,
-        holidays=lambda: read_holidays(beside(rules)),
+        holidays=lambda: read_holidays(path_for(rules)),
     )
 
 
@@ -108,7 +108,7 @@ def test_what_the_file_does_not_have_is_named_with_the_command_that_writes_it(
 def test_a_broken_file_is_named_where_a_schedule_takes_days_from_it(
     rules: Path, content: str, says: str
 ) -> None:
-    beside(rules).write_text(content, "utf-8")
+    path_for(rules).write_text(content, "utf-8")
     with pytest.raises(RulesError) as refused:
         a_book(rules)
     assert says in str(refused.value)
@@ -117,7 +117,7 @@ def test_a_broken_file_is_named_where_a_schedule_takes_days_from_it(
 
 
 def test_check_names_a_broken_file_and_quotes_no_line_of_the_rules(rules: Path) -> None:
-    beside(rules).write_text("CZ: [2026-12-24]", "utf-8")
+    path_for(rules).write_text("CZ: [2026-12-24]", "utf-8")
     checked = check(rules)
     assert checked.exit_code == 1
     assert "holidays.yaml:1:5: expected days" in checked.output
@@ -132,7 +132,7 @@ def test_check_prints_the_next_days_on_which_a_schedule_is_closed(rules: Path) -
 
 
 def test_the_next_closed_days_are_those_on_which_the_weekdays_would_be_open(rules: Path) -> None:
-    beside(rules).write_text(
+    path_for(rules).write_text(
         "CZ: {2026-12-25: Friday, 2026-12-26: Saturday, 2027-01-01: Friday}", "utf-8"
     )
     office = a_book(rules).schedules["office"]
@@ -163,10 +163,10 @@ def test_a_year_that_runs_out_is_said_sixty_days_before(
 def test_a_year_that_is_written_again_leaves_other_years_and_countries_as_they_are(
     rules: Path,
 ) -> None:
-    before = read_holidays(beside(rules))
+    before = read_holidays(path_for(rules))
     after = with_year(before, "CZ", 2026, {date(2026, 7, 6): "Jan Hus: a day # of 'quotes'"})
-    beside(rules).write_text(written(after), "utf-8")
-    assert read_holidays(beside(rules)) == {
+    path_for(rules).write_text(written(after), "utf-8")
+    assert read_holidays(path_for(rules)) == {
         "CZ": {
             date(2026, 7, 6): "Jan Hus: a day # of 'quotes'",
             date(2027, 1, 1): "New Year's Day",
@@ -188,7 +188,7 @@ def test_the_command_writes_a_years_holidays_that_a_schedule_takes(rules: Path) 
 
 def test_days_that_are_no_longer_holidays_are_named(rules: Path) -> None:
     pytest.importorskip("holidays")
-    beside(rules).write_text("CZ: {2027-02-01: Our own day}", "utf-8")
+    path_for(rules).write_text("CZ: {2027-02-01: Our own day}", "utf-8")
     done = relay("holidays", "CZ", "2027", RELAY_RULES=str(rules))
     assert "  Mon 2027-02-01  Our own day: no longer in the file" in done.output
     assert is_open(rules, "2027-02-01")
@@ -210,7 +210,7 @@ def test_a_country_that_is_not_known_is_refused_and_the_file_stays(
     done = relay("holidays", *arguments, RELAY_RULES=str(rules))
     assert done.exit_code == 1
     assert says in done.output
-    assert beside(rules).read_text("utf-8") == HOLIDAYS
+    assert path_for(rules).read_text("utf-8") == HOLIDAYS
 
 
 def test_without_the_package_the_command_says_what_to_install(

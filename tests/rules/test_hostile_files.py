@@ -26,7 +26,7 @@ def read(source: bytes) -> RuleBook | None:
     except RulesError as error:
         assert error.problems
         for problem in error.problems:
-            assert problem.what
+            assert problem.message
             assert str(problem).startswith("rules.yaml")
             assert "\n" not in str(problem)
             assert len(str(problem)) < 1000

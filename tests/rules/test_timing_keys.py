@@ -139,7 +139,7 @@ def test_mutes_have_an_author_a_reason_and_an_end() -> None:
     assert (first.because, first.by, first.begins) == ("Warehouse move", "Anna", at("2026-12-04 18:00"))  # fmt: skip
     assert first.until == at("2027-03-28T01:00Z")  # 02:30 does not exist
     assert (second.begins, second.until) == (at("2026-12-04 08:00"), at("2026-12-04T09:00Z"))
-    assert [warning.what for warning in book.warnings] == ["this mute is 113 days long"]
+    assert [warning.message for warning in book.warnings] == ["this mute is 113 days long"]
 
 
 def test_the_condition_of_a_mute_is_asked_by_its_words() -> None:

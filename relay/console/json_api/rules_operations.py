@@ -266,7 +266,7 @@ def _problem(found: Problem, flaw: Flaw | None = None) -> FileProblem:
         path=found.path,
         line=found.line or None,
         column=found.column or None,
-        what=found.what,
+        what=found.message,
         hint=found.hint,
         fixes=tuple(copied(TextFix, each) for each in flaw.fixes) if flaw else (),
     )

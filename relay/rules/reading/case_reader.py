@@ -12,11 +12,11 @@ from relay.rules.reading.destination_reader import NOBODY
 from relay.rules.reading.node_reader import (
     as_table,
     as_text,
+    as_texts,
     called,
     check_keys,
+    check_name,
     known_name,
-    name_of,
-    one_or_many,
     parsed,
 )
 from relay.rules.reading.problem import Place, Problem, Problems, RulesError, TooManyProblems
@@ -27,7 +27,7 @@ from relay.rules.rule_book import RuleBook
 from relay.rules.schedule_parser import AT_ONCE, PLAIN_DAY, coming, is_time, moment
 from relay.text import nearest
 
-Told = Mapping[str, tuple[str, ...]]
+ExpectedRecipients = Mapping[str, tuple[str, ...]]
 """The destinations that get a message, each with its recipients."""
 
 
@@ -36,7 +36,7 @@ class Expected:
     """A rule that a case expects to match, with the messages that it should send."""
 
     rule: str
-    told: Told | None = None
+    recipients: ExpectedRecipients | None = None
     """All destinations that should get a message; without recipients, any are accepted. None: not checked."""
     times: Mapping[str, datetime | None] = field(default_factory=dict)
     """When destinations should get the message, where the case says so; None means at once."""
@@ -62,9 +62,9 @@ class Case:
 def made_up_chat(stated: Mapping[Field, Raw]) -> Chat:
     """Return a chat with these field values and nothing else."""
     chat = Chat(account="1", id="1")
-    for each, value in stated.items():
-        if each.put:
-            chat = each.put(chat, value)
+    for key, value in stated.items():
+        if key.put:
+            chat = key.put(chat, value)
     return chat
 
 
@@ -102,7 +102,7 @@ class CaseFile:
         except TooManyProblems:
             raise _too_many(self.problems, self.source) from None
         if self.problems.errors:
-            raise RulesError([*self.problems.errors, *reader.left_behind()], self.source)
+            raise RulesError([*self.problems.errors, *reader.deleted_names()], self.source)
         return tuple(case for case in read if case)
 
 
@@ -124,7 +124,7 @@ def read_case_file(source: bytes, name: str) -> CaseFile:
 
 def _too_many(problems: Problems, source: bytes) -> RulesError:
     more = Problem(
-        path=problems.path, line=0, column=0, what="there is more", hint="fix these first"
+        path=problems.path, line=0, column=0, message="there is more", hint="fix these first"
     )
     return RulesError([*problems.errors, more], source)
 
@@ -137,8 +137,8 @@ def _case_file(problems: Problems, table: Table, source: bytes) -> CaseFile:
     if cases is None and "stories" not in nodes:
         problems.error(table, "the file has no `cases:`", "each case begins with '- name: ...'")
     elif cases and (not isinstance(cases, Items) or not cases.nodes):
-        got = "an empty list" if isinstance(cases, Items) else called(cases)
-        problems.error(cases, f"`cases:` takes a list, got {got}", _EXAMPLE)
+        kind = "an empty list" if isinstance(cases, Items) else called(cases)
+        problems.error(cases, f"`cases:` takes a list, got {kind}", _EXAMPLE)
     return CaseFile(
         rules=rules.value if rules else "",
         source=source,
@@ -158,17 +158,17 @@ class CaseReader:
         self._rules = {rule.name: rule for rule in book.rules}
         self._lines: dict[str, int] = {}
         """The names of the cases so far, with their lines."""
-        self._gone: list[str] = []
+        self._unknown_names: list[str] = []
         """Names of rules and destinations that are not in the rules file, and resemble none there."""
 
-    def left_behind(self) -> Iterator[Problem]:
+    def deleted_names(self) -> Iterator[Problem]:
         """Yield a problem that suggests deleting cases of deleted rules."""
-        if self._gone:
+        if self._unknown_names:
             yield Problem(
                 path=self._problems.path,
                 line=0,
                 column=0,
-                what="the rules file has no rules or destinations of some names that cases expect",
+                message="the rules file has no rules or destinations of some names that cases expect",
                 hint="if you deleted or renamed them there, delete or change these cases too",
             )
 
@@ -201,11 +201,11 @@ class CaseReader:
         text = as_text(self._problems, node, "the case's name") if node else None
         if text is None:
             return ""
-        name_of(self._problems, text, "case", limit=200)
+        check_name(self._problems, text, "case", limit=200)
         earlier = self._lines.setdefault(text.value, text.line)
         if earlier != text.line:
-            what = f"a case called {shown(text.value)} stands on line {earlier} already"
-            self._problems.error(text, what, "give this one another name")
+            message = f"a case called {shown(text.value)} stands on line {earlier} already"
+            self._problems.error(text, message, "give this one another name")
         return text.value
 
     def _at(self, node: Node | None, near: datetime | None) -> datetime | None:
@@ -224,25 +224,25 @@ class CaseReader:
             stated = dict(self._stated(node))
             return made_up_chat(stated), stated
         text = as_text(self._problems, node, "a chat", _NEEDED["chat"]) if node else None
-        found = parsed(self._problems, text, self._open_chat) if text else None
-        return found or nobody, None
+        chat = parsed(self._problems, text, self._open_chat) if text else None
+        return chat or nobody, None
 
     def _stated(self, table: Table) -> list[tuple[Field, Raw]]:
-        found: list[tuple[Field, Raw]] = []
+        values: list[tuple[Field, Raw]] = []
         for key, node in table.entries.values():
             field = field_or_complaint(self._problems, key)
             if field is None:
                 continue
             if isinstance(node, Table):
-                what = f"a chat has one value for {shown(field.name)}, got a mapping"
-                self._problems.error(node, what, "operators belong into the rules file")
+                message = f"a chat has one value for {shown(field.name)}, got a mapping"
+                self._problems.error(node, message, "operators belong into the rules file")
             elif field.kind is Kind.TEXTS:
-                texts = one_or_many(self._problems, node, f"a value for {shown(field.name)}")
-                found.append((field, tuple(text.value for text in texts)))
+                texts = as_texts(self._problems, node, f"a value for {shown(field.name)}")
+                values.append((field, tuple(text.value for text in texts)))
             elif text := as_text(self._problems, node, f"one value for {shown(field.name)}"):
                 value = parsed(self._problems, text, partial(self._value, field))
-                found.append((field, value))
-        return found
+                values.append((field, value))
+        return values
 
     def _value(self, field: Field, text: str) -> bool | float | timedelta | datetime | str:
         match field.kind:
@@ -274,7 +274,7 @@ class CaseReader:
     def _entry(self, node: Node, arrives: datetime) -> list[Expected]:
         if isinstance(node, Table):
             return [
-                self._told(key.value, value, arrives)
+                self._expectation(key.value, value, arrives)
                 for key, value in node.entries.values()
                 if self._is_known(key, self._rules, "rule")
             ]
@@ -287,19 +287,19 @@ class CaseReader:
             return [Expected(text.value)]
         return []
 
-    def _told(self, rule: str, node: Node, arrives: datetime) -> Expected:
+    def _expectation(self, rule: str, node: Node, arrives: datetime) -> Expected:
         """Read what a rule should send: `sales`, `[sales, managers]`, `{owner: petr@example.com, room: mon 08:00}`."""
         if isinstance(node, Text) and node.value == NOBODY:
             return Expected(rule, {})
         if not isinstance(node, Table):
-            names = one_or_many(self._problems, node, "a destination's name")
+            names = as_texts(self._problems, node, "a destination's name")
             return Expected(rule, {name.value: () for name in names if self._is_destination(name)})
-        told: dict[str, tuple[str, ...]] = {}
+        recipients: dict[str, tuple[str, ...]] = {}
         times: dict[str, datetime | None] = {}
         for key, value in node.entries.values():
             if not self._is_destination(key):
                 continue
-            told[key.value] = ()
+            recipients[key.value] = ()
             if isinstance(value, Text) and value.value == AT_ONCE:
                 times[key.value] = None
             elif isinstance(value, Text) and is_time(value.value):
@@ -308,17 +308,17 @@ class CaseReader:
                 )
                 times[key.value] = parsed(self._problems, value, moment_of)
             else:
-                told[key.value] = self._addresses(value)
-        return Expected(rule, told, times)
+                recipients[key.value] = self._addresses(value)
+        return Expected(rule, recipients, times)
 
     def _is_destination(self, name: Text) -> bool:
         return self._is_known(name, self._book.destinations, "destination")
 
-    def _is_known(self, name: Text, known: Mapping[str, object], what: str) -> bool:
-        if name.value not in known and not nearest(name.value, known):
-            self._gone.append(name.value)
-        return known_name(self._problems, name, known, what)
+    def _is_known(self, name: Text, names: Mapping[str, object], kind: str) -> bool:
+        if name.value not in names and not nearest(name.value, names):
+            self._unknown_names.append(name.value)
+        return known_name(self._problems, name, names, kind)
 
     def _addresses(self, node: Node) -> tuple[str, ...]:
-        texts = one_or_many(self._problems, node, "the address of a recipient, or a list of them")
+        texts = as_texts(self._problems, node, "the address of a recipient, or a list of them")
         return tuple(text.value for text in texts)

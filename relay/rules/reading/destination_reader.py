@@ -12,12 +12,12 @@ from relay.rules.reading.node_reader import (
     Reading,
     as_table,
     as_text,
+    as_texts,
     called,
     check_keys,
+    check_name,
     known_name,
     long_duration,
-    name_of,
-    one_or_many,
     parsed,
     timezone,
 )
@@ -79,10 +79,10 @@ def read_destinations(
     problems = reading.problems
     places: dict[str, Entry] = {}
     for key, node in table.entries.values() if table else ():
-        name_of(problems, key, "destination")
+        check_name(problems, key, "destination")
         if key.value == NOBODY:
-            what = "a destination can't be called 'nobody'"
-            problems.error(key, what, "`send_to: nobody` sends to nobody")
+            message = "a destination can't be called 'nobody'"
+            problems.error(key, message, "`send_to: nobody` sends to nobody")
         if place := _read(problems, key, node, transports, defaults):
             places[key.value] = _timed(reading, place, table.entries if table else {})
     if table:
@@ -148,20 +148,20 @@ def _read(
 def _transport(
     problems: Problems, key: Text, table: Table, transports: Mapping[str, TransportSpec]
 ) -> TransportSpec | None:
-    given = [name for name in transports if name in table.entries]
-    if len(given) == 1:
-        return transports[given[0]]
-    if given:
-        what = f"{shown(key.value)} has {listed(given, 'and')}"
-        problems.error(key, what, "make a destination of each, and send to both")
+    names = [name for name in transports if name in table.entries]
+    if len(names) == 1:
+        return transports[names[0]]
+    if names:
+        message = f"{shown(key.value)} has {listed(names, 'and')}"
+        problems.error(key, message, "make a destination of each, and send to both")
         return None
     for name, (inner, _) in table.entries.items():
         near = did_you_mean(name, transports)
         if near.startswith("did"):
             problems.error(inner, f"unknown way to send {shown(name)}", near)
             return None
-    ways = listed(transports)
-    problems.error(key, f"nothing says how {shown(key.value)} is reached", f"write {ways} under it")
+    keys = listed(transports)
+    problems.error(key, f"nothing says how {shown(key.value)} is reached", f"write {keys} under it")
     return None
 
 
@@ -175,10 +175,10 @@ def _entries(
     check_keys(problems, table, (*transports, *_COMMON, *beside), where)
     key, node = table.entries[spec.name]
     if not isinstance(node, Table):
-        got = "a text" if isinstance(node, Text) and not node.missing else called(node)
-        what = f"expected options of {spec.name}, got {got}"
+        kind = "a text" if isinstance(node, Text) and not node.missing else called(node)
+        message = f"expected options of {spec.name}, got {kind}"
         # The text may be a webhook's URL.
-        problems.error(node, what, f"write {example(spec)}", private=isinstance(node, Text))
+        problems.error(node, message, f"write {example(spec)}", private=isinstance(node, Text))
         return {}
     check_keys(problems, node, spec.options, f"under {spec.name}")
     entries = dict(node.entries)
@@ -204,7 +204,7 @@ def _text(problems: Problems, node: Node | None, expected: str) -> Text | None:
 def _rates(problems: Problems, node: Node | None) -> tuple[Rate, ...] | None:
     if node is None:
         return None
-    texts = one_or_many(problems, node, "a rate such as 5/s")
+    texts = as_texts(problems, node, "a rate such as 5/s")
     rates: list[Rate] = []
     for text in texts:
         if (rate := parsed(problems, text, value_parsers.rate)) is not None:
@@ -221,14 +221,14 @@ def _most_per_hour(problems: Problems, node: Node | None) -> int | None:
 
 
 def _warn_of_slow(problems: Problems, text: Text, rate: Rate) -> None:
-    each = rate.per / rate.count
-    if each > SLOW:
-        what = f"{shown(text.value)} sends one message every {duration_words(each)}, and all others wait"
+    interval = rate.per / rate.count
+    if interval > SLOW:
+        message = f"{shown(text.value)} sends one message every {duration_words(interval)}, and all others wait"
         hint = (
             "none is left out, so a queue grows, and what waits too long fails; "
             "`limit: 5 per hour` collects what is too much in a digest"
         )
-        problems.warning(text, what, hint)
+        problems.warning(text, message, hint)
 
 
 def _when_unsure(problems: Problems, node: Node | None) -> WhenUnsure | None:
@@ -253,12 +253,12 @@ def language(problems: Problems, node: Text, languages: Collection[str]) -> str:
     """Return the language that a node names; English after noting a problem."""
     if node.value in languages:
         return node.value
-    what = f"the relay does not speak {shown(node.value)}"
-    problems.error(node, what, _ways_to_speak(node.value, languages))
+    message = f"the relay does not speak {shown(node.value)}"
+    problems.error(node, message, _language_hint(node.value, languages))
     return "en"
 
 
-def _ways_to_speak(name: str, languages: Collection[str]) -> str:
+def _language_hint(name: str, languages: Collection[str]) -> str:
     tag = name if is_tag(name) else tag_meant_by(name)
     if tag in languages:
         return f"did you mean {tag}?"
@@ -278,14 +278,14 @@ def _check_fallbacks(problems: Problems, entries: Mapping[str, Entry], table: Ta
             problems, entry.fallback, table.entries, "destination", "leave `fallback:` out"
         ):
             following[name] = entry.fallback
-            if (other := entries.get(entry.fallback.value)) and _may_reach_nobody(other):
-                what = f"the chat chooses all recipients of {shown(entry.fallback.value)}, so this fallback may reach nobody"
-                problems.warning(entry.fallback, what, "give that one a fallback too")
+            if (target := entries.get(entry.fallback.value)) and _may_reach_nobody(target):
+                message = f"the chat chooses all recipients of {shown(entry.fallback.value)}, so this fallback may reach nobody"
+                problems.warning(entry.fallback, message, "give that one a fallback too")
     _refuse_circles(problems, following, "fallbacks go", "can't be its own fallback")
 
 
 def _refuse_circles(
-    problems: Problems, following: Mapping[str, Text], what: str, itself: str
+    problems: Problems, following: Mapping[str, Text], beginning: str, ending: str
 ) -> None:
     passed: set[str] = set()
     for start in following:
@@ -296,18 +296,18 @@ def _refuse_circles(
             name = following[name].value
         if name in path:
             circle = list(path)[list(path).index(name) :]
-            _refuse_circle(problems, following[name], circle, what, itself)
+            _refuse_circle(problems, following[name], circle, beginning, ending)
         passed.update(path)
 
 
 def _refuse_circle(
-    problems: Problems, node: Text, circle: list[str], what: str, itself: str
+    problems: Problems, node: Text, circle: list[str], beginning: str, ending: str
 ) -> None:
     if len(circle) == 1:
-        problems.error(node, f"{shown(node.value)} {itself}")
+        problems.error(node, f"{shown(node.value)} {ending}")
         return
-    way = " -> ".join([*circle[:5], "..."] if len(circle) > 5 else [*circle, circle[0]])
-    problems.error(node, f"{what} in a circle: {way}", "let one of them have none")
+    path = " -> ".join([*circle[:5], "..."] if len(circle) > 5 else [*circle, circle[0]])
+    problems.error(node, f"{beginning} in a circle: {path}", "let one of them have none")
 
 
 def _may_reach_nobody(entry: Entry) -> bool:

@@ -30,7 +30,7 @@ _HEAD = """\
 """
 
 
-def beside(rules: Path) -> Path:
+def path_for(rules: Path) -> Path:
     """Return the path of the holidays file for a rules file."""
     return rules.with_name(NAME)
 
@@ -51,8 +51,8 @@ def region_named(text: str) -> str | None:
         raise BadValue(
             "the country is missing", "write holidays CZ, with the country's two letters"
         )
-    found = _WORD.fullmatch(text.strip())
-    return region(found[1]) if found else None
+    match = _WORD.fullmatch(text.strip())
+    return region(match[1]) if match else None
 
 
 def arguments(name: str, year: str) -> str:
@@ -64,9 +64,11 @@ def arguments(name: str, year: str) -> str:
 def days_of(holidays: Holidays, name: str) -> Mapping[date, str]:
     """Return the holidays of a region that a rules file names. Raises BadValue if the file has none of it."""
     if not (days := holidays.get(name)):
-        what = f"{NAME}, beside this file, has no holidays of {shown(name)} ({there_are(holidays)})"
+        message = (
+            f"{NAME}, beside this file, has no holidays of {shown(name)} ({there_are(holidays)})"
+        )
         hint = f"`relay holidays {arguments(name, 'YEAR')}` writes those of a year"
-        raise BadValue(what, hint)
+        raise BadValue(message, hint)
     return days
 
 
@@ -87,28 +89,28 @@ def read_holidays(path: Path) -> Holidays:
 
 def _read(source: bytes, problems: Problems) -> Holidays:
     node = read_document(source, problems)
-    found: dict[str, dict[date, str]] = {}
+    holidays: dict[str, dict[date, str]] = {}
     if node is None or (isinstance(node, Text) and node.missing):
-        return found
+        return holidays
     if table := as_table(problems, node, "countries, each with its days"):
         for key, days in table.entries.values():
             name = parsed(problems, key, region)
             expected = "days with their names, such as 2027-01-01: New Year's Day"
             if (inner := as_table(problems, days, expected)) and name:
-                found[name] = _days(inner, problems)
+                holidays[name] = _days(inner, problems)
     if problems.errors:
         raise RulesError(problems.errors, source)
-    return found
+    return holidays
 
 
 def _days(table: Table, problems: Problems) -> dict[date, str]:
-    found = {}
+    names = {}
     for key, node in table.entries.values():
         day = parsed(problems, key, _day)
         name = as_text(problems, node, "the name of the day")
         if day and name:
-            found[day] = name.value
-    return found
+            names[day] = name.value
+    return names
 
 
 def _day(text: str) -> date:
@@ -120,8 +122,8 @@ def _day(text: str) -> date:
 
 def with_year(holidays: Holidays, name: str, year: int, days: Mapping[date, str]) -> Holidays:
     """Return the holidays, in which `days` replace the holidays of one region and year."""
-    others = {day: words for day, words in holidays.get(name, {}).items() if day.year != year}
-    return {**holidays, name: dict(sorted({**others, **days}.items()))}
+    kept = {day: words for day, words in holidays.get(name, {}).items() if day.year != year}
+    return {**holidays, name: dict(sorted({**kept, **days}.items()))}
 
 
 def written(holidays: Holidays) -> str:

@@ -36,15 +36,15 @@ def read_condition(text: str, schedules: Mapping[str, Schedule]) -> tuple[Condit
     Raises RulesError with all problems.
     """
     problems = Problems("when")
-    found: tuple[Condition, ...] = ()
+    conditions: tuple[Condition, ...] = ()
     with suppress(Unreadable, TooManyProblems):  # the problem is noted
         if node := read_document(text.encode(), problems):
-            found = read_when(Reading(problems, schedules=dict(schedules)), node)
+            conditions = read_when(Reading(problems, schedules=dict(schedules)), node)
         else:
             problems.error(Place("when"), "expected conditions such as `missed: true`, got nothing")
-    if problems.errors or not found:
+    if problems.errors or not conditions:
         raise RulesError(problems.errors, text.encode())
-    return found
+    return conditions
 
 
 def with_condition(rules: RuleBook, when: str) -> RuleBook:
@@ -91,12 +91,12 @@ def read_mutes(
     if node is None:
         return ()
     if not isinstance(node, Items):
-        what = "`mutes:` takes a list"
-        reading.problems.error(node, what, "each mute begins with '- because: ...'")
+        message = "`mutes:` takes a list"
+        reading.problems.error(node, message, "each mute begins with '- because: ...'")
         return ()
     reader = _MuteReader(reading, zone, {"rule": rules, "destination": destinations})
-    found = (reader.read(each) for each in node.nodes)
-    return tuple(mute for mute in found if mute)
+    mutes = (reader.read(each) for each in node.nodes)
+    return tuple(mute for mute in mutes if mute)
 
 
 _MUTE_KEYS = ("because", "by", "from", "until", "what", "then", "urgent_too", "alerts_too")
@@ -114,7 +114,7 @@ _MUTE_WORDS = {
     **dict.fromkeys(("ends", "end", "to"), "until"),
     **dict.fromkeys(("rule", "destination", "when"), "it under `what:`"),
 }
-_WHAT = ("rule", "destination", "when")
+_SCOPE_KEYS = ("rule", "destination", "when")
 
 
 class _MuteReader:
@@ -136,7 +136,7 @@ class _MuteReader:
                 self._problems.error(table, f"a mute needs `{key}`", hint)
         nodes = {key: value for key, (_, value) in table.entries.items()}
         begins, until = self._moment(nodes.get("from")), self._moment(nodes.get("until"))
-        what, conditions = self._what(nodes.get("what"))
+        scope, conditions = self._scope(nodes.get("what"))
         mute = Mute(
             id=0,
             begins=begins or _NEVER,
@@ -146,7 +146,7 @@ class _MuteReader:
             then=read_then(self._problems, nodes.get("then")),
             urgent_too=self._flag(nodes.get("urgent_too")),
             alerts_too=self._flag(nodes.get("alerts_too")),
-            **what,
+            **scope,
         )
         if begins and until:
             self._check_length(nodes["until"], until - begins)
@@ -163,8 +163,8 @@ class _MuteReader:
         if length <= timedelta():
             self._problems.error(node, "the mute ends before it begins")
         elif length > MAX_MUTE:
-            what = f"this mute is {length.days} days long"
-            self._problems.warning(node, what, "somebody may have forgotten it by then")
+            message = f"this mute is {length.days} days long"
+            self._problems.warning(node, message, "somebody may have forgotten it by then")
 
     def _words(self, node: Node | None, expected: str) -> str:
         text = as_text(self._problems, node, expected) if node else None
@@ -184,12 +184,12 @@ class _MuteReader:
                 return wall_moment(text, self._zone)
         raise BadValue(f"{shown(text)} is not a time", "write 2026-12-04 18:00")
 
-    def _what(self, node: Node | None) -> tuple[dict[str, str], tuple[Condition, ...]]:
+    def _scope(self, node: Node | None) -> tuple[dict[str, str], tuple[Condition, ...]]:
         table = as_table(self._problems, node, "what is muted") if node else None
         if table is None:
             return {}, ()
-        check_keys(self._problems, table, _WHAT, "under what")
-        found: dict[str, str] = {}
+        check_keys(self._problems, table, _SCOPE_KEYS, "under what")
+        scope: dict[str, str] = {}
         for key, names in self._names.items():
             text = (
                 as_text(self._problems, table.entries[key][1], f"a {key}'s name")
@@ -197,11 +197,11 @@ class _MuteReader:
                 else None
             )
             if text and known_name(self._problems, text, names, key):
-                found[key] = text.value
+                scope[key] = text.value
         if "when" not in table.entries:
-            return found, ()
+            return scope, ()
         inner = table.entries["when"][1]
-        return {**found, "when": as_json(inner)}, read_when(self._reading, inner)
+        return {**scope, "when": as_json(inner)}, read_when(self._reading, inner)
 
 
 def refuse_unsaid_urgent(

@@ -78,8 +78,10 @@ def _warn_of_quotes(problems: Problems, node: Text) -> None:
     """Warn of typographic quotes (`“refund”`): in YAML they are part of the text."""
     begins, inner, ends = node.value[0], node.value[1:-1].strip(), node.value[-1]
     if node.plain and inner and begins in TYPOGRAPHIC and ends in f"{TYPOGRAPHIC}'\"":
-        what = f"the quotes {begins} and {ends} are a part of this text; YAML knows only \" and '"
-        problems.warning(node, what, f"write {_in_quotes(inner)}")
+        message = (
+            f"the quotes {begins} and {ends} are a part of this text; YAML knows only \" and '"
+        )
+        problems.warning(node, message, f"write {_in_quotes(inner)}")
 
 
 def _in_quotes(text: str) -> str:
@@ -92,18 +94,18 @@ def as_table(problems: Problems, node: Node, expected: str, hint: str = "") -> T
     """Return the node if it is a mapping that is not empty; None after noting a problem."""
     if isinstance(node, Table) and node.entries:
         return node
-    got = "an empty mapping" if isinstance(node, Table) else called(node)
-    problems.error(node, f"expected {expected}, got {got}", hint)
+    kind = "an empty mapping" if isinstance(node, Table) else called(node)
+    problems.error(node, f"expected {expected}, got {kind}", hint)
     return None
 
 
-def one_or_many(problems: Problems, node: Node, expected: str, hint: str = "") -> list[Text]:
+def as_texts(problems: Problems, node: Node, expected: str, hint: str = "") -> list[Text]:
     """Return a text, or the texts of a list, as a list; empty after noting a problem."""
     nodes = node.nodes if isinstance(node, Items) else [node]
     if not nodes:
         problems.error(node, f"expected {expected}, got an empty list", hint)
-    found = (as_text(problems, each, expected, hint) for each in nodes)
-    return [text for text in found if text]
+    texts = (as_text(problems, each, expected, hint) for each in nodes)
+    return [text for text in texts if text]
 
 
 def parsed(problems: Problems, node: Text, parse: Callable[[str], T]) -> T | None:
@@ -111,39 +113,39 @@ def parsed(problems: Problems, node: Text, parse: Callable[[str], T]) -> T | Non
     try:
         return parse(node.value)
     except BadValue as bad:
-        problems.error(node, bad.what, bad.hint)
+        problems.error(node, bad.message, bad.hint)
         return None
 
 
-def long_duration(problems: Problems, node: Node, such_as: str, why: str) -> timedelta | None:
+def long_duration(problems: Problems, node: Node, example: str, reason: str) -> timedelta | None:
     """Return a duration of at least a minute; None after noting a problem. `why` is the reason against shorter ones."""
-    text = as_text(problems, node, f"a duration such as {such_as}")
-    found = parsed(problems, text, value_parsers.duration) if text else None
-    if text and found is not None and found < timedelta(minutes=1):
-        problems.error(text, f"{shown(text.value)} is shorter than a minute", why)
+    text = as_text(problems, node, f"a duration such as {example}")
+    length = parsed(problems, text, value_parsers.duration) if text else None
+    if text and length is not None and length < timedelta(minutes=1):
+        problems.error(text, f"{shown(text.value)} is shorter than a minute", reason)
         return None
-    return found
+    return length
 
 
 def check_keys(
     problems: Problems,
     table: Table,
-    known: Collection[str],
+    keys: Collection[str],
     where: str,
-    others: Mapping[str, str] = MappingProxyType({}),
+    corrections: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Note a problem for each unknown key. `others` maps words that people write by mistake to the right ones."""
     for key, value in table.entries.values():
-        if key.value not in known:
-            ours = others.get(key.value.casefold())
-            hint = f"write {ours}" if ours else _key_hint(key.value, value, known)
+        if key.value not in keys:
+            ours = corrections.get(key.value.casefold())
+            hint = f"write {ours}" if ours else _key_hint(key.value, value, keys)
             problems.error(key, f"unknown key {shown(key.value)} {where}", hint)
 
 
-def _key_hint(key: str, value: Node, known: Iterable[str]) -> str:
+def _key_hint(key: str, value: Node, keys: Iterable[str]) -> str:
     if key == "<<":
         return "YAML's way to take over the keys of another mapping is not allowed here, write them out"
-    names = list(known)
+    names = list(keys)
     hint = did_you_mean(key, names)
     if hint.startswith("did"):
         return hint
@@ -152,26 +154,26 @@ def _key_hint(key: str, value: Node, known: Iterable[str]) -> str:
     return f"possible keys: {listed(names)}"
 
 
-def name_of(problems: Problems, key: Text, what: str, limit: int = 100) -> None:
+def check_name(problems: Problems, key: Text, kind: str, limit: int = 100) -> None:
     """Note a problem for a name that is not readable in lists and messages."""
     if not key.value.strip() or "\n" in key.value or len(key.value) > limit:
         problems.error(
             key,
-            f"{shown(key.value)} can't be the name of a {what}",
+            f"{shown(key.value)} can't be the name of a {kind}",
             f"one line, up to {limit} characters",
         )
 
 
 def known_name(
-    problems: Problems, node: Text, known: Mapping[str, object], what: str, for_nobody: str = ""
+    problems: Problems, node: Text, names: Mapping[str, object], kind: str, for_nobody: str = ""
 ) -> bool:
     """Whether the name is known; if not, note a problem. `for_nobody` is the hint for names such as `none`."""
-    if node.value in known:
+    if node.value in names:
         return True
     hint = for_nobody if node.value.casefold() in _MEANS_NOBODY else ""
-    words = [*known, "nobody"] if "nobody" in for_nobody else known
+    words = [*names, "nobody"] if "nobody" in for_nobody else names
     problems.error(
-        node, f"no {what} is called {shown(node.value)}", hint or did_you_mean(node.value, words)
+        node, f"no {kind} is called {shown(node.value)}", hint or did_you_mean(node.value, words)
     )
     return False
 
@@ -211,14 +213,14 @@ def timezone(problems: Problems, node: Text) -> ZoneInfo:
     zone = parsed(problems, node, _zone)
     if zone is None:
         return ZoneInfo("UTC")
-    if found := _OF_POSIX.fullmatch(zone.key):
-        turned = timedelta(hours=int(found[2])) * (-1 if found[1] == "+" else 1)
+    if match := _OF_POSIX.fullmatch(zone.key):
+        turned = timedelta(hours=int(match[2])) * (-1 if match[1] == "+" else 1)
         if turned:
-            what = f"{shown(zone.key)} is UTC{_signed(turned)}: its sign is inverted"
-            problems.warning(node, what, f"it has no summer time either; {_cities(turned)}")
+            message = f"{shown(zone.key)} is UTC{_signed(turned)}: its sign is inverted"
+            problems.warning(node, message, f"it has no summer time either; {_cities(turned)}")
     elif zone.key in _ABBREVIATIONS:
-        what = f"{shown(zone.key)} has no summer time"
-        problems.warning(node, what, f"did you mean {_ABBREVIATIONS[zone.key]}?")
+        message = f"{shown(zone.key)} has no summer time"
+        problems.warning(node, message, f"did you mean {_ABBREVIATIONS[zone.key]}?")
     return zone
 
 
@@ -230,9 +232,9 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def _hint(name: str) -> str:
-    if found := _OFFSET.fullmatch(name):
-        offset = timedelta(hours=int(found[2]), minutes=int(found[3] or 0))
-        offset *= 1 if found[1] == "+" else -1
+    if match := _OFFSET.fullmatch(name):
+        offset = timedelta(hours=int(match[2]), minutes=int(match[3] or 0))
+        offset *= 1 if match[1] == "+" else -1
         return f"an offset knows no summer time; {_cities(offset)}"
     if meant := _ABBREVIATIONS.get(name.upper()):
         return f"did you mean {meant}?"
@@ -241,8 +243,8 @@ def _hint(name: str) -> str:
     same = [each for each in zones if each.rpartition("/")[2].casefold() == city]
     if same and "/" in same[0]:
         return f"did you mean {listed(same[:_FEW])}?"
-    known = did_you_mean(name, zones)
-    return known if known.startswith("did") else "write it as Europe/Prague"
+    hint = did_you_mean(name, zones)
+    return hint if hint.startswith("did") else "write it as Europe/Prague"
 
 
 def _cities(offset: timedelta) -> str:

@@ -39,7 +39,7 @@ class Problem:
     line: int
     """The line number, from 1; 0 means the whole file."""
     column: int
-    what: str
+    message: str
     hint: str = ""
     severity: Severity = Severity.ERROR
     private: bool = False
@@ -52,7 +52,7 @@ class Problem:
     @property
     def words(self) -> str:
         """The problem and its hint, without the place."""
-        return f"{self.what}; {self.hint}" if self.hint else self.what
+        return f"{self.message}; {self.hint}" if self.hint else self.message
 
     def __str__(self) -> str:
         return f"{self.place}: {self.words}"
@@ -92,32 +92,32 @@ class Problems:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._found: dict[Severity, list[Problem]] = {severity: [] for severity in Severity}
+        self._problems: dict[Severity, list[Problem]] = {severity: [] for severity in Severity}
 
-    def error(self, spot: Spot, what: str, hint: str = "", *, private: bool = False) -> None:
+    def error(self, spot: Spot, message: str, hint: str = "", *, private: bool = False) -> None:
         """Note an error. `private` hides the line. Raises TooManyProblems at the limit."""
-        self._add(spot, what, hint, Severity.ERROR, private=private)
+        self._add(spot, message, hint, Severity.ERROR, private=private)
 
-    def warning(self, spot: Spot, what: str, hint: str = "") -> None:
+    def warning(self, spot: Spot, message: str, hint: str = "") -> None:
         """Note a warning; warnings beyond the limit are dropped."""
-        self._add(spot, what, hint, Severity.WARNING)
+        self._add(spot, message, hint, Severity.WARNING)
 
     def _add(
-        self, spot: Spot, what: str, hint: str, severity: Severity, *, private: bool = False
+        self, spot: Spot, message: str, hint: str, severity: Severity, *, private: bool = False
     ) -> None:
         problem = Problem(
             path=self.path,
             line=spot.line,
             column=spot.column,
-            what=what,
+            message=message,
             hint=hint,
             severity=severity,
             private=private,
         )
-        found = self._found[severity]
-        if severity is Severity.ERROR or len(found) < MAX_PROBLEMS:
-            found.append(problem)
-        if len(self._found[Severity.ERROR]) >= MAX_PROBLEMS:
+        problems = self._problems[severity]
+        if severity is Severity.ERROR or len(problems) < MAX_PROBLEMS:
+            problems.append(problem)
+        if len(self._problems[Severity.ERROR]) >= MAX_PROBLEMS:
             raise TooManyProblems
 
     def place(self, spot: Spot) -> Place:
@@ -132,8 +132,8 @@ class Problems:
         return self._of(Severity.WARNING)
 
     def _of(self, severity: Severity) -> tuple[Problem, ...]:
-        found = self._found[severity]
-        return tuple(sorted(found, key=lambda problem: (problem.line, problem.column)))
+        problems = self._problems[severity]
+        return tuple(sorted(problems, key=lambda problem: (problem.line, problem.column)))
 
 
 _QUOTES = "put quotes around a text that holds special characters"
@@ -194,18 +194,18 @@ _WORDS = (
 
 def in_plain_words(error: yaml.MarkedYAMLError, text: str) -> tuple[str, str]:
     """Return the problem of a YAML error in plain words, and what to do about it."""
-    said = error.problem or error.context or "it can't be read"
-    if said.startswith(("found character", "found a tab")):
+    message = error.problem or error.context or "it can't be read"
+    if message.startswith(("found character", "found a tab")):
         return _bad_start(error, text)
     before = _line_before(error.problem_mark, text)
-    if said.startswith("mapping values are not allowed"):
+    if message.startswith("mapping values are not allowed"):
         return _colon(before)
-    if said.startswith("did not find expected key") and before.rstrip().endswith(("'", '"')):
+    if message.startswith("did not find expected key") and before.rstrip().endswith(("'", '"')):
         return "text goes on after the closing quote", "put all of it between the quotes"
-    for beginning, what, hint in _WORDS:
-        if said.startswith(beginning):
-            return _with_opening(error, what), hint
-    return f"this is not YAML: {said}", ""
+    for beginning, problem, hint in _WORDS:
+        if message.startswith(beginning):
+            return _with_opening(error, problem), hint
+    return f"this is not YAML: {message}", ""
 
 
 def _line_before(mark: yaml.Mark | None, text: str) -> str:
@@ -234,10 +234,10 @@ def _bad_start(error: yaml.MarkedYAMLError, text: str) -> tuple[str, str]:
     return f"a text can't begin with {character}", "put quotes around it"
 
 
-def _with_opening(error: yaml.MarkedYAMLError, what: str) -> str:
+def _with_opening(error: yaml.MarkedYAMLError, problem: str) -> str:
     """Return the problem with the place where the quote or bracket was opened, if that is another line."""
-    opened, found = error.context_mark, error.problem_mark
+    start, mark = error.context_mark, error.problem_mark
     brackets = ("while parsing a flow", "while scanning a quoted")
-    if not opened or not found or not (error.context or "").startswith(brackets):
-        return what
-    return f"{what} (opened on line {opened.line + 1})" if opened.line != found.line else what
+    if not start or not mark or not (error.context or "").startswith(brackets):
+        return problem
+    return f"{problem} (opened on line {start.line + 1})" if start.line != mark.line else problem

@@ -18,11 +18,11 @@ from relay.rules.reading.node_reader import (
     Reading,
     as_table,
     as_text,
+    as_texts,
     called,
     check_keys,
+    check_name,
     known_name,
-    name_of,
-    one_or_many,
     parsed,
 )
 from relay.rules.reading.timing_reader import read_once_per
@@ -44,14 +44,14 @@ def why_never(conditions: Sequence[Condition]) -> str:
 
     Conditions inside `any:` and `not:` are not examined.
     """
-    atoms = [each for each in _flat(conditions) if isinstance(each, _ABOUT)]
+    atoms = [condition for condition in _flat(conditions) if isinstance(condition, _ABOUT)]
     if len(atoms) > MAX_CONDITIONS:
         return ""
     alone = (_out_of_range(atom) for atom in atoms)
     pairs = (
-        f"{_words(one)} and {_words(other)} exclude each other"
-        for one, other in combinations(atoms, 2)
-        if _exclude(one, other)
+        f"{_words(first)} and {_words(second)} exclude each other"
+        for first, second in combinations(atoms, 2)
+        if _exclude(first, second)
     )
     return next((why for why in alone if why), "") or next(pairs, "")
 
@@ -82,24 +82,24 @@ def _some_within(atom: Compare) -> bool:
     return atom.operator != "is" or any(lowest <= value <= highest for value in wanted)
 
 
-def _exclude(one: Compare | CompareEach | Empty, other: Compare | CompareEach | Empty) -> bool:
-    if one.field is not other.field:
+def _exclude(first: Compare | CompareEach | Empty, second: Compare | CompareEach | Empty) -> bool:
+    if first.field is not second.field:
         return False
-    if isinstance(one, Empty) or isinstance(other, Empty):
-        return _emptiness(one) is not _emptiness(other)
-    if isinstance(one, CompareEach) or isinstance(other, CompareEach):
+    if isinstance(first, Empty) or isinstance(second, Empty):
+        return _emptiness(first) is not _emptiness(second)
+    if isinstance(first, CompareEach) or isinstance(second, CompareEach):
         return False  # one element of the list may meet the one condition, another the other
-    return _compares_exclude(one, other)
+    return _compares_exclude(first, second)
 
 
-def _compares_exclude(one: Compare, other: Compare) -> bool:
-    for some, rest in ((one, other), (other, one)):
+def _compares_exclude(first: Compare, second: Compare) -> bool:
+    for some, rest in ((first, second), (second, first)):
         if some.operator == "is" and _compares_folded(rest):
             return not any(rest.test(value) for value in some.operands)
-    if {one.operator, other.operator} == {"within", "outside"}:
-        inside, outside = (one, other) if one.operator == "within" else (other, one)
+    if {first.operator, second.operator} == {"within", "outside"}:
+        inside, outside = (first, second) if first.operator == "within" else (second, first)
         return _keys(inside) <= _keys(outside)
-    return not _overlap(_range(one), _range(other))
+    return not _overlap(_range(first), _range(second))
 
 
 def _emptiness(atom: "Compare | CompareEach | Empty") -> bool:
@@ -138,15 +138,15 @@ def _size_of(value: float | timedelta) -> float:
     return value.total_seconds() if isinstance(value, timedelta) else float(value)
 
 
-def _overlap(one: Range, other: Range) -> bool:
-    low, beyond = max(_low(one), _low(other))
-    high, up_to = min((one[2], one[3]), (other[2], other[3]))
+def _overlap(first: Range, second: Range) -> bool:
+    low, beyond = max(_low(first), _low(second))
+    high, up_to = min((first[2], first[3]), (second[2], second[3]))
     return low < high or (low == high and up_to and not beyond)
 
 
-def _low(one: Range) -> tuple[float, bool]:
+def _low(bounds: Range) -> tuple[float, bool]:
     """Return a sort key for a lower bound: an excluded bound is higher than an equal included one."""
-    return one[0], not one[1]
+    return bounds[0], not bounds[1]
 
 
 def _words(atom: Compare | CompareEach | Empty) -> str:
@@ -157,7 +157,7 @@ def _words(atom: Compare | CompareEach | Empty) -> str:
 
 
 _KEYS = ("name", "when", "send_to", "template", "enabled", "stop", "urgent", "once_per")
-_OTHERS = {
+_CORRECTIONS = {
     **dict.fromkeys(("if", "condition", "conditions", "filter", "match"), "when"),
     **dict.fromkeys(("to", "notify", "recipients", "destination", "destinations"), "send_to"),
     **dict.fromkeys(("disabled", "active", "on", "off"), "enabled: false"),
@@ -194,8 +194,8 @@ class RuleReader:
         if node is None:
             return ()
         if not isinstance(node, Items):
-            what = f"`rules:` takes a list, got {called(node)}"
-            self._problems.error(node, what, "each rule begins with '- name: ...'")
+            message = f"`rules:` takes a list, got {called(node)}"
+            self._problems.error(node, message, "each rule begins with '- name: ...'")
             return ()
         read = (self._rule(each) for each in node.nodes)
         return tuple(rule for rule in read if rule)
@@ -204,7 +204,7 @@ class RuleReader:
         table = as_table(self._problems, node, "a rule", _EXAMPLE)
         if not table:
             return None
-        check_keys(self._problems, table, _KEYS, "in a rule", _OTHERS)
+        check_keys(self._problems, table, _KEYS, "in a rule", _CORRECTIONS)
         for key, hint in _NEEDED.items():
             if key not in table.entries:
                 self._problems.error(table, f"a rule needs `{key}`", hint)
@@ -221,19 +221,19 @@ class RuleReader:
             place=self._problems.place(table),
         )
         if _is_nobody(nodes.get("send_to")) and not rule.stop:
-            what = "a rule for nobody changes nothing: the rules below it are asked all the same"
-            self._problems.warning(table, what, "`stop: true` keeps the chat from them")
+            message = "a rule for nobody changes nothing: the rules below it are asked all the same"
+            self._problems.warning(table, message, "`stop: true` keeps the chat from them")
         return rule
 
     def _name(self, node: Node | None) -> str:
         text = as_text(self._problems, node, "the rule's name") if node else None
         if text is None:
             return ""
-        name_of(self._problems, text, "rule")
+        check_name(self._problems, text, "rule")
         earlier = self._lines.setdefault(text.value, text.line)
         if earlier != text.line:
-            what = f"a rule called {shown(text.value)} stands on line {earlier} already"
-            self._problems.error(text, what, "give this one another name")
+            message = f"a rule called {shown(text.value)} stands on line {earlier} already"
+            self._problems.error(text, message, "give this one another name")
         return text.value
 
     def _send_to(self, node: Node | None) -> tuple[str, ...]:
@@ -241,7 +241,7 @@ class RuleReader:
             return ()
         names: list[str] = []
         expected = "a destination's name"
-        for text in one_or_many(self._problems, node, expected, _NEEDED["send_to"]) if node else ():
+        for text in as_texts(self._problems, node, expected, _NEEDED["send_to"]) if node else ():
             if text.value in names:
                 self._problems.error(text, f"{shown(text.value)} is named twice", "once is enough")
             elif text.value == NOBODY:
@@ -258,8 +258,8 @@ class RuleReader:
         if text is None:
             return "chat"
         if text.value not in self._templates:
-            what = f"unknown template {shown(text.value)}"
-            self._problems.error(text, what, did_you_mean(text.value, self._templates))
+            message = f"unknown template {shown(text.value)}"
+            self._problems.error(text, message, did_you_mean(text.value, self._templates))
         return text.value
 
     def _flag(self, node: Node | None, *, default: bool) -> bool:
@@ -284,10 +284,10 @@ def _up_to_the_last(reading: Reading, rules: list[Rule]) -> list[Rule]:
     for index, rule in enumerate(rules[:-1]):
         if rule.stop and any(isinstance(each, Always) for each in rule.conditions):
             later = len(rules) - index - 1
-            who = "the rule" if later == 1 else f"the {later} rules"
+            subject = "the rule" if later == 1 else f"the {later} rules"
             reading.problems.warning(
                 rules[index + 1].place,
-                f"{who} from here on {'is' if later == 1 else 'are'} never asked",
+                f"{subject} from here on {'is' if later == 1 else 'are'} never asked",
                 f"{shown(rule.name)} on line {rule.place.line} matches every chat and says `stop`",
             )
             return rules[: index + 1]

@@ -20,11 +20,11 @@ from relay.rules.reading.node_reader import (
     Reading,
     as_table,
     as_text,
+    as_texts,
     check_keys,
+    check_name,
     known_name,
     long_duration,
-    name_of,
-    one_or_many,
     parsed,
     timezone,
 )
@@ -64,19 +64,19 @@ def read_alerts_to(
     if node is None:
         return ()
     problems = reading.problems
-    found = []
-    for text in one_or_many(problems, node, "the name of a destination or a list of them"):
+    names = []
+    for text in as_texts(problems, node, "the name of a destination or a list of them"):
         if not known_name(problems, text, named, "destination", _NO_ALERTS):
             continue
         if text.value in entries and not entries[text.value].recipients.fixed:
-            what = f"the chat chooses all recipients of {shown(text.value)}, and an alert is about no chat"
-            problems.error(text, what, _ONLY_CHOSEN)
-        found.append(text.value)
-    return tuple(dict.fromkeys(found))
+            message = f"the chat chooses all recipients of {shown(text.value)}, and an alert is about no chat"
+            problems.error(text, message, _ONLY_CHOSEN)
+        names.append(text.value)
+    return tuple(dict.fromkeys(names))
 
 
 def read_silence(
-    reading: Reading, node: Node | None, always: Schedule, *, somebody_is_told: bool
+    reading: Reading, node: Node | None, always: Schedule, *, has_alerts: bool
 ) -> Silence | None:
     """Return the `silence:` of the file; None if it has none, or after noting a problem.
 
@@ -91,7 +91,7 @@ def read_silence(
     within = _schedules(reading, nodes["within"]) if "within" in nodes else ()
     if "longer_than" not in nodes:
         problems.error(table, "`silence:` does not say how long", "write longer_than: 4h")
-    elif not somebody_is_told:
+    elif not has_alerts:
         problems.error(table, "nobody would be told about a silence", "write alerts_to: as well")
     why = "every pause between two chats would be a silence"
     longer = (
@@ -101,12 +101,12 @@ def read_silence(
 
 
 def _schedules(reading: Reading, node: Node) -> tuple[Schedule, ...]:
-    found = {}
-    for name in one_or_many(reading.problems, node, "the name of a schedule or a list of them"):
+    schedules = {}
+    for name in as_texts(reading.problems, node, "the name of a schedule or a list of them"):
         reading.used_schedules.add(name.value)
         if known_name(reading.problems, name, reading.schedules, "schedule"):
-            found[name.value] = reading.schedules[name.value]
-    return tuple(found.values())
+            schedules[name.value] = reading.schedules[name.value]
+    return tuple(schedules.values())
 
 
 T = TypeVar("T")
@@ -132,8 +132,8 @@ def read_bytes(
     raise UnreadableRules([problem])
 
 
-def _about_file(path: Path, what: str, hint: str = "") -> Problem:
-    return Problem(path=str(path), line=0, column=0, what=what, hint=hint)
+def _about_file(path: Path, message: str, hint: str = "") -> Problem:
+    return Problem(path=str(path), line=0, column=0, message=message, hint=hint)
 
 
 def read_rules(
@@ -159,7 +159,7 @@ def read_rules(
         pass  # the problem is noted
     except TooManyProblems:
         more = Problem(
-            path=name, line=0, column=0, what="there is more", hint="fix these problems first"
+            path=name, line=0, column=0, message="there is more", hint="fix these problems first"
         )
         raise RulesError([*problems.errors, more], source) from None
     if problems.errors or book is None:
@@ -199,7 +199,7 @@ class _Reader:
             self._reading,
             self._nodes.get("silence"),
             Schedule(name="", zone=defaults.timezone),
-            somebody_is_told="alerts_to" in self._nodes,
+            has_alerts="alerts_to" in self._nodes,
         )
         rules = self._rules(named, templates)
         mutes = read_mutes(
@@ -250,7 +250,7 @@ class _Reader:
     def _tables(self, key: str, expected: str) -> Iterable[tuple[Text, Table]]:
         part = self._part(key, expected)
         for name, node in part.entries.values() if part else ():
-            name_of(self._problems, name, key.removesuffix("s"))
+            check_name(self._problems, name, key.removesuffix("s"))
             # Named even if it is invalid, so that the rules that use it cause no further problems.
             self._reading.schedules[name.value] = Schedule(name=name.value, zone=ZoneInfo("UTC"))
             if table := as_table(self._problems, node, _SCHEDULE):
@@ -258,11 +258,9 @@ class _Reader:
 
     def _domains(self) -> frozenset[str]:
         node = self._nodes.get("recipient_domains")
-        texts = (
-            [] if node is None else one_or_many(self._problems, node, "a domain or a list of them")
-        )
-        found = (parsed(self._problems, text, domain) for text in texts)
-        return frozenset(name for name in found if name)
+        texts = [] if node is None else as_texts(self._problems, node, "a domain or a list of them")
+        names = (parsed(self._problems, text, domain) for text in texts)
+        return frozenset(name for name in names if name)
 
     def _holidays_of(self, region: str) -> Collection[date]:
         days = holidays_file.days_of(self._holidays(), region)
@@ -326,9 +324,9 @@ def _frozen(items: Iterable[tuple[str, T]]) -> Mapping[str, T]:
     return MappingProxyType(dict(items))
 
 
-def _places(found: Iterable[list[tuple[str, Place]]]) -> Mapping[str, tuple[Place, ...]]:
+def _places(groups: Iterable[list[tuple[str, Place]]]) -> Mapping[str, tuple[Place, ...]]:
     places: dict[str, tuple[Place, ...]] = {}
-    for pairs in found:
+    for pairs in groups:
         for name, place in pairs:
             places[name] = (*places.get(name, ()), place)
     return MappingProxyType(places)

@@ -9,7 +9,7 @@ from relay.chat import Chat
 from relay.rules.field_type import Field, Raw
 from relay.rules.reading import value_parsers
 from relay.rules.reading.case_reader import CaseFile, CaseReader, OpenChat
-from relay.rules.reading.node_reader import as_table, as_text, check_keys, name_of, parsed
+from relay.rules.reading.node_reader import as_table, as_text, check_keys, check_name, parsed
 from relay.rules.reading.problem import Place, Problems, RulesError
 from relay.rules.reading.value_parsers import BadValue, did_you_mean, shown
 from relay.rules.reading.yaml_document import Items, Node, Table
@@ -95,18 +95,17 @@ class _StoryReader:
         self._now = PLAIN_DAY.astimezone(self._book.timezone).replace(hour=0, minute=0)
         arrivals = [
             arrival
-            for each in self._tables(nodes.get("happens"), _HAPPENS)
-            for arrival in self._arrivals(each)
+            for entry in self._tables(nodes.get("happens"), _HAPPENS)
+            for arrival in self._arrivals(entry)
         ]
-        self._now = min((each.at for each in arrivals), default=self._now)
-        sent = [
-            found for each in self._tables(nodes.get("sent"), _SENT) if (found := self._sent(each))
-        ]
+        self._now = min((entry.at for entry in arrivals), default=self._now)
+        entries = self._tables(nodes.get("sent"), _SENT)
+        sent = [message for entry in entries if (message := self._sent(entry))]
         name = (
             as_text(self._problems, nodes["name"], "the story's name") if "name" in nodes else None
         )
         if name:
-            name_of(self._problems, name, "story", limit=200)
+            check_name(self._problems, name, "story", limit=200)
         until = nodes.get("and_nothing_until")
         return Story(
             name=name.value if name else "",
@@ -118,14 +117,14 @@ class _StoryReader:
 
     def _tables(self, node: Node | None, keys: tuple[str, ...]) -> list[Mapping[str, Node]]:
         nodes = node.nodes if isinstance(node, Items) else [node] if node else []
-        found: list[Mapping[str, Node]] = []
-        for each in nodes:
-            if table := as_table(self._problems, each, f"a mapping with {keys[0]}:"):
+        mappings: list[Mapping[str, Node]] = []
+        for entry in nodes:
+            if table := as_table(self._problems, entry, f"a mapping with {keys[0]}:"):
                 check_keys(self._problems, table, keys, "in a story")
                 if keys[0] not in table.entries:
                     self._problems.error(table, "nothing says when", "write at: mon 10:00")
-                found.append({key: value for key, (_, value) in table.entries.items()})
-        return found
+                mappings.append({key: value for key, (_, value) in table.entries.items()})
+        return mappings
 
     def _arrivals(self, nodes: Mapping[str, Node]) -> list[Arrival]:
         at = self._time(nodes.get("at"))
@@ -140,8 +139,8 @@ class _StoryReader:
         if to is None:
             return None
         if to.value not in self._book.destinations:
-            what = f"no destination is called {shown(to.value)}"
-            self._problems.error(to, what, did_you_mean(to.value, self._book.destinations))
+            message = f"no destination is called {shown(to.value)}"
+            self._problems.error(to, message, did_you_mean(to.value, self._book.destinations))
         digest_of = self._count(nodes.get("digest_of"), 0)
         times = 0 if digest_of else self._count(nodes.get("times"), 1)
         return ToBeSent(at, to.value, times, digest_of)
@@ -155,17 +154,17 @@ class _StoryReader:
 
     def _count(self, node: Node | None, default: int) -> int:
         text = as_text(self._problems, node, "a number") if node else None
-        found = parsed(self._problems, text, _whole) if text else None
-        return default if found is None else found
+        number = parsed(self._problems, text, _whole) if text else None
+        return default if number is None else number
 
     def _duration(self, node: Node | None) -> timedelta:
         text = as_text(self._problems, node, "a duration such as 1m") if node else None
-        found = parsed(self._problems, text, value_parsers.duration) if text else None
-        return timedelta(minutes=1) if found is None else found
+        duration = parsed(self._problems, text, value_parsers.duration) if text else None
+        return timedelta(minutes=1) if duration is None else duration
 
 
 def _whole(text: str) -> int:
-    found = value_parsers.number(text)
-    if not isinstance(found, int) or found < 1:
+    number = value_parsers.number(text)
+    if not isinstance(number, int) or number < 1:
         raise BadValue(f"expected a whole number, got {shown(text)}")
-    return found
+    return number

@@ -14,10 +14,10 @@ from relay.rules.reading.node_reader import (
     Reading,
     as_table,
     as_text,
+    as_texts,
     check_keys,
     known_name,
     long_duration,
-    one_or_many,
     parsed,
     timezone,
 )
@@ -61,29 +61,29 @@ def read_timing(
     if "outside_hours" in nodes:
         outside, instead = _outside(problems, nodes["outside_hours"], destinations)
         if "hours" not in nodes:
-            what = "nothing says when the hours are"
+            message = "nothing says when the hours are"
             problems.error(
-                nodes["outside_hours"], what, "write hours: as well, such as hours: office"
+                nodes["outside_hours"], message, "write hours: as well, such as hours: office"
             )
     timing = Timing(
         hours=_hours(reading, nodes["hours"]) if "hours" in nodes else None,
         outside_hours=outside,
         instead=instead,
         send=_send(problems, nodes["send"]) if "send" in nodes else (),
-        limits=_each(problems, nodes.get("limit"), "a limit such as 5 per hour", limit),
+        limits=_read(problems, nodes.get("limit"), "a limit such as 5 per hour", limit),
         zone=zone,
     )
     if timing.send and "limit" in nodes:
-        what = "`limit:` does nothing beside `send:`: all chats come in digests"
-        problems.warning(nodes["limit"], what, "delete one of the two")
+        message = "`limit:` does nothing beside `send:`: all chats come in digests"
+        problems.warning(nodes["limit"], message, "delete one of the two")
     return timing if timing.waits else AT_ONCE
 
 
 def _hours(reading: Reading, node: Node) -> Schedule | None:
     """Return the schedule of the node, or a union if it names several; None after noting a problem."""
-    names = one_or_many(reading.problems, node, "the name of a schedule")
-    found = [each for name in names if (each := _schedule(reading, name))]
-    return replace(found[0], also=tuple(found[1:])) if found else None
+    names = as_texts(reading.problems, node, "the name of a schedule")
+    schedules = [schedule for name in names if (schedule := _schedule(reading, name))]
+    return replace(schedules[0], also=tuple(schedules[1:])) if schedules else None
 
 
 def _schedule(reading: Reading, name: Text) -> Schedule | None:
@@ -106,8 +106,8 @@ def _outside(problems: Problems, node: Node, destinations: Mapping[str, object])
     if text is None:
         return WAIT, ""
     if text.value in destinations and text.value in _OUTSIDE:
-        what = f"a destination is called {shown(text.value)} as well"
-        problems.error(text, what, "give the destination another name")
+        message = f"a destination is called {shown(text.value)} as well"
+        problems.error(text, message, "give the destination another name")
     if text.value in _OUTSIDE:
         return text.value, ""
     if text.value in destinations:
@@ -121,15 +121,15 @@ def _outside(problems: Problems, node: Node, destinations: Mapping[str, object])
 def _send(problems: Problems, node: Node) -> tuple[Every | At, ...]:
     if isinstance(node, Text) and node.value.strip().casefold() == "at once":
         return ()
-    return _each(problems, node, "when to send, such as mon-fri 08:00", _slot)
+    return _read(problems, node, "when to send, such as mon-fri 08:00", _slot)
 
 
-def _each(
+def _read(
     problems: Problems, node: Node | None, expected: str, parse: Callable[[str], T]
 ) -> tuple[T, ...]:
-    texts = one_or_many(problems, node, expected) if node else []
-    found = (parsed(problems, text, parse) for text in texts)
-    return tuple(value for value in found if value is not None)
+    texts = as_texts(problems, node, expected) if node else []
+    values = (parsed(problems, text, parse) for text in texts)
+    return tuple(value for value in values if value is not None)
 
 
 def _slot(text: str) -> Every | At:
@@ -149,27 +149,27 @@ def _slot(text: str) -> Every | At:
     return At(frozenset(days), int(clock[2]) * 60 + int(clock[3]))
 
 
-def _period(text: str, why: str) -> timedelta:
-    found = value_parsers.duration(_UNITS.get(text.casefold(), text))
-    if found < _SHORTEST:
-        raise BadValue(f"{shown(text)} is shorter than a minute", why)
-    return found
+def _period(text: str, reason: str) -> timedelta:
+    length = value_parsers.duration(_UNITS.get(text.casefold(), text))
+    if length < _SHORTEST:
+        raise BadValue(f"{shown(text)} is shorter than a minute", reason)
+    return length
 
 
 def limit(text: str) -> Limit:
     """Parse a limit: `5 per hour`, `1 per 30m per visitor`. Raises BadValue."""
-    found = _LIMIT.fullmatch(text.strip())
+    match = _LIMIT.fullmatch(text.strip())
     if rate := _LIKE_RATE.fullmatch(text.strip()):
-        what = f"{shown(text)} is how a rate is written, which only slows down"
+        message = f"{shown(text)} is how a rate is written, which only slows down"
         unit = {"s": "second", "m": "minute", "h": "hour"}[rate[2][0].casefold()]
         hint = f"write {rate[1]} per {unit}" if unit != "second" else _LIMIT_HINT
-        raise BadValue(what, f"{hint}: what is over it comes in a digest")
-    if not found or not int(found[1]):
+        raise BadValue(message, f"{hint}: what is over it comes in a digest")
+    if not match or not int(match[1]):
         raise BadValue(f"expected a limit, got {shown(text)}", _LIMIT_HINT)
-    per = _period(found[2], "to send more slowly write `rate: 1/s`")
+    per = _period(match[2], "to send more slowly write `rate: 1/s`")
     if per > MAX_WINDOW:
-        raise BadValue(f"{shown(found[2])} is longer than a week", _LIMIT_HINT)
-    return Limit(int(found[1]), per, per_visitor=bool(found[3]))
+        raise BadValue(f"{shown(match[2])} is longer than a week", _LIMIT_HINT)
+    return Limit(int(match[1]), per, per_visitor=bool(match[3]))
 
 
 def read_schedule(
@@ -188,8 +188,8 @@ def read_schedule(
     if "timezone" in nodes and (text := as_text(problems, nodes["timezone"], "a time zone")):
         zone = timezone(problems, text)
     some_days = "days such as mon-fri"
-    days = _each(problems, nodes.get("days"), some_days, lambda text: schedule_parser.days([text]))
-    hours = _each(problems, nodes.get("hours"), "hours such as 08:00-17:00", schedule_parser.hours)
+    days = _read(problems, nodes.get("days"), some_days, lambda text: schedule_parser.days([text]))
+    hours = _read(problems, nodes.get("hours"), "hours such as 08:00-17:00", schedule_parser.hours)
     closed, special = _exceptions(problems, nodes.get("except"), holidays)
     return Schedule(
         name=name,
@@ -216,15 +216,15 @@ def _exceptions(
     special = []
     for day, hours in (pair for table in tables for pair in table.entries.values()):
         dates = parsed(problems, day, schedule_parser.closed)
-        spans = _each(problems, hours, "hours such as 08:00-12:00", schedule_parser.hours)
+        spans = _read(problems, hours, "hours such as 08:00-12:00", schedule_parser.hours)
         if dates and spans:
             special.append((*dates, spans))
-    others: list[Node] = [each for each in nodes if not isinstance(each, Table)]
-    if tables and not others:
+    singles: list[Node] = [each for each in nodes if not isinstance(each, Table)]
+    if tables and not singles:
         return (), tuple(special)
-    days = Items(node.line, node.column, others) if isinstance(node, Items) else node
-    closed = _each(problems, days, "a day such as 2026-12-24", lambda text: _closed(text, holidays))
-    return tuple(dates for each in closed for dates in each), tuple(special)
+    days = Items(node.line, node.column, singles) if isinstance(node, Items) else node
+    closed = _read(problems, days, "a day such as 2026-12-24", lambda text: _closed(text, holidays))
+    return tuple(dates for periods in closed for dates in periods), tuple(special)
 
 
 def _closed(text: str, holidays: Callable[[str], Collection[date]]) -> list[Dates]:
@@ -254,6 +254,6 @@ def read_once_per(problems: Problems, node: Node | None) -> OncePer | None:
 def read_then(problems: Problems, node: Node | None) -> Literal["digest", "nothing"]:
     text = as_text(problems, node, listed(_THEN)) if node else None
     if text and text.value not in _THEN:
-        what = f"expected {listed(_THEN)}, got {shown(text.value)}"
-        problems.error(text, what, "it says what becomes of the other chats")
+        message = f"expected {listed(_THEN)}, got {shown(text.value)}"
+        problems.error(text, message, "it says what becomes of the other chats")
     return "nothing" if text and text.value == "nothing" else "digest"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay.destination import Option, OptionKind, OptionValue, Secret, TransportSpec
-from relay.rules.reading.node_reader import as_text, called, one_or_many, parsed
+from relay.rules.reading.node_reader import as_text, as_texts, called, parsed
 from relay.rules.reading.problem import Place, Problems
 from relay.rules.reading.value_parsers import BadValue, listed, shown, yes_no
 from relay.rules.reading.yaml_document import Items, Node, Table, Text
@@ -49,16 +49,16 @@ def read_options(
 
 def check_ways(problems: Problems, spec: TransportSpec, key: Text, entries: Entries) -> None:
     """Note a problem unless the entries are one complete set of options that a destination of this transport needs."""
-    given = [way for way in spec.ways if set(way) & set(entries)]
-    if len(given) > 1:
-        names = listed((_way(way) for way in given), "and")
+    sets = [way for way in spec.ways if set(way) & set(entries)]
+    if len(sets) > 1:
+        names = listed((_way(way) for way in sets), "and")
         problems.error(key, f"{names} can't be used together", f"for {spec.name} write one of them")
-    elif not given:
-        ways = listed(_way(way) for way in spec.ways)
-        problems.error(key, f"{shown(key.value)} does not say where to send", f"write {ways}")
-    elif missing := [name for name in given[0] if name not in entries]:
+    elif not sets:
+        choices = listed(_way(way) for way in spec.ways)
+        problems.error(key, f"{shown(key.value)} does not say where to send", f"write {choices}")
+    elif missing := [name for name in sets[0] if name not in entries]:
         problems.error(
-            key, f"{listed(given[0], 'and')} belong together", f"add {listed(missing, 'and')}"
+            key, f"{listed(sets[0], 'and')} belong together", f"add {listed(missing, 'and')}"
         )
 
 
@@ -125,7 +125,7 @@ def _address(option: Option, value: str) -> str:
     try:
         return address(value)
     except BadValue as bad:
-        raise BadValue(bad.what, f"write {_choices(option)}") from None
+        raise BadValue(bad.message, f"write {_choices(option)}") from None
 
 
 def _json(problems: Problems, node: Node) -> str | None:
@@ -152,9 +152,9 @@ def _plain(problems: Problems, node: Node) -> Any:  # noqa: ANN401 - JSON
 
 
 def _secret(problems: Problems, options: Options, node: Node) -> Secret | None:
-    found = _SECRET.fullmatch(node.value) if isinstance(node, Text) else None
-    if found:
-        secret = Secret(found[1] or found[2])
+    match = _SECRET.fullmatch(node.value) if isinstance(node, Text) else None
+    if match:
+        secret = Secret(match[1] or match[2])
         options.secrets.append((secret.name, problems.place(node)))
         return secret
     hint = "write the name of an environment variable, such as $SLACK_WEBHOOK; it holds the value"
@@ -182,13 +182,13 @@ def _addresses(
 ) -> tuple[str, ...]:
     fixed: list[str] = []
     patterns: list[Pattern] = []
-    for text in one_or_many(problems, node, "an email address or a list of them"):
+    for text in as_texts(problems, node, "an email address or a list of them"):
         if _misplaced_secret(problems, text):
             continue
         if is_pattern(text.value):
-            made = parsed(problems, text, lambda value: pattern(value, domains))
-            patterns += [made] if made else []
-        elif found := parsed(problems, text, address):
-            fixed.append(found)
+            chosen = parsed(problems, text, lambda value: pattern(value, domains))
+            patterns += [chosen] if chosen else []
+        elif recipient := parsed(problems, text, address):
+            fixed.append(recipient)
     options.recipients = Recipients(distinct(fixed), tuple(patterns))
     return (*distinct(fixed), *(each.written for each in patterns))

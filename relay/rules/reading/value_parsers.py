@@ -34,16 +34,16 @@ def listed(words: Iterable[str], last: str = "or") -> str:
 
 def there_are(names: Iterable[str], limit: int = 12) -> str:
     """Return the existing names as a phrase: `there are: a, b, c`; with many names, a count of the rest."""
-    known = [shown(name)[1:-1] for name in names]
-    if not known:
+    words = [shown(name)[1:-1] for name in names]
+    if not words:
         return "there are none"
-    more = f" and {len(known) - limit} more" if len(known) > limit else ""
-    return f"there {'is' if len(known) == 1 else 'are'}: {', '.join(known[:limit])}{more}"
+    more = f" and {len(words) - limit} more" if len(words) > limit else ""
+    return f"there {'is' if len(words) == 1 else 'are'}: {', '.join(words[:limit])}{more}"
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """Return a hint for an unknown name: the nearest names, or else all names."""
-    names = list(known)
+    names = list(candidates)
     near = nearest(word, names)
     return f"did you mean {listed(near)}?" if near else there_are(names)
 
@@ -84,16 +84,16 @@ _EMPTY_HINT = "for a field without a value write {empty: true}"
 class BadValue(Exception):
     """Raised for an unusable value; has what was written and a hint of what is allowed."""
 
-    def __init__(self, what: str, hint: str = "") -> None:
-        super().__init__(what)
-        self.what = what
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
         self.hint = hint
 
 
 def yes_no(text: str) -> bool:
     """Parse a yes or no: `true`, `false`, `yes`, `no`, in any case. Raises BadValue."""
     if (value := _YES_NO.get(text.casefold())) is None:
-        raise BadValue(f"expected true or false, got {_got(text)}")
+        raise BadValue(f"expected true or false, got {_quoted(text)}")
     return value
 
 
@@ -101,7 +101,7 @@ def number(text: str) -> int | float:
     """Parse a number: `4`, `4.5`, `-1`. Raises BadValue."""
     text = text.strip()
     if not _NUMBER.fullmatch(text):
-        raise BadValue(f"expected a number, got {_got(text)}", _number_hint(text))
+        raise BadValue(f"expected a number, got {_quoted(text)}", _number_hint(text))
     value = float(text)
     return int(value) if value.is_integer() else value
 
@@ -124,15 +124,15 @@ def when_unsure(text: str) -> WhenUnsure:
     except ValueError:
         near = did_you_mean(text, WhenUnsure)
         hint = near if near.startswith("did") else "it says what follows when an answer was lost"
-        raise BadValue(f"expected {listed(WhenUnsure)}, got {_got(text)}", hint) from None
+        raise BadValue(f"expected {listed(WhenUnsure)}, got {_quoted(text)}", hint) from None
 
 
 def duration(text: str) -> timedelta:
     """Parse a duration: `90s`, `2m`, `1h30m`, `1d`. Raises BadValue."""
     rest = _DURATION.sub("", text).strip()
     if rest or not text.strip():
-        what = f"expected a duration, got {_got(text)}"
-        raise BadValue(what, _no_value_hint(text) or "write 90s, 2m or 1h30m")
+        message = f"expected a duration, got {_quoted(text)}"
+        raise BadValue(message, _no_value_hint(text) or "write 90s, 2m or 1h30m")
     parts = ((float(count), unit.lower()) for count, unit in _DURATION.findall(text))
     return _within_reason(math.fsum(count * _SECONDS[unit] for count, unit in parts), text)
 
@@ -148,14 +148,14 @@ def rate(text: str) -> Rate | None:
     """Parse a rate: `5/s`, `30/min`, `50/30s`; None for `unlimited`. Raises BadValue."""
     if text.strip().casefold() == "unlimited":
         return None
-    found = _RATE.fullmatch(text.strip())
-    if not found or not int(found[1]) or found[2] in {"0", "00"}:
+    match = _RATE.fullmatch(text.strip())
+    if not match or not int(match[1]) or match[2] in {"0", "00"}:
         hint = "write 5/s, 30/min or unlimited"
         if re.match(r"\s*\d+\s+(per|an?|every)\b", text):
             hint += "; a rate only slows down, `limit: 5 per hour` collects the rest in a digest"
-        raise BadValue(f"expected a rate, got {_got(text)}", hint)
-    seconds = int(found[2] or 1) * _SECONDS[found[3].lower()]
-    return Rate(int(found[1]), _within_reason(seconds, text))
+        raise BadValue(f"expected a rate, got {_quoted(text)}", hint)
+    seconds = int(match[2] or 1) * _SECONDS[match[3].lower()]
+    return Rate(int(match[1]), _within_reason(seconds, text))
 
 
 def most_per_hour(text: str) -> int:
@@ -165,7 +165,7 @@ def most_per_hour(text: str) -> int:
     if not re.fullmatch(r"[1-9]\d{0,5}", text.strip(), re.ASCII):
         per_hour = re.match(r"(\d{1,6})\s*(?:/|per|an|a)\s*h", text)
         hint = f"write {per_hour[1]}" if per_hour else "write 200, or unlimited"
-        raise BadValue(f"expected how many in an hour, got {_got(text)}", hint)
+        raise BadValue(f"expected how many in an hour, got {_quoted(text)}", hint)
     return int(text)
 
 
@@ -179,5 +179,5 @@ def _no_value_hint(text: str) -> str:
     return _EMPTY_HINT if text.casefold() in {"", "~", "null", "none"} else ""
 
 
-def _got(text: str) -> str:
+def _quoted(text: str) -> str:
     return shown(text) if text else "nothing"

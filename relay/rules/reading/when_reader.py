@@ -53,13 +53,13 @@ def _conditions(reading: Reading, node: Node, hint: str = "") -> tuple[Condition
         )
         return ()
     table = as_table(reading.problems, node, _EXPECTED, hint)
-    found: list[Condition] = []
+    conditions: list[Condition] = []
     for key, value in table.entries.values() if table else ():
         if key.value in _GROUPS:
-            found += _group(reading, key, value)
+            conditions += _group(reading, key, value)
         else:
-            found += _about_field(reading, key, value)
-    return tuple(found)
+            conditions += _about_field(reading, key, value)
+    return tuple(conditions)
 
 
 def _group(reading: Reading, key: Text, value: Node) -> list[Condition]:
@@ -67,9 +67,9 @@ def _group(reading: Reading, key: Text, value: Node) -> list[Condition]:
         inner = _conditions(reading, value)
         return [Not(inner)] if inner else []
     if not isinstance(value, Items) or not value.nodes:
-        got = "an empty list" if isinstance(value, Items) else called(value)
+        kind = "an empty list" if isinstance(value, Items) else called(value)
         hint = f"write `{key.value}: [{{missed: true}}, {{rating: {{at_most: 2}}}}]`"
-        reading.problems.error(value, f"`{key.value}:` takes a list, got {got}", hint)
+        reading.problems.error(value, f"`{key.value}:` takes a list, got {kind}", hint)
         return []
     parts = [_conditions(reading, node) for node in value.nodes]
     held = tuple(part[0] if len(part) == 1 else All(part) for part in parts if part)
@@ -86,7 +86,7 @@ def _about_field(reading: Reading, key: Text, value: Node) -> list[Condition]:
         case Items():
             return _several(reading, field, OPERATORS["one_of"], value)
         case Text():
-            return _one(reading, field, OPERATORS["is"], value)
+            return _single(reading, field, OPERATORS["is"], value)
 
 
 def field_or_complaint(problems: Problems, key: Text) -> Field | None:
@@ -127,12 +127,12 @@ def _field_hint(name: str) -> str:
 
 
 def _operators(reading: Reading, field: Field, table: Table) -> list[Condition]:
-    found: list[Condition] = []
+    conditions: list[Condition] = []
     if not table.entries:
         reading.problems.error(table, f"nothing is said about {shown(field.name)}", _fitting(field))
     for key, value in table.entries.values():
-        found += _by_operator(reading, field, key, value)
-    return found
+        conditions += _by_operator(reading, field, key, value)
+    return conditions
 
 
 def _by_operator(reading: Reading, field: Field, key: Text, node: Node) -> list[Condition]:
@@ -145,7 +145,7 @@ def _by_operator(reading: Reading, field: Field, key: Text, node: Node) -> list[
         if inner is None:
             return []
         operator, node = operator.exact_form, inner
-    ask = _several if operator.many else _one
+    ask = _several if operator.many else _single
     return ask(reading, field, operator, node)
 
 
@@ -153,8 +153,8 @@ def _under_exactly(reading: Reading, operator: Operator, table: Table) -> Node |
     """Return the node inside `{exactly: ...}`; None after noting a problem."""
     if [*table.entries] == [EXACTLY]:
         return table.entries[EXACTLY][1]
-    what = f"expected a value for '{operator.name}', got {called(table)}"
-    reading.problems.error(table, what, f"or {{{EXACTLY}: ...}}, for a text as it was typed")
+    message = f"expected a value for '{operator.name}', got {called(table)}"
+    reading.problems.error(table, message, f"or {{{EXACTLY}: ...}}, for a text as it was typed")
     return None
 
 
@@ -201,7 +201,7 @@ _A = {
 }
 
 
-def _one(reading: Reading, field: Field, operator: Operator, node: Node) -> list[Condition]:
+def _single(reading: Reading, field: Field, operator: Operator, node: Node) -> list[Condition]:
     if not _fits(reading, field, operator, node):
         return []
     hint = "for a field without a value write {empty: true}" if operator.name == "is" else ""
@@ -224,9 +224,9 @@ def _several(reading: Reading, field: Field, operator: Operator, node: Node) -> 
     if not nodes:
         reading.problems.error(node, f"expected values for '{operator.name}', got an empty list")
     texts = [as_text(reading.problems, each, f"a value for '{operator.name}'") for each in nodes]
-    bounds = [_bound(reading, field, operator, text) for text in texts if text]
-    found = [bound for bound in bounds if bound]
-    return [_condition(reading, field, operator, found)] if found else []
+    read = (_bound(reading, field, operator, text) for text in texts if text)
+    bounds = [bound for bound in read if bound]
+    return [_condition(reading, field, operator, bounds)] if bounds else []
 
 
 def _bound(reading: Reading, field: Field, operator: Operator, node: Text) -> Bound | None:
@@ -273,8 +273,8 @@ def _warn_of_operator_in_text(reading: Reading, field: Field, node: Text) -> Non
 
 def _warn_of_form(reading: Reading, field: Field, node: Text) -> None:
     if not re.fullmatch(field.form, node.value.strip()[:500]):
-        what = f"'{field.name}' is never {shown(node.value)}"
-        reading.problems.warning(node, what, field.form_words)
+        message = f"'{field.name}' is never {shown(node.value)}"
+        reading.problems.warning(node, message, field.form_words)
 
 
 def _condition(

@@ -75,11 +75,11 @@ def texts_in(node: Node, at: str = "") -> Iterator[tuple[str, Text]]:
     """Yield the texts below a node, each with its path, such as `contact.email` or `tags[1]`."""
     match node:
         case Table():
-            for name, (_, each) in node.entries.items():
-                yield from texts_in(each, f"{at}.{name}".strip("."))
+            for name, (_, child) in node.entries.items():
+                yield from texts_in(child, f"{at}.{name}".strip("."))
         case Items():
-            for number, each in enumerate(node.nodes):
-                yield from texts_in(each, f"{at}[{number}]")
+            for number, child in enumerate(node.nodes):
+                yield from texts_in(child, f"{at}[{number}]")
         case Text():
             yield at, node
 
@@ -117,10 +117,10 @@ def _decoded(source: bytes, problems: Problems) -> str:
             "save the file with the encoding UTF-8",
         )
         raise Unreadable from None
-    if found := _CONTROL.search(text):
+    if match := _CONTROL.search(text):
         problems.error(
-            _place_after(text[: found.start()]),
-            f"there is an invisible character here, U+{ord(found.group()):04X}",
+            _place_after(text[: match.start()]),
+            f"there is an invisible character here, U+{ord(match.group()):04X}",
             "delete it",
         )
         raise Unreadable
@@ -177,8 +177,8 @@ class _Builder:
         node = Text(event.value, not event.style, *_spot(event))
         if (cleaned := clean(node.value)) != node.value:
             hidden = next(c for c in node.value if c not in cleaned)
-            what = f"this text holds an invisible character, U+{ord(hidden):04X}"
-            self._problems.error(node, what, "leave it out")
+            message = f"this text holds an invisible character, U+{ord(hidden):04X}"
+            self._problems.error(node, message, "leave it out")
             node.value = cleaned
         if node.plain and node.value and event.end_mark:
             self._warn_of_comment(node, event.end_mark.index)
@@ -186,11 +186,11 @@ class _Builder:
 
     def _warn_of_comment(self, node: Text, end: int) -> None:
         """Warn of text such as `Ticket #12`, where YAML treats the number as a comment and drops it silently."""
-        found = _LIKE_TEXT.match(self._source, end)
-        if found:
-            what = f"only {shown(node.value)} counts, YAML takes {shown(found[1])} for a comment"
+        match = _LIKE_TEXT.match(self._source, end)
+        if match:
+            message = f"only {shown(node.value)} counts, YAML takes {shown(match[1])} for a comment"
             hint = "put quotes around all of it, or a space after the # of a comment"
-            self._problems.warning(node, what, hint)
+            self._problems.warning(node, message, hint)
 
     def _enter(self, node: Items | Table, event: yaml.Event) -> None:
         self._refuse_extras(event)
@@ -260,8 +260,8 @@ class _Builder:
             place = Place("", *_spot(event))
             self._fail(place, "a second document begins here", "leave out the line of ---")
 
-    def _fail(self, spot: Node | Place, what: str, hint: str = "") -> None:
-        self._problems.error(spot, what, hint)
+    def _fail(self, spot: Node | Place, message: str, hint: str = "") -> None:
+        self._problems.error(spot, message, hint)
         raise Unreadable
 
 
