@@ -34,15 +34,15 @@ def changes_for_admins(allowed: Sequence[bytes], source: bytes, path: str) -> li
     """
     before = next((node for text in allowed if (node := _document(text)) is not None), None)
     after = _document(source)
-    found = []
+    problems = []
     for key in FOR_ADMINS:
         old, new = member(before, key), member(after, key)
         for at, spot in _different(old, new, key, after):
-            what = f"`{at}` can only be changed by an admin"
-            found.append(
-                Problem(path=path, line=spot.line, column=spot.column, message=what, hint=_HINT)
+            message = f"`{at}` can only be changed by an admin"
+            problems.append(
+                Problem(path=path, line=spot.line, column=spot.column, message=message, hint=_HINT)
             )
-    return found
+    return problems
 
 
 _HINT = "leave it as it was, or ask an admin to publish this"
@@ -67,8 +67,8 @@ def _different(
             for name in dict.fromkeys((*old.entries, *new.entries)):
                 yield from _different(member(old, name), member(new, name), f"{at}.{name}", new)
         case Items(), Items() if len(old.nodes) == len(new.nodes):
-            for number, (one, other) in enumerate(zip(old.nodes, new.nodes, strict=True)):
-                yield from _different(one, other, f"{at}[{number}]", new)
+            for number, (before, after) in enumerate(zip(old.nodes, new.nodes, strict=True)):
+                yield from _different(before, after, f"{at}[{number}]", new)
         case Text(), Text() if (old.value, old.missing) == (new.value, new.missing):
             return
         case None, None:
@@ -115,35 +115,35 @@ class Change(Struct, frozen=True, kw_only=True):
 
 def changes(old: RuleBook, new: RuleBook, before: bytes, after: bytes) -> list[Change]:
     """Return the differences between two valid rules files, whose bytes are `before` and `after`."""
-    one, other = _document(before), _document(after)
-    return [*_rule_changes(old, new, one, other), *_part_changes(one, other)]
+    old_root, new_root = _document(before), _document(after)
+    return [*_rule_changes(old, new, old_root, new_root), *_part_changes(old_root, new_root)]
 
 
 def _rule_changes(
-    old: RuleBook, new: RuleBook, one: Node | None, other: Node | None
+    old: RuleBook, new: RuleBook, old_root: Node | None, new_root: Node | None
 ) -> Iterator[Change]:
-    was, now = _rules_by_name(old, one), _rules_by_name(new, other)
-    renamed = _renamed(was, now)
-    for name in was.keys() - now.keys() - renamed.keys():
+    old_rules, new_rules = _rules_by_name(old, old_root), _rules_by_name(new, new_root)
+    renamed = _renamed(old_rules, new_rules)
+    for name in old_rules.keys() - new_rules.keys() - renamed.keys():
         yield Change(kind=Kind.REMOVED, name=name)
-    order = [renamed.get(name, name) for name in was if name in now or name in renamed]
-    moved = set(_moved(order, [name for name in now if name in order]))
+    order = [renamed.get(name, name) for name in old_rules if name in new_rules or name in renamed]
+    moved = set(_moved(order, [name for name in new_rules if name in order]))
     previous = {name: earlier for earlier, name in renamed.items()}
-    for name, (rule, node) in now.items():
-        if name not in was and name not in previous:
+    for name, (rule, node) in new_rules.items():
+        if name not in old_rules and name not in previous:
             yield Change(kind=Kind.ADDED, name=name, after=words_of(rule), send_to=rule.send_to)
             continue
         if name in previous:
             yield Change(kind=Kind.RENAMED, name=name, before=(previous[name],))
         if name in moved:
             yield Change(kind=Kind.MOVED, name=name)
-        yield from _of_one_rule(*was[previous.get(name, name)], rule, node)
+        yield from _changes_of_rule(*old_rules[previous.get(name, name)], rule, node)
 
 
-def _of_one_rule(old: Rule, one: Node, new: Rule, other: Node) -> Iterator[Change]:
+def _changes_of_rule(old: Rule, old_node: Node, new: Rule, new_node: Node) -> Iterator[Change]:
     if old.enabled != new.enabled:
         yield Change(kind=Kind.ON if new.enabled else Kind.OFF, name=new.name)
-    if plain(member(one, "when")) != plain(member(other, "when")):
+    if plain(member(old_node, "when")) != plain(member(new_node, "when")):
         yield Change(kind=Kind.WHEN, name=new.name, before=words_of(old), after=words_of(new))
     if old.send_to != new.send_to:
         yield Change(kind=Kind.SEND_TO, name=new.name, before=old.send_to, after=new.send_to)
@@ -152,8 +152,8 @@ def _of_one_rule(old: Rule, one: Node, new: Rule, other: Node) -> Iterator[Chang
         yield Change(kind=Kind.TEMPLATE, name=new.name, **template)
     for key in ("stop", "urgent", "once_per"):
         if getattr(old, key) != getattr(new, key):
-            said = [_written(key, member(node, key)) for node in (one, other)]
-            yield Change(kind=Kind.OTHER, name=new.name, before=said[0], after=said[1])
+            texts = [_written(key, member(node, key)) for node in (old_node, new_node)]
+            yield Change(kind=Kind.OTHER, name=new.name, before=texts[0], after=texts[1])
 
 
 def _rules_by_name(book: RuleBook, document: Node | None) -> dict[str, tuple[Rule, Node]]:
@@ -163,19 +163,19 @@ def _rules_by_name(book: RuleBook, document: Node | None) -> dict[str, tuple[Rul
 
 
 def _renamed(
-    was: Mapping[str, tuple[Rule, Node]], now: Mapping[str, tuple[Rule, Node]]
+    old: Mapping[str, tuple[Rule, Node]], new: Mapping[str, tuple[Rule, Node]]
 ) -> dict[str, str]:
     """Return the new name of each rule that changed only its name, by the previous name."""
-    gone = {name: _but_name(node) for name, (_, node) in was.items() if name not in now}
-    found = dict[str, str]()
-    for name, (_, node) in now.items():
-        if name in was:
+    removed = {name: _but_name(node) for name, (_, node) in old.items() if name not in new}
+    renamed = dict[str, str]()
+    for name, (_, node) in new.items():
+        if name in old:
             continue
-        same = (each for each, said in gone.items() if said == _but_name(node))
+        same = (each for each, content in removed.items() if content == _but_name(node))
         if (earlier := next(same, None)) is not None:
-            found[earlier] = name
-            del gone[earlier]
-    return found
+            renamed[earlier] = name
+            del removed[earlier]
+    return renamed
 
 
 def _moved(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
@@ -189,12 +189,12 @@ def _moved(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
     return (name for name in after if name not in stay)
 
 
-def _part_changes(one: Node | None, other: Node | None) -> Iterator[Change]:
-    keys = [key for node in (one, other) if isinstance(node, Table) for key in node.entries]
+def _part_changes(old_root: Node | None, new_root: Node | None) -> Iterator[Change]:
+    keys = [key for node in (old_root, new_root) if isinstance(node, Table) for key in node.entries]
     for key in dict.fromkeys(keys):
         if key == "rules":
             continue
-        old, new = member(one, key), member(other, key)
+        old, new = member(old_root, key), member(new_root, key)
         if isinstance(old, Table) and isinstance(new, Table) and key in _BY_NAME:
             for name in dict.fromkeys((*old.entries, *new.entries)):
                 yield from _part_change(f"{key}.{name}", member(old, name), member(new, name))
@@ -220,10 +220,10 @@ def words_of(rule: Rule) -> tuple[str, ...]:
     return tuple(_indented(findings(rule.conditions, nobody, ZoneInfo("UTC"))))
 
 
-def _indented(found: Iterable[Finding], depth: int = 0) -> Iterator[str]:
-    for each in found:
-        yield "  " * depth + each.words
-        yield from _indented(each.parts, depth + 1)
+def _indented(findings: Iterable[Finding], depth: int = 0) -> Iterator[str]:
+    for finding in findings:
+        yield "  " * depth + finding.words
+        yield from _indented(finding.parts, depth + 1)
 
 
 def _written(key: str, node: Node | None) -> tuple[str, ...]:
@@ -234,11 +234,11 @@ def _written(key: str, node: Node | None) -> tuple[str, ...]:
 
 
 def _but_name(node: Node) -> object:
-    said = plain(node)
+    content = plain(node)
     return (
-        {key: value for key, value in said.items() if key != "name"}
-        if isinstance(said, dict)
-        else said
+        {key: value for key, value in content.items() if key != "name"}
+        if isinstance(content, dict)
+        else content
     )
 
 

@@ -182,8 +182,8 @@ def _number(text: str) -> float | None:
     """
     text = fold(text) if len(text) <= MAX_NUMBER else ""
     if not _PLAIN.fullmatch(text):
-        if found := _GROUPED.fullmatch(text):
-            text = f"{re.sub('[^-0-9]', '', found['whole'])}.{found['fraction'] or 0}"
+        if match := _GROUPED.fullmatch(text):
+            text = f"{re.sub('[^-0-9]', '', match['whole'])}.{match['fraction'] or 0}"
         elif _COMMA.fullmatch(text):
             text = text.replace(",", ".")
         else:
@@ -243,8 +243,8 @@ def by_text(holds: Holds, seconds: float) -> Bind:
         wanted = Words(value_parsers.text(text))
         folded, ascii_only = wanted.folded, text.isascii()
         if not folded:
-            what = f"{shown(text)} has nothing in it that is compared"
-            raise BadValue(what, "write the text to look for")
+            message = f"{shown(text)} has nothing in it that is compared"
+            raise BadValue(message, "write the text to look for")
 
         def saw(value: Words) -> str:
             if (ascii_only and value.plain.isascii()) or not holds(value.folded, folded):
@@ -276,9 +276,9 @@ _is_text = by_text(operator.eq, 0)
 
 
 def matches(text: str, _kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
-    made = pattern(value_parsers.text(text))
-    search = made.search
-    return Bound(lambda value: value.matches(search), quoted(text), text, seconds=made.seconds)
+    regex = pattern(value_parsers.text(text))
+    search = regex.search
+    return Bound(lambda value: value.matches(search), quoted(text), text, seconds=regex.seconds)
 
 
 # -- numbers and durations ---------------------------------------------------------------------------------

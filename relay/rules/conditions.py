@@ -100,9 +100,9 @@ class CompareEach:
     def find(self, view: ChatView, zone: ZoneInfo) -> Finding:  # noqa: ARG002
         values = view[self.field]
         texts: tuple[Words, ...] = values if isinstance(values, tuple) else ()
-        found = next((text for text in texts if self.test(text)), None)
-        if found:
-            saw = self.saw(found) or f"it was {quoted(found.plain)}"
+        match = next((text for text in texts if self.test(text)), None)
+        if match:
+            saw = self.saw(match) or f"it was {quoted(match.plain)}"
             return Finding(words=self.words, holds=True, saw=saw)
         return Finding(words=self.words, holds=False, saw=_saw_none_of(texts, self.field))
 
@@ -231,5 +231,5 @@ def _saw_none_of(texts: tuple[Words, ...], field: Field) -> str:
         return field.absent
     if len(texts) > 3:
         return f"none of the {len(texts)} did"
-    seen = listed((quoted(text.plain) for text in texts), "and")
-    return f"it was {seen}" if len(texts) == 1 else f"they were {seen}"
+    quotes = listed((quoted(text.plain) for text in texts), "and")
+    return f"it was {quotes}" if len(texts) == 1 else f"they were {quotes}"

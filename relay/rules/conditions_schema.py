@@ -74,7 +74,7 @@ def kind_name(kind: Kind) -> str:
 def of_kind(kind: Kind) -> Schema:
     """Return the schema of a condition on a field of a kind: a value, a list of values, or operators."""
     fitting = [operator for operator in OPERATORS.values() if kind in operator.kinds]
-    ways: list[Schema] = [
+    schemas: list[Schema] = [
         {
             "type": "object",
             "minProperties": 1,
@@ -84,10 +84,10 @@ def of_kind(kind: Kind) -> Schema:
     ]
     names = {each.name for each in fitting}
     if "is" in names:
-        ways.append(value_of(kind))
+        schemas.append(value_of(kind))
     if "one_of" in names:
-        ways.append({"type": "array", "items": value_of(kind), "minItems": 1})
-    return {"anyOf": ways}
+        schemas.append({"type": "array", "items": value_of(kind), "minItems": 1})
+    return {"anyOf": schemas}
 
 
 def _operator(operator: Operator, kind: Kind) -> Schema:

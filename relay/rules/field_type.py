@@ -27,7 +27,7 @@ class Kind(StrEnum):
 Raw = bool | int | float | timedelta | datetime | str | tuple[str, ...] | None
 
 
-Put = Callable[[Chat, Raw], Chat]
+Setter = Callable[[Chat, Raw], Chat]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,7 +44,7 @@ class Field:
     absent: str
     """The words for a missing value; for a yes-or-no field, the words for no."""
     get: Callable[[Chat], Raw]
-    put: Put | None = None
+    put: Setter | None = None
     """Sets the field in a made-up chat; None for fields that follow from the messages."""
     limits: tuple[float, float] | None = None
     """The lowest and the highest possible number."""
@@ -53,7 +53,7 @@ class Field:
     form_words: str = ""
 
 
-def plain(name: str) -> Put:
+def plain(name: str) -> Setter:
     """Return a function that sets a field of a chat, such as `rating` or `visitor.name`."""
     part, _, inner = name.rpartition(".")
 
@@ -66,7 +66,7 @@ def plain(name: str) -> Put:
     return put
 
 
-def variable(key: str) -> Put:
+def variable(key: str) -> Setter:
     """Return a function that sets one of the visitor's variables."""
 
     def put(chat: Chat, value: Raw) -> Chat:
@@ -77,7 +77,7 @@ def variable(key: str) -> Put:
     return put
 
 
-def wrote(author: Author) -> Put:
+def wrote(author: Author) -> Setter:
     """Return a function that adds messages of an author to a chat."""
 
     def put(chat: Chat, value: Raw) -> Chat:
@@ -102,7 +102,7 @@ def triggered(chat: Chat, value: Raw) -> Chat:
     )
 
 
-def visited(part: str) -> Put:
+def visited(part: str) -> Setter:
     """Return a function that adds visited pages to a chat, by `url` or `title`.
 
     The first title belongs to the first URL, and so on.

@@ -9,7 +9,7 @@ from typing import Any
 from relay.chat import Author, Chat, agents, bot_only, distinct, unanswered, written
 from relay.languages import N_
 from relay.rules import field_type
-from relay.rules.field_type import Field, Kind, Put, Raw
+from relay.rules.field_type import Field, Kind, Raw, Setter
 
 
 def _field(
@@ -19,7 +19,7 @@ def _field(
     subject: str,
     absent: str = "",
     get: Callable[[Chat], Raw] | None = None,
-    put: Put | None = None,
+    put: Setter | None = None,
     **more: Any,  # noqa: ANN401 - the rest of a field is as it is there
 ) -> Field:
     # Most fields have the chat's own names; a line that differs says how its field is read and set.

@@ -77,8 +77,8 @@ def json_schema(
 
 def _language(shipped: Collection[str]) -> Schema:
     """Return the schema of a language; users may add catalogues that no schema knows."""
-    known = [{"enum": list(shipped)}, {"type": "string", "pattern": TAG}]
-    return {"anyOf": known, "description": "Of the words around a transcript."}
+    names = [{"enum": list(shipped)}, {"type": "string", "pattern": TAG}]
+    return {"anyOf": names, "description": "Of the words around a transcript."}
 
 
 def _list_of(schema: Schema, words: str) -> Schema:
@@ -120,7 +120,7 @@ def _schedule() -> Schema:
 
 def _mute() -> Schema:
     moment = described({"type": "string"}, "2026-12-04 18:00, by the file's time zone.")
-    what = {
+    scope = {
         "rule": described(SCALAR, "The name of a rule, urgent or not."),
         "destination": described(NAME, "The name of a destination."),
         "when": described({"$ref": "#/definitions/conditions"}, "What the chat must meet."),
@@ -132,7 +132,7 @@ def _mute() -> Schema:
             "from": moment,
             "until": moment,
             "what": described(
-                an_object(what, minProperties=1), "What is muted: chats that meet all of these."
+                an_object(scope, minProperties=1), "What is muted: chats that meet all of these."
             ),
             "then": described(
                 {**_THEN}, "What becomes of the chats: one digest at the end, or nothing."
@@ -164,16 +164,16 @@ def _silence() -> Schema:
 
 
 def _destination(transports: Mapping[str, TransportSpec], common: Schema) -> Schema:
-    beside = {
+    outer = {
         name: _option(option)
         for spec in transports.values()
         for name, option in spec.options.items()
-        if _stands_beside(spec, name)
+        if _is_outer(spec, name)
     }
     return an_object(
         {
             **{spec.name: _transport(spec) for spec in transports.values()},
-            **beside,
+            **outer,
             **common,
             "rate": described(
                 or_list({"type": "string"}), "How fast to send: 5/s, 30/min or unlimited."
@@ -224,7 +224,7 @@ def _timing() -> Schema:
     }
 
 
-def _stands_beside(spec: TransportSpec, name: str) -> bool:
+def _is_outer(spec: TransportSpec, name: str) -> bool:
     """Whether an option may also be written beside the transport, because it does not belong to one of the `ways`."""
     return not any(name in way for way in spec.ways)
 

@@ -40,15 +40,15 @@ def switched(source: bytes, rule: str, *, on: bool) -> bytes:
     places = [at for at, node in enumerate(listed) if _is_called(node, rule)]
     if len(places) != 1 or not isinstance(table := listed[places[0]], Table):
         raise NotSpliced
-    said = member(table, _ENABLED)
-    is_on = not (isinstance(said, Text) and said.value.lower() in {"false", "no", "off"})
+    enabled = member(table, _ENABLED)
+    is_on = not (isinstance(enabled, Text) and enabled.value.lower() in {"false", "no", "off"})
     if is_on is on:
         return source
     mark = codecs.BOM_UTF8 if source.startswith(codecs.BOM_UTF8) else b""
     text = source.removeprefix(mark).decode()
     for candidate in _candidates(_Lines(text), table, on=on):
         result = mark + candidate.encode()
-        if _says(result, document, places[0], on=on):
+        if _is_switched(result, document, places[0], on=on):
             return result
     raise NotSpliced
 
@@ -139,20 +139,20 @@ def _is_called(node: Node, rule: str) -> bool:
     return isinstance(name, Text) and name.value == rule
 
 
-def _says(result: bytes, before: Node | None, at: int, *, on: bool) -> bool:
+def _is_switched(result: bytes, before: Node | None, at: int, *, on: bool) -> bool:
     """Whether the text differs from the previous one only in whether one rule is on."""
     try:
         after = plain(_document(result))
     except NotSpliced:
         return False
-    wanted: Any = plain(before)
-    said: Any = after
-    wanted["rules"][at].pop(_ENABLED, None)
+    original: Any = plain(before)
+    edited: Any = after
+    original["rules"][at].pop(_ENABLED, None)
     try:
-        is_on = said["rules"][at].pop(_ENABLED, "true")
+        is_on = edited["rules"][at].pop(_ENABLED, "true")
     except (TypeError, KeyError, IndexError):
         return False
-    return bool(said == wanted and is_on == ("true" if on else "false"))
+    return bool(edited == original and is_on == ("true" if on else "false"))
 
 
 class _Lines:
@@ -160,7 +160,7 @@ class _Lines:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._starts = [0, *(found.end() for found in BREAK.finditer(text))]
+        self._starts = [0, *(match.end() for match in BREAK.finditer(text))]
 
     @property
     def count(self) -> int:
@@ -170,7 +170,7 @@ class _Lines:
     @property
     def usual_break(self) -> str:
         """The line break that the text begins with."""
-        return next((found.group() for found in BREAK.finditer(self.text)), "\n")
+        return next((match.group() for match in BREAK.finditer(self.text)), "\n")
 
     def at(self, node: Node) -> int:
         """Return the number of characters before a node."""
@@ -283,5 +283,5 @@ def _without(lines: _Lines, key: Text) -> Iterator[str]:
 
 
 def _replaced(text: str, at: int, value: str) -> Iterator[str]:
-    if found := re.compile(r"""["']?[A-Za-z]+["']?""").match(text, at):
-        yield text[:at] + value + text[found.end() :]
+    if match := re.compile(r"""["']?[A-Za-z]+["']?""").match(text, at):
+        yield text[:at] + value + text[match.end() :]

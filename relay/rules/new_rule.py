@@ -121,8 +121,8 @@ def add_rule(source: bytes, rule: NewRule, comment: str, templates: Sequence[str
         raise NotARule("name", N_("Enter a name."))
     if name in names_in(source, "rules"):
         raise NotARule("name", N_("There is a rule of this name already."))
-    known = names_in(source, "destinations")
-    if not rule.send_to or not set(rule.send_to) <= set(known):
+    destinations = names_in(source, "destinations")
+    if not rule.send_to or not set(rule.send_to) <= set(destinations):
         raise NotARule("send_to", N_("Choose where to send."))
     hours = [(word, each) for word in ("within", "outside") if (each := getattr(rule, word))]
     schedules = names_in(source, "schedules")

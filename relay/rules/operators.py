@@ -46,7 +46,7 @@ class Operator:
 
 _TEXTS = frozenset({Kind.TEXT, Kind.TEXTS, Kind.VARIABLE})
 _NUMBERS = frozenset({Kind.NUMBER, Kind.DURATION, Kind.VARIABLE})
-_ONES = _TEXTS | _NUMBERS
+_SINGLE_VALUES = _TEXTS | _NUMBERS
 _IS_WORDS = {
     Kind.YES_NO: "{}",
     Kind.NUMBER: "{}",
@@ -119,7 +119,7 @@ def _time_operator(name: str, doc: str, *, inside: bool) -> Operator:
 _ALL = (
     Operator(
         name="is",
-        kinds=_ONES | {Kind.YES_NO},
+        kinds=_SINGLE_VALUES | {Kind.YES_NO},
         doc="The same. A bare value means this.",
         example="missed: true",
         bind=is_,
@@ -128,7 +128,7 @@ _ALL = (
     ),
     Operator(
         name="one_of",
-        kinds=_ONES,
+        kinds=_SINGLE_VALUES,
         doc="The same as one of a list. A bare list means this.",
         example="visitor.country_code: [CZ, SK]",
         bind=is_,
@@ -223,8 +223,8 @@ VARIABLES = "visitor.variables."
 
 def _variable(key: str) -> Field:
     def get(chat: Chat) -> Raw:
-        found = chat.visitor.variables.get(key)
-        return None if found is None else found.value
+        variable = chat.visitor.variables.get(key)
+        return None if variable is None else variable.value
 
     return Field(
         kind=Kind.VARIABLE,
@@ -258,9 +258,9 @@ def _by_wire_name() -> Mapping[str, tuple[str, ...]]:
     for field in FIELDS.values():
         for wire in field.wire.replace(",", " ").split():
             for spelling in (wire, wire.replace("[]", ""), wire.rpartition(".")[2]):
-                others = names.get(spelling, ())
-                if spelling not in FIELDS and field.name not in others:
-                    names[spelling] = (*others, field.name)
+                fields = names.get(spelling, ())
+                if spelling not in FIELDS and field.name not in fields:
+                    names[spelling] = (*fields, field.name)
     return names
 
 

@@ -32,16 +32,16 @@ class Pattern:
         if not filled:
             raise BadValue(f"{self.written} is empty for this chat")
         try:
-            found = address(filled)
+            recipient = address(filled)
         except BadValue:
             raise BadValue(
                 f"{self.written} is {quoted(filled)}, which is not an email address"
             ) from None
-        if found.rpartition("@")[2] not in self.domains:
+        if recipient.rpartition("@")[2] not in self.domains:
             raise BadValue(
                 f"{self.written} is {quoted(filled)}, which is outside recipient_domains"
             )
-        return found
+        return recipient
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +59,21 @@ class Recipients:
         """Return the addresses for a chat's view, and a sentence for each address that can't be used."""
         if not self.patterns:
             return self.fixed, ()
-        found, left_out = list(self.fixed), []
+        recipients, left_out = list(self.fixed), []
         for pattern in self.patterns:
             try:
-                found.append(pattern.fill(view))
+                recipients.append(pattern.fill(view))
             except BadValue as bad:
                 left_out.append(bad.message)
-        return distinct(found), tuple(left_out)
+        return distinct(recipients), tuple(left_out)
 
 
 def distinct(addresses: Iterable[str]) -> tuple[str, ...]:
     """Return the addresses without duplicates, ignoring case, in their first spelling."""
-    found: dict[str, str] = {}
-    for each in addresses:
-        found.setdefault(each.casefold(), each)
-    return tuple(found.values())
+    spellings: dict[str, str] = {}
+    for recipient in addresses:
+        spellings.setdefault(recipient.casefold(), recipient)
+    return tuple(spellings.values())
 
 
 def address(text: str) -> str:
@@ -120,10 +120,10 @@ def pattern(text: str, domains: frozenset[str]) -> Pattern:
 
 
 def _field(name: str) -> Field:
-    found = field_named(name)
-    if found and found.kind in _FILLING:
-        return found
-    if found:
+    field = field_named(name)
+    if field and field.kind in _FILLING:
+        return field
+    if field:
         fitting = [each.name for each in FIELDS.values() if each.kind in _FILLING]
         raise BadValue(f"{shown(name)} is not a text", f"write {listed(fitting[-9:])}")
     raise BadValue(f"unknown field {shown(name)}", did_you_mean(name, FIELDS))

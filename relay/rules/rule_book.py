@@ -153,7 +153,7 @@ class RuleBook:
 
     def held_view(self, view: ChatView) -> Iterator[tuple[Rule, tuple[Match, ...]]]:
         """Yield the rules that match, in the order of the file, each with its matches."""
-        for rule, standing, _, reach in self._asked(view):
+        for rule, standing, _, reach in self._evaluate(view):
             if standing is Standing.HOLDS:
                 yield rule, reach.matches
 
@@ -165,7 +165,7 @@ class RuleBook:
         Returns the verdicts of the matching rules, without findings, and the names of the rules
         that failed. `limit` creates the time limit of each rule.
         """
-        found: list[Verdict] = []
+        verdicts: list[Verdict] = []
         failed: list[str] = []
         for rule in self.rules:
             view.time.limit = limit()
@@ -176,10 +176,10 @@ class RuleBook:
             except Exception:  # noqa: BLE001 - out of time, or a bug of ours; the caller has it in the log
                 failed.append(rule.name)
                 continue
-            found.append(verdict)
+            verdicts.append(verdict)
             if verdict.stops:
                 break
-        return tuple(found), tuple(failed)
+        return tuple(verdicts), tuple(failed)
 
     def meets(self, when: str, chat: Chat) -> bool:
         """Whether a chat meets the condition of a mute; False if the file has no mute with this condition."""
@@ -187,7 +187,7 @@ class RuleBook:
         view = ChatView(chat)
         return conditions is not None and all(each.holds(view) for each in conditions)
 
-    def if_it_held(self, rule: Rule, chat: Chat) -> tuple[tuple[Match, ...], tuple[str, ...]]:
+    def matches_if_held(self, rule: Rule, chat: Chat) -> tuple[tuple[Match, ...], tuple[str, ...]]:
         """Return the matches that a rule would have, and a sentence for each recipient that can't be used."""
         reach = self._reach(rule, ChatView(chat))
         return reach.matches, reach.left_out
@@ -201,7 +201,7 @@ class RuleBook:
         return tuple(
             [
                 _verdict(rule, standing, by, reach, self._findings(rule, standing, view))
-                for rule, standing, by, reach in self._asked(view)
+                for rule, standing, by, reach in self._evaluate(view)
                 if standing is Standing.HOLDS or not only_held
             ]
         )
@@ -220,7 +220,7 @@ class RuleBook:
         name, addresses, more = self.reach(fallback, view)
         return name, addresses, words + more
 
-    def _asked(self, view: ChatView) -> Iterator[tuple[Rule, Standing, str, "_Reach"]]:
+    def _evaluate(self, view: ChatView) -> Iterator[tuple[Rule, Standing, str, "_Reach"]]:
         """Evaluate the rules: yield each rule, its result, the rule that stopped it, and whom it reaches."""
         stopped_by = ""
         for number, rule in enumerate(self.rules):
@@ -243,7 +243,7 @@ class RuleBook:
         return findings(rule.conditions, view, self.timezone)
 
     def _reach(self, rule: Rule, view: ChatView) -> "_Reach":
-        found: dict[str, Match] = {}
+        matches: dict[str, Match] = {}
         left_out: list[str] = []
         unreached: list[str] = []
         for name in rule.send_to:
@@ -252,9 +252,9 @@ class RuleBook:
             if place != name or not addresses:
                 unreached.append(name)
             # A fallback that the rule also names gets the message as itself.
-            if not addresses or (place != name and place in (*rule.send_to, *found)):
+            if not addresses or (place != name and place in (*rule.send_to, *matches)):
                 continue
-            found[place] = Match(
+            matches[place] = Match(
                 rule=rule.name,
                 template=rule.template,
                 destination=place,
@@ -263,7 +263,7 @@ class RuleBook:
                 urgent=rule.urgent,
                 once_per=rule.once_per,
             )
-        return _Reach(tuple(found.values()), tuple(left_out), tuple(unreached))
+        return _Reach(tuple(matches.values()), tuple(left_out), tuple(unreached))
 
 
 class _Reach(NamedTuple):
@@ -283,12 +283,12 @@ def _stops(rule: Rule, reach: _Reach) -> bool:
 
 
 def _verdict(
-    rule: Rule, standing: Standing, by: str, reach: _Reach, found: tuple[Finding, ...] = ()
+    rule: Rule, standing: Standing, by: str, reach: _Reach, findings: tuple[Finding, ...] = ()
 ) -> Verdict:
     return Verdict(
         rule=rule.name,
         standing=standing,
-        findings=found,
+        findings=findings,
         matches=reach.matches,
         left_out=reach.left_out,
         unreached=reach.unreached,

@@ -18,15 +18,15 @@ _DATES = re.compile(r"(\d{4}-\d\d-\d\d)(?:\s+to\s+(\d{4}-\d\d-\d\d))?")
 
 def days(words: Iterable[str]) -> frozenset[int]:
     """Return the days of the week, 0 for Monday, in words such as `mon-fri`, `sat`, `fri-mon`. Raises BadValue."""
-    found: set[int] = set()
+    numbers: set[int] = set()
     for word in words:
         if len(word) > 40:
             raise BadValue(f"expected days, got {shown(word)}", _DAYS_HINT)
         first, dash, last = re.sub(r"\s*[-\u2013]\s*", "-", word.strip()).partition("-")
         begin = _day(first, word)
         length = (_day(last, word) - begin) % 7 if dash else 0
-        found.update((begin + step) % 7 for step in range(length + 1))
-    return frozenset(found)
+        numbers.update((begin + step) % 7 for step in range(length + 1))
+    return frozenset(numbers)
 
 
 def _day(name: str, written: str) -> int:
@@ -38,9 +38,9 @@ def _day(name: str, written: str) -> int:
 
 def hours(text: str) -> Span:
     """Return the hours in `08:00-17:00` or `22:00-06:00`, in minutes of the day. Raises BadValue."""
-    found = _HOURS.fullmatch(text.strip())
-    begin = _minute(found[1], found[2]) if found else -1
-    end = _minute(found[3], found[4]) if found else -1
+    match = _HOURS.fullmatch(text.strip())
+    begin = _minute(match[1], match[2]) if match else -1
+    end = _minute(match[3], match[4]) if match else -1
     if min(begin, end) < 0 or begin == 24 * 60:
         several = text.count(":") > 2 or text.count(",")
         hint = "write a list: [08:00-12:00, 13:00-17:00]" if several else "write 08:00-17:00"
@@ -57,10 +57,10 @@ def _minute(hour: str, minute: str | None) -> int:
 
 def closed(text: str) -> tuple[date, date]:
     """Return the first and last day of `2026-12-24` or `2026-12-24 to 2027-01-01`. Raises BadValue."""
-    found = _DATES.fullmatch(text.strip())
+    match = _DATES.fullmatch(text.strip())
     try:
-        first = date.fromisoformat(found[1] if found else "")
-        last = date.fromisoformat(found[2]) if found and found[2] else first
+        first = date.fromisoformat(match[1] if match else "")
+        last = date.fromisoformat(match[2]) if match and match[2] else first
     except ValueError:
         raise BadValue(
             f"expected a day, got {shown(text)}",
@@ -129,8 +129,8 @@ def moment(text: str, zone: ZoneInfo, near: datetime | None) -> datetime:
 def coming(text: str, zone: ZoneInfo, now: datetime) -> datetime:
     """Return the first moment after `now` that `2026-11-21 23:30`, `sat 23:30` or `23:30` means. Raises BadValue."""
     for later in (0, 1, 7):
-        if (found := moment(text, zone, now + timedelta(days=later))) > now:
-            return found
+        if (time := moment(text, zone, now + timedelta(days=later))) > now:
+            return time
     raise BadValue(f"{shown(text)} is past", _HINT)
 
 

@@ -86,8 +86,8 @@ def pattern(text: str) -> Pattern:
     try:
         compiled = re2.compile(source, _options())
     except re2.error as error:
-        said = error.args[0]
-        words = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+        message = error.args[0]
+        words = message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)
         if "too large" in words:
             raise _too_slow("it is too large") from None
         raise BadValue(f"the pattern can't be used: {shown(words)[1:-1]}", _advice(text)) from None
@@ -122,11 +122,11 @@ def _steps(source: bytes, size: int) -> int:
         return size
 
 
-def _too_slow(why: str) -> BadValue:
+def _too_slow(reason: str) -> BadValue:
     hint = (
         "repeat less: write `.*` for `.{0,1000}`, and nothing that is repeated within a repetition"
     )
-    return BadValue(f"the pattern would take too long: {why}", hint)
+    return BadValue(f"the pattern would take too long: {reason}", hint)
 
 
 _UNSUPPORTED = (
@@ -209,5 +209,5 @@ def spaced(text: str) -> str:
     return " ".join(text.split())
 
 
-def _alike(found: re.Match[str]) -> str:
-    return _ALIKE.get(found.group(), "")
+def _alike(match: re.Match[str]) -> str:
+    return _ALIKE.get(match.group(), "")

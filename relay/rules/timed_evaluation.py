@@ -89,15 +89,15 @@ def judge_view(book: RuleBook, view: ChatView) -> Judgement:
     record = _Record(
         rules=[
             _Verdict(
-                rule=each.rule,
-                answer=each.standing,
-                findings=each.findings,
-                stops=each.stops,
-                stopped_by=each.stopped_by,
-                reaches_nobody=each.reaches_nobody,
-                unusable=each.left_out,
+                rule=verdict.rule,
+                answer=verdict.standing,
+                findings=verdict.findings,
+                stops=verdict.stops,
+                stopped_by=verdict.stopped_by,
+                reaches_nobody=verdict.reaches_nobody,
+                unusable=verdict.left_out,
             )
-            for each in verdicts
+            for verdict in verdicts
         ],
         left_out=0 if whole else len(book.rules) - len(verdicts),
     )
@@ -119,7 +119,7 @@ def judgement_of(verdicts: Sequence[Verdict], record: bytes = b"") -> Judgement:
 def read_record(record: bytes) -> Recorded:
     """Return the verdicts in a record. Raises ValueError if the bytes are no record."""
     try:
-        told = _record.decode(record)
+        decoded = _record.decode(record)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"this is not a record of verdicts: {error}") from None
     verdicts = [
@@ -132,9 +132,9 @@ def read_record(record: bytes) -> Recorded:
             stopped_by=each.stopped_by,
             reaches_nobody=each.reaches_nobody,
         )
-        for each in told.rules
+        for each in decoded.rules
     ]
-    return Recorded(tuple(verdicts), told.left_out)
+    return Recorded(tuple(verdicts), decoded.left_out)
 
 
 AT_ONCE = 0.005

@@ -92,7 +92,7 @@ def _of_rule(book: RuleBook, chat: Chat, rule: Rule) -> _Chosen:
     verdict = next(each for each in book.explain(chat) if each.rule == rule.name)
     if verdict.holds:
         return _Chosen(verdict.matches, problems=verdict.left_out)
-    matches, left_out = book.if_it_held(rule, chat)
+    matches, left_out = book.matches_if_held(rule, chat)
     return _Chosen(matches, [_does_not_hold(verdict)], left_out)
 
 
