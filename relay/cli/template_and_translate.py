@@ -13,7 +13,7 @@ from relay.cli.printing import could_not_run, counted, print_lines
 from relay.files import read_file
 from relay.languages import LANGUAGES, OWN
 from relay.languages.catalogue import OddLine
-from relay.languages.catalogue_writer import Made, begin, bring_up_to_date
+from relay.languages.catalogue_writer import CatalogueFile, begin, bring_up_to_date
 from relay.languages.tags import SUCH_AS, is_tag, name_of, tag_meant_by
 from relay.rendering.template_checks import texts
 from relay.rendering.template_folders import inherited_from, shipped_files
@@ -110,7 +110,7 @@ def translate(language: str) -> None:
             _write(path, made.text)
     except OddLine as odd:
         could_not_run(
-            [f"{path}:{odd.line}: {odd.what}", "Fix that first; the file was not changed."]
+            [f"{path}:{odd.line}: {odd.message}", "Fix that first; the file was not changed."]
         )
     except UnicodeDecodeError:
         could_not_run([f"{path}: is not UTF-8; save it as UTF-8"])
@@ -136,7 +136,7 @@ def _write(path: Path, text: str) -> None:
     beside.replace(target)
 
 
-def _told(path: Path, tag: str, made: Made, before: str) -> Iterator[str]:
+def _told(path: Path, tag: str, made: CatalogueFile, before: str) -> Iterator[str]:
     yield f"{path}: {', '.join(_what_was_done(made, before))}"
     if before:
         return
@@ -148,7 +148,7 @@ def _told(path: Path, tag: str, made: Made, before: str) -> Iterator[str]:
     yield from how_to_use_it(os.environ)
 
 
-def _what_was_done(made: Made, before: str) -> Iterator[str]:
+def _what_was_done(made: CatalogueFile, before: str) -> Iterator[str]:
     if not before:
         yield f"written, with {counted(made.texts, 'text')}"
         return

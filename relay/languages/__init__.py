@@ -51,21 +51,21 @@ class Language:
         Values are isolated, so that their direction can't reorder the words around them.
         """
         # gettext returns the catalogue's header for the empty text.
-        said = self._translations.gettext(message) if message else ""
-        return self._filled(said, values) if values else said
+        translation = self._translations.gettext(message) if message else ""
+        return self._filled(translation, values) if values else translation
 
-    def ngettext(self, one: str, many: str, count: float, /, **values: object) -> str:
+    def ngettext(self, singular: str, plural: str, count: float, /, **values: object) -> str:
         """Return the translation in the plural form for `count`, with its placeholders filled in."""
         try:
-            said = self._translations.ngettext(one, many, int(count))
+            translation = self._translations.ngettext(singular, plural, int(count))
         # A user's plural rule may divide by zero for a number that was never tried.
         except ArithmeticError:
-            said = one if count == 1 else many
-        return self._filled(said, values) if values else said
+            translation = singular if count == 1 else plural
+        return self._filled(translation, values) if values else translation
 
-    def _filled(self, said: str, values: Mapping[str, object]) -> str:
+    def _filled(self, text: str, values: Mapping[str, object]) -> str:
         return filled(
-            said, {name: isolated(str(each), rtl=self.rtl) for name, each in values.items()}
+            text, {name: isolated(str(value), rtl=self.rtl) for name, value in values.items()}
         )
 
 
@@ -132,16 +132,16 @@ def own_catalogues(folder: Path) -> dict[str, Path]:
 
 def mistakes_in(folder: Path) -> list[Mistake]:
     """Return all mistakes in the catalogues of a folder of templates."""
-    found: list[Mistake] = []
+    mistakes: list[Mistake] = []
     try:
         for path in _files(folder):
             if _is_catalogue(path):
-                found += read_catalogue(path, path.stem, within=folder).mistakes
+                mistakes += read_catalogue(path, path.stem, within=folder).mistakes
             else:
-                found.append(Mistake(str(path), 0, _misnamed(path)))
+                mistakes.append(Mistake(str(path), 0, _misnamed(path)))
     except OSError as error:
-        found.append(Mistake(str(folder / OWN), 0, f"can't be listed: {error.strerror}"))
-    return found
+        mistakes.append(Mistake(str(folder / OWN), 0, f"can't be listed: {error.strerror}"))
+    return mistakes
 
 
 def _files(folder: Path) -> list[Path]:

@@ -35,10 +35,10 @@ _MOST_SHOWN = 30
 class OddLine(ValueError):
     """Raised for a line of a catalogue that can't be read; has the line number, from 1, and the reason."""
 
-    def __init__(self, line: int, what: str) -> None:
-        super().__init__(line, what)
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(line, message)
         self.line = line
-        self.what = what
+        self.message = message
 
 
 def check_lines(text: str) -> None:
@@ -47,8 +47,8 @@ def check_lines(text: str) -> None:
     Raises OddLine for the first line with an error, such as an unclosed quote or a missing msgstr.
     """
     before, number = "", 0
-    for number, found in lines_in(text):
-        word = (found["word"] or "").partition("[")[0]
+    for number, match in lines_in(text):
+        word = (match["word"] or "").partition("[")[0]
         if word and before not in _MAY_FOLLOW[word]:
             raise OddLine(number, f"{word} stands where {_wanted(before)} was to come")
         if not word and not before:
@@ -62,13 +62,13 @@ def texts_in(text: str) -> Iterator[tuple[int, str]]:
     """Yield the msgids of a checked catalogue, each with the number of its first line."""
     begun = 0
     parts: list[str] = []
-    for number, found in lines_in(text):
-        if begun and found["word"]:
+    for number, match in lines_in(text):
+        if begun and match["word"]:
             yield begun, denormalize("\n".join(['""', *parts]))
             begun = 0
-        if found["word"] == "msgid":
+        if match["word"] == "msgid":
             begun, parts = number, []
-        parts.append(found["text"])
+        parts.append(match["text"])
 
 
 def lines_in(text: str) -> Iterator[tuple[int, re.Match[str]]]:
@@ -80,17 +80,17 @@ def lines_in(text: str) -> Iterator[tuple[int, re.Match[str]]]:
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
             continue
-        found = _LINE.fullmatch(stripped)
-        if found is None:
-            raise OddLine(number, _what_is_odd(stripped))
-        yield number, found
+        match = _LINE.fullmatch(stripped)
+        if match is None:
+            raise OddLine(number, _line_problem(stripped))
+        yield number, match
 
 
 def _wanted(before: str) -> str:
     return "msgid" if before in ("", "msgctxt", "msgstr") else "msgstr"
 
 
-def _what_is_odd(line: str) -> str:
+def _line_problem(line: str) -> str:
     begun = re.match(rf"(?:{_WORD})(?=[\s\"]|$)", line)
     text = line[begun.end() :].strip() if begun else line
     if not begun and not line.startswith('"'):
@@ -117,12 +117,13 @@ class Mistake:
 
     file: str
     line: int
-    what: str
+    message: str
     harmless: bool = False
     """Whether the mistake may be intended and is only a warning."""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.what}" if self.line else f"{self.file}: {self.what}"
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{place}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,16 +167,16 @@ def parse_catalogue(text: str, path: Path, tag: str) -> Catalogue:
     try:
         read = read_po_text(text, tag)
     except OddLine as odd:
-        return _unusable(path, odd.line, odd.what)
-    usable, found = _begun(read, tag)
-    found += [(line, what, False) for line, what in _twice(text)]
-    once = _forms_of_one_number(usable)
+        return _unusable(path, odd.line, odd.message)
+    usable, problems = _begun(read, tag)
+    problems += [(line, message, False) for line, message in _twice(text)]
+    once = _single_number_forms(usable)
     for entry in filter(_is_text, read):
-        wrong = [*_wrong_with(entry, once)]
-        found += [(entry.lineno or 0, *each) for each in wrong]
-        if any(forms_of(entry.string)) and all(harmless for _, harmless in wrong):
+        entry_problems = [*_problems_of(entry, once)]
+        problems += [(entry.lineno or 0, *problem) for problem in entry_problems]
+        if any(forms_of(entry.string)) and all(harmless for _, harmless in entry_problems):
             usable[entry.id] = entry
-    mistakes = [Mistake(str(path), *each) for each in sorted(found)]
+    mistakes = [Mistake(str(path), *problem) for problem in sorted(problems)]
     return Catalogue(usable, tuple(mistakes))
 
 
@@ -186,34 +187,34 @@ def read_po_text(text: str, tag: str) -> Catalog:
     try:
         return read_po(StringIO(text), locale=_locale(tag), abort_invalid=True)
     except PoFileError as error:
-        what = str(error)
-        if "num_plurals" in what:
-            what = "has more forms, msgstr[...], than Plural-Forms at the head of the file says"
-        raise OddLine((error.lineno or 0) + 1, what) from None
+        message = str(error)
+        if "num_plurals" in message:
+            message = "has more forms, msgstr[...], than Plural-Forms at the head of the file says"
+        raise OddLine((error.lineno or 0) + 1, message) from None
     except ValueError as error:
         raise OddLine(1, f"the head of the file can't be read: {error}") from None
 
 
 def check_plural_forms(read: Catalog, tag: str) -> None:
     """Check the header's rule for plural forms. Raises OddLine if it is invalid."""
-    why = _what_is_wrong_with_rules(read.num_plurals, read.plural_expr)
-    if why:
+    problem = _plural_rule_problem(read.num_plurals, read.plural_expr)
+    if problem:
         usual = Catalog(locale=_locale(tag)).plural_forms
-        what = f"Plural-Forms is {read.plural_forms!r}: {why}; {name_of(tag)} has {usual!r}"
-        raise OddLine(1, what)
+        message = f"Plural-Forms is {read.plural_forms!r}: {problem}; {name_of(tag)} has {usual!r}"
+        raise OddLine(1, message)
 
 
-def forms_of(said: str | Sequence[str] | None) -> tuple[str, ...]:
+def forms_of(translation: str | Sequence[str] | None) -> tuple[str, ...]:
     """Return the plural forms of a translation; a text without plural has one form."""
-    return (said,) if isinstance(said, str) else tuple(said or ())
+    return (translation,) if isinstance(translation, str) else tuple(translation or ())
 
 
 def _locale(tag: str) -> Locale:
     return Locale.parse(tag, sep="-")
 
 
-def _unusable(path: Path, line: int, what: str) -> Catalogue:
-    return Catalogue(Catalog(), (Mistake(str(path), line, what),))
+def _unusable(path: Path, line: int, message: str) -> Catalogue:
+    return Catalogue(Catalog(), (Mistake(str(path), line, message),))
 
 
 def _is_text(entry: Message) -> bool:
@@ -224,31 +225,31 @@ def _is_text(entry: Message) -> bool:
 # -- plural forms --------------------------------------------------------------------------------------------
 
 
-_Found = tuple[int, str, bool]
+_LineProblem = tuple[int, str, bool]
 """Line number, problem, and whether the problem is harmless."""
 
 
-def _begun(read: Catalog, tag: str) -> tuple[Catalog, list[_Found]]:
+def _begun(read: Catalog, tag: str) -> tuple[Catalog, list[_LineProblem]]:
     """Return an empty catalogue with the header's plural rule, or Babel's if invalid, and the problems found."""
     usable = Catalog(locale=_locale(tag))
     try:
         check_plural_forms(read, tag)
     except OddLine as odd:
-        return usable, [(odd.line, odd.what, False)]
+        return usable, [(odd.line, odd.message, False)]
     usable.mime_headers = [("Plural-Forms", read.plural_forms)]
     return usable, []
 
 
 def _check_number_of_forms(text: str) -> None:
     """Check the number of plural forms in the header: Babel allocates that many for each text. Raises OddLine."""
-    found = re.search(r"nplurals\s*=\s*([0-9]+)", text)
-    if found and int(found[1][:9]) > MOST_FORMS:
-        line = text.count("\n", 0, found.start()) + 1
-        what = f"nplurals is {found[1][:9]}; no language has more than {MOST_FORMS} plural forms"
-        raise OddLine(line, what)
+    match = re.search(r"nplurals\s*=\s*([0-9]+)", text)
+    if match and int(match[1][:9]) > MOST_FORMS:
+        line = text.count("\n", 0, match.start()) + 1
+        message = f"nplurals is {match[1][:9]}; no language has more than {MOST_FORMS} plural forms"
+        raise OddLine(line, message)
 
 
-def _what_is_wrong_with_rules(forms: int, rule: str) -> str:
+def _plural_rule_problem(forms: int, rule: str) -> str:
     try:
         form_of = gettext.c2py(rule)
         used = {form_of(count) for count in COUNTS}
@@ -257,7 +258,7 @@ def _what_is_wrong_with_rules(forms: int, rule: str) -> str:
     return "" if used <= set(range(forms)) else "it counts more forms than there are"
 
 
-def _forms_of_one_number(catalogue: Catalog) -> frozenset[int]:
+def _single_number_forms(catalogue: Catalog) -> frozenset[int]:
     """Return the plural forms that stand for one number only and may leave it out: "one message left out"."""
     form_of: Callable[[int], int] = gettext.c2py(catalogue.plural_expr)
     uses = Counter(map(form_of, COUNTS))
@@ -268,14 +269,14 @@ def _forms_of_one_number(catalogue: Catalog) -> frozenset[int]:
 
 
 def _twice(text: str) -> Iterator[tuple[int, str]]:
-    seen: dict[str, int] = {}
+    lines: dict[str, int] = {}
     for line, msgid in texts_in(text):
-        if msgid in seen:
-            yield line, f"this text stands on line {seen[msgid]} already, and that one is used"
-        seen.setdefault(msgid, line)
+        if msgid in lines:
+            yield line, f"this text stands on line {lines[msgid]} already, and that one is used"
+        lines.setdefault(msgid, line)
 
 
-def _wrong_with(entry: Message, once: frozenset[int]) -> Iterator[tuple[str, bool]]:
+def _problems_of(entry: Message, once: frozenset[int]) -> Iterator[tuple[str, bool]]:
     """Yield the problems of an entry, each with whether it is harmless.
 
     `once` are the plural forms for one number only.
@@ -292,33 +293,33 @@ def _wrong_with(entry: Message, once: frozenset[int]) -> Iterator[tuple[str, boo
     if entry.context:
         yield "has a msgctxt, which no text of the relay has, so it is never used", False
     several = len(forms) > 1
-    for number, said in enumerate(forms):
+    for number, form in enumerate(forms):
         name = f"msgstr[{number}]" if several else "msgstr"
-        if not said:
+        if not form:
             yield f"{name} is empty; there are {len(forms)} forms, and all are needed", False
             continue
         source = forms_of(entry.id)[-1]
-        if found := unsendable(said):
-            yield f"{name} holds {found}, which is not a character and can't be sent", False
-        if not said.strip() or _breaks(said) > _breaks(source):
+        if character := unsendable(form):
+            yield f"{name} holds {character}, which is not a character and can't be sent", False
+        if not form.strip() or _breaks(form) > _breaks(source):
             yield f"{name} has nothing but spaces, or a line break where the text has none", False
-        if said.rstrip().endswith(":") and not source.endswith(":"):
+        if form.rstrip().endswith(":") and not source.endswith(":"):
             yield f"{name} ends with a colon; one is added where it is needed", True
-        yield from _wrong_with_places(name, said, entry, spared=several and number in once)
+        yield from _place_problems(name, form, entry, spared=several and number in once)
 
 
-def _wrong_with_places(
-    name: str, said: str, entry: Message, *, spared: bool
+def _place_problems(
+    name: str, form: str, entry: Message, *, spared: bool
 ) -> Iterator[tuple[str, bool]]:
     source = " ".join(forms_of(entry.id))
-    there = dict.fromkeys(f"{{{place}}}" for place in PLACE.findall(source))
-    used = dict.fromkeys(f"{{{place}}}" for place in PLACE.findall(said))
+    expected = dict.fromkeys(f"{{{place}}}" for place in PLACE.findall(source))
+    used = dict.fromkeys(f"{{{place}}}" for place in PLACE.findall(form))
     for place in used:
-        if place not in there:
-            yield f"{name} has {place}, which nothing fills in; {_there_are(there)}", False
-    if _stray(said) and not _stray(source):
-        yield f"{name} has a brace that is part of no place; {_there_are(there)}", False
-    for place in there:
+        if place not in expected:
+            yield f"{name} has {place}, which nothing fills in; {_places_words(expected)}", False
+    if _stray(form) and not _stray(source):
+        yield f"{name} has a brace that is part of no place; {_places_words(expected)}", False
+    for place in expected:
         if place not in used and not (spared and place == _COUNT):
             yield f"{name} does without {place}; is that meant?", True
 
@@ -328,9 +329,9 @@ def _breaks(text: str) -> int:
     return len(f"{text}.".splitlines())
 
 
-def _there_are(places: Iterable[str]) -> str:
-    known = ", ".join(places)
-    return f"there is {known}" if known else "this text has no places"
+def _places_words(places: Iterable[str]) -> str:
+    names = ", ".join(places)
+    return f"there is {names}" if names else "this text has no places"
 
 
 def _stray(text: str) -> bool:

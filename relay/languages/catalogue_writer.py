@@ -32,7 +32,7 @@ _HEAD = """\
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class CatalogueFile:
     """The text of a new catalogue file, and counts of its contents."""
 
     text: str
@@ -44,14 +44,14 @@ class Made:
     """How many translations are no longer used; they are kept at the end of the file."""
 
 
-def begin(tag: str, texts: Catalog, *, version: str, now: datetime) -> Made:
+def begin(tag: str, texts: Catalog, *, version: str, now: datetime) -> CatalogueFile:
     """Return a new catalogue without translations. `version` is the relay's.
 
     Babel supplies the header and the plural rule.
     """
     made = Catalog(
         locale=Locale.parse(tag, sep="-"),
-        header_comment=_HEAD.format(name=name_of(tag), tag=tag, empty=_what_empty_means(tag)),
+        header_comment=_HEAD.format(name=name_of(tag), tag=tag, empty=_empty_meaning(tag)),
         project="Smartsupp relay",
         version=version,
         msgid_bugs_address="see docs/languages.md",
@@ -65,7 +65,7 @@ def begin(tag: str, texts: Catalog, *, version: str, now: datetime) -> Made:
     return _made(made)
 
 
-def bring_up_to_date(text: str, tag: str, texts: Catalog) -> Made:
+def bring_up_to_date(text: str, tag: str, texts: Catalog) -> CatalogueFile:
     """Return the catalogue with all current texts and its existing translations.
 
     Translations that are no longer used move to the end, and return when their text is used again.
@@ -73,9 +73,9 @@ def bring_up_to_date(text: str, tag: str, texts: Catalog) -> Made:
     """
     kept = read_po_text(text, tag)
     check_plural_forms(kept, tag)
-    said = {forms_of(entry.id)[0] for entry in texts if entry.id}
+    current = {forms_of(entry.id)[0] for entry in texts if entry.id}
     for key, entry in list(kept.obsolete.items()):
-        if forms_of(entry.id)[0] in said:
+        if forms_of(entry.id)[0] in current:
             back = kept.obsolete.pop(key)
             if entry.id not in kept:
                 kept[entry.id] = back
@@ -83,15 +83,15 @@ def bring_up_to_date(text: str, tag: str, texts: Catalog) -> Made:
     kept.update(_explained(texts, kept, tag), no_fuzzy_matching=True, update_creation_date=False)
     kept.obsolete = {key: each for key, each in kept.obsolete.items() if any(forms_of(each.string))}
     dropped = [each for each in kept.obsolete.values() if forms_of(each.id)[0] in before]
-    return _made(kept, new=len(said - before), dropped=len(dropped))
+    return _made(kept, new=len(current - before), dropped=len(dropped))
 
 
-def _made(catalogue: Catalog, new: int = 0, dropped: int = 0) -> Made:
+def _made(catalogue: Catalog, new: int = 0, dropped: int = 0) -> CatalogueFile:
     written = BytesIO()
     write_po(written, catalogue, width=0, include_lineno=False)
     entries = [entry for entry in catalogue if entry.id]
     translated = [each for each in entries if all(forms_of(each.string) or [""])]
-    return Made(
+    return CatalogueFile(
         text=written.getvalue().decode(),
         texts=len(entries),
         translated=len(translated),
@@ -100,7 +100,7 @@ def _made(catalogue: Catalog, new: int = 0, dropped: int = 0) -> Made:
     )
 
 
-def _what_empty_means(tag: str) -> str:
+def _empty_meaning(tag: str) -> str:
     if tag in LANGUAGES:
         return "Where it is empty, the relay says what it says by itself."
     if (base := base_of(tag)) in LANGUAGES and base != SOURCE:
@@ -113,17 +113,17 @@ def _what_empty_means(tag: str) -> str:
 
 def _explained(texts: Catalog, catalogue: Catalog, tag: str) -> Catalog:
     """Add comments with the relay's own translation, and with the numbers that each plural form is for."""
-    told, shipped = Catalog(), shipped_language(tag)
+    explained, shipped = Catalog(), shipped_language(tag)
     samples = counts_of_forms(catalogue)
     for entry in texts:
         if entry.id:
-            told.add(
+            explained.add(
                 entry.id,
                 locations=entry.locations,
                 context=entry.context,
                 auto_comments=[*_comments(entry, shipped, samples)],
             )
-    return told
+    return explained
 
 
 def shipped_language(tag: str) -> Language:
@@ -144,13 +144,13 @@ def counts_of_forms(catalogue: Catalog) -> list[list[int]]:
 
 
 def _comments(entry: Message, shipped: Language, samples: list[list[int]]) -> list[str]:
-    one, *many = forms_of(entry.id)
-    if not many:
-        said = [shipped.gettext(one)]
-        return [f"The relay says: {said[0]}"] if said[0] != one else []
+    text, *plurals = forms_of(entry.id)
+    if not plurals:
+        words = [shipped.gettext(text)]
+        return [f"The relay says: {words[0]}"] if words[0] != text else []
     uses = [f"msgstr[{form}] is for {in_words(counts)}." for form, counts in enumerate(samples)]
-    said = [shipped.ngettext(one, many[0], counts[0]) for counts in samples if counts]
-    own = [] if shipped.name == SOURCE else [f"The relay says: {' / '.join(dict.fromkeys(said))}"]
+    words = [shipped.ngettext(text, plurals[0], counts[0]) for counts in samples if counts]
+    own = [] if shipped.name == SOURCE else [f"The relay says: {' / '.join(dict.fromkeys(words))}"]
     return [*uses, *own]
 
 
@@ -169,7 +169,7 @@ class Entry:
     first: int
     flags: list[int] = field(default_factory=list)
     """The lines with flags (`#,`) above the message."""
-    said: list[int] = field(default_factory=list)
+    translation: list[int] = field(default_factory=list)
     """The lines of the translation, from the first `msgstr` on."""
     is_plural: bool = False
     has_context: bool = False
@@ -183,7 +183,7 @@ class Entry:
 
 def entries_in(text: str) -> list[Entry]:
     """Return the entries of a catalogue in order, including the header. Raises OddLine."""
-    found: list[Entry] = []
+    entries: list[Entry] = []
     flags = {n for n, line in enumerate(text.split("\n"), 1) if line.strip().startswith("#,")}
     word, previous = "", 0
     for number, match in lines_in(text):
@@ -191,16 +191,16 @@ def entries_in(text: str) -> list[Entry]:
         word = match["word"] or word
         if begins:
             above = [n for n in range(previous + 1, number) if n in flags]
-            found.append(Entry(number, above, has_context=word == "msgctxt"))
+            entries.append(Entry(number, above, has_context=word == "msgctxt"))
         previous = number
-        if not found:
+        if not entries:
             continue
         if word == "msgid":
-            found[-1].msgid.append(match["text"])
+            entries[-1].msgid.append(match["text"])
         elif word.startswith("msgstr"):
-            found[-1].said.append(number)
-        found[-1].is_plural |= word == "msgid_plural"
-    return found
+            entries[-1].translation.append(number)
+        entries[-1].is_plural |= word == "msgid_plural"
+    return entries
 
 
 class NotChanged(Exception):
@@ -212,50 +212,50 @@ def begun(tag: str, *, version: str, now: datetime) -> str:
     return begin(tag, Catalog(), version=version, now=now).text
 
 
-def with_text(text: str, tag: str, source: Sequence[str], said: Sequence[str]) -> str:
+def with_text(text: str, tag: str, source: Sequence[str], forms: Sequence[str]) -> str:
     """Return a catalogue's text with the translation of one message changed and all other bytes kept.
 
-    `source` is the English text, with its plural if it has one; `said` is the translation in each
+    `source` is the English text, with its plural if it has one; `forms` is the translation in each
     plural form. Raises OddLine if the text is no catalogue, and NotChanged.
     """
     mark, plain = text[: text.startswith("\ufeff")], text.removeprefix("\ufeff")
     before = read_po_text(plain, tag)
     entry = next((each for each in entries_in(plain) if each.is_for(source[0])), None)
-    changed = _replaced(plain, entry, said) if entry else _appended(plain, source, said)
+    changed = _replaced(plain, entry, forms) if entry else _appended(plain, source, forms)
     try:
         after = read_po_text(changed, tag)
     except OddLine as odd:
-        raise NotChanged(f"line {odd.line}: {odd.what}") from None
-    if _told(after, source[0]) != _told(before, source[0]) | {
-        source[0]: (tuple(source), tuple(said))
+        raise NotChanged(f"line {odd.line}: {odd.message}") from None
+    if _texts(after, source[0]) != _texts(before, source[0]) | {
+        source[0]: (tuple(source), tuple(forms))
     }:
-        where = f"line {entry.first}" if entry else "the end"
-        raise NotChanged(f"{where}: this text stands there in a way that only an editor can change")
+        place = f"line {entry.first}" if entry else "the end"
+        raise NotChanged(f"{place}: this text stands there in a way that only an editor can change")
     return mark + changed
 
 
-def _told(catalogue: Catalog, changed: str) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+def _texts(catalogue: Catalog, changed: str) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
     """Return each message's translations and flags, by message, except for the message `changed`."""
     return {
-        forms_of(each.id)[0]: (
-            forms_of(each.id),
-            ("fuzzy",) * each.fuzzy + tuple(forms_of(each.string)),
+        forms_of(entry.id)[0]: (
+            forms_of(entry.id),
+            ("fuzzy",) * entry.fuzzy + tuple(forms_of(entry.string)),
         )
-        for each in catalogue
-        if each.id and not (forms_of(each.id)[0] == changed and each.context)
+        for entry in catalogue
+        if entry.id and not (forms_of(entry.id)[0] == changed and entry.context)
     }
 
 
-def _replaced(text: str, entry: Entry, said: Sequence[str]) -> str:
+def _replaced(text: str, entry: Entry, forms: Sequence[str]) -> str:
     lines = text.split("\n")
-    first, *more = entry.said
+    first, *more = entry.translation
     line = lines[first - 1]
     indent, end = line[: len(line) - len(line.lstrip())], "\r" * line.endswith("\r")
     for number in entry.flags:
         lines[number - 1] = _without_fuzzy(lines[number - 1])
     dropped = {*more, *(number for number in entry.flags if not lines[number - 1])}
     lines[first - 1] = "\n".join(
-        f"{indent}{each}{end}" for each in _written(said, is_plural=entry.is_plural)
+        f"{indent}{each}{end}" for each in _written(forms, is_plural=entry.is_plural)
     )
     return "\n".join(each for number, each in enumerate(lines, 1) if number not in dropped)
 
@@ -269,16 +269,16 @@ def _without_fuzzy(line: str) -> str:
     return f"#, {', '.join(left)}{end}" if left else ""
 
 
-def _written(said: Sequence[str], *, is_plural: bool) -> list[str]:
+def _written(forms: Sequence[str], *, is_plural: bool) -> list[str]:
     if is_plural:
-        return [f"msgstr[{form}] {escape(each)}" for form, each in enumerate(said)]
-    return [f"msgstr {escape(each)}" for each in said]
+        return [f"msgstr[{number}] {escape(form)}" for number, form in enumerate(forms)]
+    return [f"msgstr {escape(form)}" for form in forms]
 
 
-def _appended(text: str, source: Sequence[str], said: Sequence[str]) -> str:
+def _appended(text: str, source: Sequence[str], forms: Sequence[str]) -> str:
     end = "\r\n" if "\r\n" in text else "\n"
     names = ("msgid", "msgid_plural")
     lines = [f"{name} {escape(each)}" for name, each in zip(names, source, strict=False)]
-    lines += _written(said, is_plural=len(source) > 1)
+    lines += _written(forms, is_plural=len(source) > 1)
     room = "" if not text or text.endswith(end * 2) else end if text.endswith("\n") else end * 2
     return text + room + "".join(each + end for each in lines)

@@ -36,8 +36,8 @@ def tag_meant_by(text: str) -> str:
     if is_tag(tag):
         return tag
     named = (code for code, words in Locale("en").languages.items() if words.casefold() == name)
-    found = next((tag for code in named if is_tag(tag := code.replace("_", "-"))), "")
-    return found or _spoken_in(name)
+    meant = next((tag for code in named if is_tag(tag := code.replace("_", "-"))), "")
+    return meant or _spoken_in(name)
 
 
 def _spoken_in(country: str) -> str:

@@ -189,7 +189,7 @@ def look_over(source: bytes, path: Path, variables: Mapping[str, str], now: date
             *_overlooked(settings),
             *run_out(book, path, today),
             *_not_numbers(book, path.parent / SAMPLES),
-            *(warning(Place(each.file, each.line), each.what) for each in harmless),
+            *(warning(Place(each.file, each.line), each.message) for each in harmless),
         ),
         templates=tuple(str(mistake) for mistake in catalogues if not mistake.harmless),
         closed={

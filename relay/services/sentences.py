@@ -130,7 +130,7 @@ class Sentences:
             check_plural_forms(read, tag)
             catalogue = read if text.strip() else catalogue
         except OddLine as odd:
-            problem = f"{file.path}:{odd.line}: {odd.what}"
+            problem = f"{file.path}:{odd.line}: {odd.message}"
         except UnicodeDecodeError:
             problem = f"{file.path}: is not UTF-8; save it as UTF-8"
         # Sentences of templates first, as people see these most.
@@ -209,7 +209,7 @@ def problems_with(wording: Wording, sentence: Sentence, said: Sequence[str]) -> 
         return [str(error)]
     found = parse_catalogue(text, Path("catalogue"), wording.tag).mistakes
     # Here a missing placeholder is an error, as a sentence without it would not say whom it is about.
-    return [_in_words(each.what) for each in found]
+    return [_in_words(each.message) for each in found]
 
 
 def _in_words(what: str) -> str:
@@ -271,7 +271,7 @@ def _with_own(
     mistakes: dict[int, list[str]] = {}
     for mistake in parse_catalogue(text, Path(f"{tag}.po"), tag).mistakes:
         if not mistake.harmless:
-            mistakes.setdefault(mistake.line, []).append(mistake.what)
+            mistakes.setdefault(mistake.line, []).append(mistake.message)
     for each in sentences:
         message = catalogue.get(each.source[0])
         own = forms_of(message.string) if message else ()
