@@ -116,9 +116,9 @@ def reply_to(options: Mapping[str, OptionValue]) -> str:
 
     TEAM becomes the first address in the destination's `to` option.
     """
-    said = str(options.get("reply_to", VISITOR))
-    if said != TEAM:
-        return said
+    recipient = str(options.get("reply_to", VISITOR))
+    if recipient != TEAM:
+        return recipient
     to = options.get("to", ())
     # An address with braces is taken from the chat, so it is not the team's.
     fixed = [each for each in to if "{" not in each] if isinstance(to, tuple) else []

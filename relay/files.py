@@ -62,8 +62,8 @@ def stamp_of(path: Path) -> Stamp:
 
     Raises OSError.
     """
-    found = path.stat()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    stat = path.stat()
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 log = logging.getLogger(__name__)

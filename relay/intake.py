@@ -40,14 +40,14 @@ async def take(
     judging: Judging,
     outbox: Outbox,
     accept: Callable[[NewHook], Awaitable[Accepted]],
-    tell: Callable[[RuleBook, Chat, Judged], Awaitable[None]],
+    alert: Callable[[RuleBook, Chat, Judged], Awaitable[None]],
     now: datetime,
     mail_domain: str,
     mutes: Sequence[Mute] = (),
 ) -> Taken:
     """Store the hook and queue the deliveries that the rules ask for, in one commit.
 
-    `accept` does the commit in `outbox`; `tell` is called to queue an alert about rules that failed; `mutes`
+    `accept` does the commit in `outbox`; `alert` is called to queue an alert about rules that failed; `mutes`
     are the active ones. Raises UnreadableHook, after the bytes were set aside, and
     StorageUnavailable.
     """
@@ -60,7 +60,7 @@ async def take(
     judgement, trouble = judged.judgement, judged.trouble
     if judgement.unreached or judged.unasked:
         # Before the hook is stored, so that the alert is queued whatever happens in between.
-        await tell(rules, chat, judged)
+        await alert(rules, chat, judged)
     accepted = await accept(
         NewHook(
             body=body,
@@ -83,11 +83,11 @@ async def take(
 def _warn_of(chat: Chat, unreached: Iterable[Unreached]) -> None:
     """Log rules that reach nobody and oddities of the hook, without the words of the chat."""
     name = f"{chat.account}/{chat.id}"
-    for each in unreached:
+    for loss in unreached:
         log.warning(
             "chat %s: rule %r reaches nobody at %r, %s; `relay explain --chat %s` says why",
-            *(name, each.rule, each.destination),
-            f"{each.instead!r} gets it instead" if each.instead else "and nobody gets it instead",
+            *(name, loss.rule, loss.destination),
+            f"{loss.instead!r} gets it instead" if loss.instead else "and nobody gets it instead",
             name,
         )
     if chat.oddities:
@@ -149,10 +149,10 @@ def planned_deliveries(
         rules.destinations[match.destination].timing is AT_ONCE for match in matches
     ):
         return new_deliveries(chat, matches, mail_domain)
-    found = planned_matches(rules, chat, matches, mutes=mutes, now=now, may_skip=may_skip)
+    plans = planned_matches(rules, chat, matches, mutes=mutes, now=now, may_skip=may_skip)
     return tuple(
         delivery
-        for match, planned in sorted(found, key=lambda one: one[1].otherwise is not None)
+        for match, planned in sorted(plans, key=lambda pair: pair[1].otherwise is not None)
         for delivery in new_deliveries(chat, [match], mail_domain, planned)
     )
 
@@ -171,18 +171,18 @@ def planned_matches(
     A moved match is dropped if its rule matches that destination anyway. A match that would go into
     a digest is left out if an urgent rule sends the chat to that destination at once.
     """
-    found = tuple(_at_last(rules, chat, matches, mutes, now, may_skip=may_skip))
-    told = {
+    plans = tuple(_final_matches(rules, chat, matches, mutes, now, may_skip=may_skip))
+    urgent = {
         match.destination
-        for match, each in found
-        if match.urgent and not match.once_per and each is NOW
+        for match, planned in plans
+        if match.urgent and not match.once_per and planned is NOW
     }
-    for match, each in found:
-        again = each.in_digest and match.destination in told
-        yield match, Plan(state="left out", why=URGENT, otherwise=each) if again else each
+    for match, planned in plans:
+        repeated = planned.in_digest and match.destination in urgent
+        yield match, Plan(state="left out", why=URGENT, otherwise=planned) if repeated else planned
 
 
-def _at_last(
+def _final_matches(
     rules: RuleBook,
     chat: Chat,
     matches: Sequence[Match],
@@ -192,29 +192,29 @@ def _at_last(
     may_skip: bool,
 ) -> Iterator[tuple[Match, Plan]]:
     """Yield each match with its plan, at the destination that will get the message."""
-    met = [each for each in mutes if not each.when or rules.meets(each.when, chat)]
-    told = {(match.rule, match.destination) for match in matches}
+    active = [mute for mute in mutes if not mute.when or rules.meets(mute.when, chat)]
+    targets = {(match.rule, match.destination) for match in matches}
     for match in matches:
-        found = _planned(rules, match, met, now, may_skip=may_skip)
+        planned = _planned(rules, match, active, now, may_skip=may_skip)
         passed = {match.destination, match.instead_of}
-        at_last = match
-        while found.instead:
-            place, recipients, _ = rules.reach(found.instead, ChatView(chat))
+        target = match
+        while planned.instead:
+            place, recipients, _ = rules.reach(planned.instead, ChatView(chat))
             # Nobody can be reached there, so the message waits where it is.
             if not recipients or place in passed:
-                found = _planned(rules, at_last, met, now, may_go=False, may_skip=may_skip)
+                planned = _planned(rules, target, active, now, may_go=False, may_skip=may_skip)
                 break
             passed.add(place)
-            at_last = structs.replace(
+            target = structs.replace(
                 match,
                 destination=place,
                 recipients=recipients,
-                instead_of="" if place == found.instead else found.instead,
+                instead_of="" if place == planned.instead else planned.instead,
             )
-            found = _planned(rules, at_last, met, now, may_skip=may_skip)
-        if at_last is match or (match.rule, at_last.destination) not in told:
-            told.add((match.rule, at_last.destination))
-            yield at_last, found
+            planned = _planned(rules, target, active, now, may_skip=may_skip)
+        if target is match or (match.rule, target.destination) not in targets:
+            targets.add((match.rule, target.destination))
+            yield target, planned
 
 
 def _planned(

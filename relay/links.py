@@ -46,8 +46,8 @@ def mail_link(address: str) -> str:
 def answer_link(address: str, subject: str, question: str) -> str:
     """Return a mailto: link that opens a reply with the question quoted, cut to what email programs accept."""
     link = f"{mail_link(address)}?subject={quote(subject, safe='')}"
-    asked = cut(question, MAX_QUOTED, lambda piece: len(quote(piece, safe="")))
-    return f"{link}&body=%0D%0A%0D%0A%3E%20{quote(asked, safe='')}" if asked else link
+    quoted = cut(question, MAX_QUOTED, lambda piece: len(quote(piece, safe="")))
+    return f"{link}&body=%0D%0A%0D%0A%3E%20{quote(quoted, safe='')}" if quoted else link
 
 
 def page_links(pages: Sequence[Page], most: int) -> tuple[Link, ...]:
@@ -152,7 +152,7 @@ def service_of(url: str) -> str:
 
 def of_another_service(url: str, service: str) -> str:
     """Return why the URL can't be a webhook of `service`; empty if it can."""
-    other = service_of(url)
-    if other in {"", service}:
+    actual = service_of(url)
+    if actual in {"", service}:
         return ""
-    return f"is a webhook of {other}, not of {service}; are two of them exchanged?"
+    return f"is a webhook of {actual}, not of {service}; are two of them exchanged?"

@@ -103,9 +103,9 @@ def canonical_addresses(text: str) -> frozenset[str]:
         return frozenset((text,))
     text = _INVISIBLE.sub("", text).translate(_WIDE)
     text = unicodedata.normalize("NFC", text).replace("%40", "@")
-    found = frozenset(_canonical_addresses(text))
+    addresses = frozenset(_canonical_addresses(text))
     whole = " ".join(text.lower().split())
-    return found or frozenset((whole,) if whole else ())
+    return addresses or frozenset((whole,) if whole else ())
 
 
 def _canonical_addresses(text: str) -> Iterator[str]:

@@ -59,7 +59,7 @@ class DigestLine(Struct, frozen=True, kw_only=True):
     account: str
     id: str
     who: str
-    what: str
+    summary: str
     """What happened, on one line: "Missed chat · 4 min without an answer"."""
     words: str = ""
     """The visitor's words, in quotation marks; empty if there are none."""
@@ -210,13 +210,13 @@ class Notification(Struct, frozen=True, kw_only=True):
         return replace(
             self,
             facts=tuple(
-                Fact(label=apart(each.label), value=apart(each.value)) for each in self.facts
+                Fact(label=apart(fact.label), value=apart(fact.value)) for fact in self.facts
             ),
             transcript=tuple(
-                replace(each, name=apart(each.name), text=apart(each.text))
-                for each in self.transcript
+                replace(message, name=apart(message.name), text=apart(message.text))
+                for message in self.transcript
             ),
-            links=tuple(replace(each, label=apart(each.label)) for each in self.links),
+            links=tuple(replace(link, label=apart(link.label)) for link in self.links),
             digest=self.digest and self.digest.map(lambda line: _line_apart(line, apart)),
         )
 
@@ -224,7 +224,7 @@ class Notification(Struct, frozen=True, kw_only=True):
         """Return a short form without transcript and HTML, for a server that refused the full message."""
         lines = [self.summary, "", *(f"{fact.label}: {fact.value}" for fact in self.facts)]
         if self.digest:
-            lines += ["", *(f"- {line.who}: {line.what}" for line in self.digest.lines)]
+            lines += ["", *(f"- {line.who}: {line.summary}" for line in self.digest.lines)]
         if self.muted:
             lines += ["", self.muted.text]
         text = "\n".join(lines).strip() + "\n"

@@ -71,19 +71,19 @@ def redact_line(line: str) -> str:
     Any text that is long enough to be a secret is replaced.
     """
     for shape in (_BEHIND_HOST, *(shape for _, shape in _SHAPES), _VALUE, _LONG):
-        line = shape.sub(lambda found: found[1] + "*" * len(found[0][len(found[1]) :]), line)
+        line = shape.sub(lambda match: match[1] + "*" * len(match[0][len(match[1]) :]), line)
     return line
 
 
 _NO_PATH = r"(?i:://|^//[^/]*@|%3a%2f|xox|xapp-|hooks\.slack|[?&;]sig=)"
-_HOLDS_ONE = re.compile(
+_MAY_HOLD_SECRET = re.compile(
     rf"{_NO_PATH}|@|[0-9a-f]{{24,}}|(?=[\w.~+=-]*[0-9])(?=[\w.~+=-]*[a-z])(?=[\w.~+=-]*[A-Z])[\w.~+=-]{{16,}}"
 )
 
 
 def may_hold_secret(text: str) -> bool:
     """Whether a setting's value may contain a secret; an error then does not quote it."""
-    return _HOLDS_ONE.search(text) is not None
+    return _MAY_HOLD_SECRET.search(text) is not None
 
 
 def may_name_file(text: str) -> bool:
@@ -140,14 +140,14 @@ class Known:
     def mask(self, text: str) -> str:
         """Return the text with each secret, and each part of one, replaced by stars."""
         lower = text.lower() if text.isascii() else text.translate(_LOWER)
-        shown, end = [], 0
-        for start, stop in self._found(lower):
-            shown += [text[end:start], STARS]
+        parts, end = [], 0
+        for start, stop in self._spans(lower):
+            parts += [text[end:start], STARS]
             end = stop
-        text = "".join((*shown, text[end:]))
+        text = "".join((*parts, text[end:]))
         return self._alone.sub(STARS, text) if self._alone else text
 
-    def _found(self, lower: str) -> Iterator[tuple[int, int]]:
+    def _spans(self, lower: str) -> Iterator[tuple[int, int]]:
         """Yield the start and end of each secret in order; overlapping and adjacent ones are merged."""
         begins = ends = -1
         for near in range(0, len(lower), _STEP):

@@ -110,21 +110,21 @@ def starts_from_right(text: str) -> bool:
 def unsendable(text: str) -> str:
     """Return the first character that can't be encoded or shown, as `U+D800`; empty if there is none."""
     # No such character is printable, and most text is printable.
-    found = None if text.isprintable() else _UNSENDABLE.search(text)
-    return f"U+{ord(found.group()):04X}" if found else ""
+    match = None if text.isprintable() else _UNSENDABLE.search(text)
+    return f"U+{ord(match.group()):04X}" if match else ""
 
 
 def clean_line(text: str, limit: int = 500) -> str:
     """Return the text cleaned by `clean` on one line: white space collapsed, at most `limit` graphemes."""
-    return _on_one_line(text, limit, clean)
+    return _single_line(text, limit, clean)
 
 
 def tidy_line(text: str, limit: int = 500) -> str:
     """Return the text cleaned by `tidy` on one line: white space collapsed, at most `limit` graphemes."""
-    return _on_one_line(text, limit, tidy)
+    return _single_line(text, limit, tidy)
 
 
-def _on_one_line(text: str, limit: int, cleaned: Callable[[str], str]) -> str:
+def _single_line(text: str, limit: int, cleaned: Callable[[str], str]) -> str:
     if text.isprintable():  # no white space but spaces, no marks and no isolates
         line = text if "  " not in text and text == text.strip(" ") else " ".join(text.split())
     else:
@@ -172,15 +172,15 @@ def with_commands(text: str) -> Iterator[tuple[str, bool]]:
             yield piece, place % 2 == 1
 
 
-def nearest(word: str, known: Iterable[str], count: int = 3, alike: float = 0.7) -> list[str]:
-    """Return up to `count` of the `known` names that `word` resembles, best first.
+def nearest(word: str, names: Iterable[str], count: int = 3, alike: float = 0.7) -> list[str]:
+    """Return up to `count` of the `names` that `word` resembles, best first.
 
     `alike` is the least similarity, 0 to 1. Long words and names are ignored, to bound the cost.
     """
     if len(word) > 60:
         return []
     # Case and the difference between - and _ are ignored.
-    few = islice((name for name in known if len(name) <= 60), 500)
+    few = islice((name for name in names if len(name) <= 60), 500)
     plain = {name.casefold().replace("-", "_"): name for name in few}
     near = difflib.get_close_matches(
         word.casefold().replace("-", "_"), plain, n=count, cutoff=alike

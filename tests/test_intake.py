@@ -81,7 +81,7 @@ async def taken(
             judging=judging,
             outbox=outbox,
             accept=outbox.accept,
-            tell=alerts.tell,
+            alert=alerts.tell,
             now=now,
             mail_domain="example.org",
         )

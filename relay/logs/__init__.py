@@ -115,9 +115,9 @@ class PatientHandler(logging.Handler):
         if self._kept:
             return
         if self._left_out:
-            said = f"{self._left_out} lines are left out here: nobody read them"
+            message = f"{self._left_out} lines are left out here: nobody read them"
             self._left_out = 0
-            record = logging.LogRecord(__name__, logging.WARNING, "", 0, said, (), None)
+            record = logging.LogRecord(__name__, logging.WARNING, "", 0, message, (), None)
             self._keep(f"{self.format(record)}\n".encode(), fd)
             return
         self._has_kept.clear()
@@ -148,7 +148,7 @@ def _descriptor(stream: IO[str] | None) -> int | None:
 _CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
-class _OneLine(logging.Formatter):
+class _LineFormatter(logging.Formatter):
     """Formats records as `2026-11-22T09:30:00Z INFO relay.delivery.lane ...`; a traceback follows, indented."""
 
     def __init__(self, redact: Redactor) -> None:
@@ -164,7 +164,7 @@ class _OneLine(logging.Formatter):
         return "\n".join(map(_printable, lines))
 
 
-class _Json(_OneLine):
+class _Json(_LineFormatter):
     """Formats each record as a JSON object on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -181,10 +181,10 @@ class _Json(_OneLine):
 
     def _fields(self, record: logging.LogRecord) -> dict[str, object]:
         """Return the record's extra fields, given as `extra={"fields": {...}}`: numbers and short texts."""
-        given: dict[str, object] = getattr(record, "fields", {})
+        extra: dict[str, object] = getattr(record, "fields", {})
         return {
             name: self._redact(value) if isinstance(value, str) else value
-            for name, value in given.items()
+            for name, value in extra.items()
         }
 
 
@@ -215,7 +215,7 @@ def _to_the_second(since_1970: int) -> str:
 def set_up(log_format: LogFormat, redact: Redactor, stream: IO[str] | None = None) -> None:
     """Write the records of all loggers in this process through one handler, to `stream` or stderr."""
     handler = PatientHandler(stream or sys.stderr)
-    handler.setFormatter(_Json(redact) if log_format is LogFormat.JSON else _OneLine(redact))
+    handler.setFormatter(_Json(redact) if log_format is LogFormat.JSON else _LineFormatter(redact))
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
@@ -223,7 +223,7 @@ def set_up(log_format: LogFormat, redact: Redactor, stream: IO[str] | None = Non
             old.close()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
-    _leave_out_what_is_not_shown()
+    _turn_off_unused_fields()
     # At INFO and DEBUG these loggers print URLs with secrets, and visitors' words.
     for chatty in (
         "slack_sdk",
@@ -237,7 +237,7 @@ def set_up(log_format: LogFormat, redact: Redactor, stream: IO[str] | None = Non
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
-def _leave_out_what_is_not_shown() -> None:
+def _turn_off_unused_fields() -> None:
     """Turn off the parts of a record that are not shown; finding the caller and the thread doubles its cost.
 
     See "Optimization" in the logging documentation.

@@ -132,7 +132,7 @@ def built_in_digest(
     ngettext = words.language.ngettext
     subject = ngettext("{count} chat", "{count} chats", digest.count, count=digest.count)
     note = template_note(words, template, clean_line(reason))
-    facts = tuple(Fact(label=line.came, value=line.what) for line in contents.lines)
+    facts = tuple(Fact(label=line.came, value=line.summary) for line in contents.lines)
     more = (more_line(words, contents.more),) if contents.more else ()
     said = "\n".join(f"{fact.label}: {fact.value}" for fact in facts)
     notes = "\n".join((*more, *contents.notes))
@@ -198,7 +198,7 @@ def _contents(digest: Digest, words: Words, zone: ZoneInfo, line: Line) -> Diges
             account=member.account,
             id=member.chat,
             who=called(chat.visitor, words, unknown=words.visitor),
-            what=what,
+            summary=what,
             words=said,
             came=words.moment(local_time(member.arrived, zone), now),
             arrived=member.arrived,
@@ -324,7 +324,7 @@ def _described_section(section: DigestSection) -> Plain:
 def _described_line(line: DigestLine) -> Plain:
     return {
         "who": line.who,
-        "what": line.what,
+        "what": line.summary,
         "words": line.words,
         "came": line.came,
         "also": line.also,

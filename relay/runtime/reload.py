@@ -181,14 +181,14 @@ class KeptVersions:
             self._came.clear()
             while self._waiting:
                 try:
-                    await self._keep_one(*self._waiting[0], is_first=is_first)
+                    await self._keep_first(*self._waiting[0], is_first=is_first)
                 except StorageUnavailable:
                     await asyncio.sleep(TRY_AGAIN)
                 else:
                     self._waiting.popleft()
                     is_first = False
 
-    async def _keep_one(self, version: Version, packed: bytes, *, is_first: bool) -> None:
+    async def _keep_first(self, version: Version, packed: bytes, *, is_first: bool) -> None:
         sql = self._outbox.operations.sql
         # Relays that share a database may have different files: the start of one is no change.
         may_be_known = is_first and self._outbox.is_shared

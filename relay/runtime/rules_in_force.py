@@ -128,7 +128,7 @@ class RulesInForce:
         await self._tell_of_stranded()
 
     def _timings(self) -> dict[str, Timing]:
-        return {name: one.timing for name, one in self.rules.destinations.items()}
+        return {name: destination.timing for name, destination in self.rules.destinations.items()}
 
     def _see_gates(self, changed: Mapping[str, Gate | None]) -> None:
         """Take over gates that another process has closed or opened."""
@@ -159,8 +159,8 @@ class RulesInForce:
             if await self._outbox.run(work):
                 self._release.look_now()
             self._followed = of_file
-        kept = await self._outbox.run(partial(lasting_mutes, sql, now=now))
-        before, self.mutes = self.mutes, tuple(one.mute for one in kept)
+        mutes = await self._outbox.run(partial(lasting_mutes, sql, now=now))
+        before, self.mutes = self.mutes, tuple(lasting.mute for lasting in mutes)
         if self.mutes != before:
             self._add_conditions_of_mutes()
 
@@ -173,8 +173,8 @@ class RulesInForce:
         before, self._pauses = self._pauses, await self._outbox.run(partial(pauses, sql))
         for name, lane in self.lanes.items():
             lane.paused = self._pauses.get(name)
-        changed = {name for name, one in self._pauses.items() if one != before.get(name)}
-        over = [name for name, one in self._pauses.items() if not one.lasts(now)]
+        changed = {name for name, pause in self._pauses.items() if pause != before.get(name)}
+        over = [name for name, pause in self._pauses.items() if not pause.lasts(now)]
         if over:
             ending = partial(end_pauses, sql, destinations=over, now=now, early=False)
             await self._outbox.run(ending)
@@ -228,7 +228,7 @@ class RulesInForce:
             judging=self._judging,
             outbox=self._outbox,
             accept=self._accept,
-            tell=self._rule_alerts.tell,
+            alert=self._rule_alerts.tell,
             now=self._clock(),
             mail_domain=self.mail_domain,
         )

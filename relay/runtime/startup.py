@@ -150,8 +150,8 @@ def get_ready(variables: Mapping[str, str], source: bytes | None = None) -> Read
         problems.append(str(error))
     if problems:
         raise NotReady(problems, source)
-    found = {name: environment.secret(name) for name in rules.secrets}
-    secrets = {name: value for name, value in found.items() if value is not None}
+    values = {name: environment.secret(name) for name in rules.secrets}
+    secrets = {name: value for name, value in values.items() if value is not None}
     return Ready(settings, rules, folders, secrets, other_files, tokens, source)
 
 
@@ -221,7 +221,7 @@ def load_rule_book(path: Path, settings: Settings) -> RuleBook:
 
 def missing_variables(rules: RuleBook, environment: Environment) -> list[Problem]:
     """A warning for every variable that a destination needs and that is not set."""
-    found = []
+    problems = []
     for name, places in {**rules.secrets, **rules.needed_settings}.items():
         with contextlib.suppress(ValueError):  # reported by `unusable_values` and `settings_of`
             if environment.get(name, lines=True) is None:
@@ -229,8 +229,8 @@ def missing_variables(rules: RuleBook, environment: Environment) -> list[Problem
                 near = nearest(name, environment.names() - used, 1) if name in rules.secrets else []
                 hint = f" ({near[0]} is set: a typo?)" if near else ""
                 words = f"{name} is not set in relay.env or the environment{hint}"
-                found.append(_needed(words, places, Severity.WARNING))
-    return sorted(found, key=lambda problem: problem.line)
+                problems.append(_needed(words, places, Severity.WARNING))
+    return sorted(problems, key=lambda problem: problem.line)
 
 
 def _needed(words: str, places: Sequence[Place], severity: Severity) -> Problem:
@@ -258,7 +258,7 @@ def unusable_values(rules: RuleBook, settings: Settings, environment: Environmen
 def _unusable(rules: RuleBook, settings: Settings, environment: Environment) -> list[Problem]:
     access = Access(settings, partial(known_secret, environment))
     places = {**rules.secrets, **rules.needed_settings}
-    found: dict[str, Place] = {}
+    objections: dict[str, Place] = {}
     for destination in rules.destinations.values():
         try:
             objection = open_transport(destination, access).objection
@@ -268,10 +268,10 @@ def _unusable(rules: RuleBook, settings: Settings, environment: Environment) -> 
             named = next(
                 (name for name in places if name in objection.replace("$", "").split()), ""
             )
-            found[objection] = places[named][0] if named else Place(str(settings.rules))
+            objections[objection] = places[named][0] if named else Place(str(settings.rules))
     return [
-        Problem(path=place.path, line=place.line, column=place.column, message=what)
-        for what, place in found.items()
+        Problem(path=place.path, line=place.line, column=place.column, message=message)
+        for message, place in objections.items()
     ]
 
 

@@ -191,6 +191,6 @@ _CURES: Mapping[tuple[str, ...], str] = {
 
 def why_no_connection(error: Exception) -> str:
     """Return the error of libpq or the server on one line, with advice if there is any."""
-    said = " ".join(str(error).split())
-    cure = next((cure for parts, cure in _CURES.items() if any(part in said for part in parts)), "")
-    return f"{said}; {cure}" if cure else said
+    text = " ".join(str(error).split())
+    cure = next((cure for parts, cure in _CURES.items() if any(part in text for part in parts)), "")
+    return f"{text}; {cure}" if cure else text

@@ -119,12 +119,12 @@ def split_login_url(value: str) -> LoginUrl:
 
 
 def _host(written: str, *, after_login: bool) -> Host:
-    found = _HOST.fullmatch(written)
-    if found is None or int(found["port"] or 1) not in range(1, 65536):
+    match = _HOST.fullmatch(written)
+    if match is None or int(match["port"] or 1) not in range(1, 65536):
         where = "behind the @" if after_login else "behind ://"
         hint = "" if after_login else "; a user name and password end with an @ before the host"
         raise ValueError(f"what stands {where} is not a host with a port{hint}")
-    return Host((found["name"] or "").strip("[]"), int(found["port"]) if found["port"] else None)
+    return Host((match["name"] or "").strip("[]"), int(match["port"]) if match["port"] else None)
 
 
 def _encoding_of(login: str) -> str:

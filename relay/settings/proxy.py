@@ -45,7 +45,7 @@ class Proxy:
         except ValueError:
             names = (*self.exceptions.names, "localhost")
             return not any(host == name or host.endswith(f".{name}") for name in names)
-        return not (address.is_loopback or any(address in one for one in self.exceptions.networks))
+        return not (address.is_loopback or any(address in net for net in self.exceptions.networks))
 
 
 def proxy_url(value: str) -> SecretValue:

@@ -216,15 +216,15 @@ def likely_typos(variables: Mapping[str, str]) -> list[str]:
 
     Others are ignored, because Kubernetes sets variables such as RELAY_PORT for a service called relay.
     """
-    known = {*SETTINGS, *LATER_SETTINGS}
-    found = []
+    names = {*SETTINGS, *LATER_SETTINGS}
+    typos = []
     for name in sorted(variables):
         base = name.removesuffix("_FILE")
-        if not name.startswith("RELAY_") or name in known or base in known:
+        if not name.startswith("RELAY_") or name in names or base in names:
             continue
-        if near := difflib.get_close_matches(base, known, n=1, cutoff=0.85):
-            found.append(f"{name} is not a setting; did you mean {near[0]}?")
-    return found
+        if near := difflib.get_close_matches(base, names, n=1, cutoff=0.85):
+            typos.append(f"{name} is not a setting; did you mean {near[0]}?")
+    return typos
 
 
 TABLE = (

@@ -156,13 +156,13 @@ class LenientReader:
         if len(items) > wire.MAX_OBJECTS:
             self._note(f"{path}: {len(items)} of them; the middle was not read")
             items = items[: wire.MAX_OBJECTS // 2] + items[-wire.MAX_OBJECTS // 2 :]
-        found = []
+        objects = []
         for index, item in items:
             if isinstance(item, dict):
-                found.append(self._struct(kind, item, f"{path}[{index}]."))
+                objects.append(self._struct(kind, item, f"{path}[{index}]."))
             else:
                 self._odd(f"{path}[{index}]", "an object", item)
-        return found
+        return objects
 
     def variables(self, value: Json, path: str) -> dict[str, wire.Variable]:
         """Return the visitor's variables by key; a bare value becomes the `value` of a variable."""

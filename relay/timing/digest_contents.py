@@ -84,21 +84,21 @@ def arranged(
     Members about one chat are merged, with the rules of all. The groups contain only the first
     MOST_SHOWN chats; all chats are counted. Raises ValueError without members.
     """
-    chats = sorted(_each_chat_once(members, order), key=lambda one: _place(one, order))
-    shown = {id(one) for one in chats[:MOST_SHOWN]}
+    chats = sorted(_each_chat_once(members, order), key=lambda chat: _place(chat, order))
+    shown = {id(chat) for chat in chats[:MOST_SHOWN]}
     groups = []
-    for (why, rule), found in groupby(chats, key=lambda one: (one.why, one.rules[0])):
-        group = list(found)
-        kept = tuple(one for one in group if id(one) in shown)
-        groups.append(Group(why=why, rule=rule, count=len(group), members=kept))
+    for (why, rule), chats_of_group in groupby(chats, key=lambda chat: (chat.why, chat.rules[0])):
+        group = list(chats_of_group)
+        first = tuple(chat for chat in group if id(chat) in shown)
+        groups.append(Group(why=why, rule=rule, count=len(group), members=first))
     return Digest(
         destination=destination,
         groups=tuple(groups),
         count=len(chats),
-        missed=sum(one.missed and not one.offline for one in chats),
-        offline=sum(one.offline for one in chats),
-        first=min(one.arrived for one in chats),
-        last=max(one.arrived for one in chats),
+        missed=sum(chat.missed and not chat.offline for chat in chats),
+        offline=sum(chat.offline for chat in chats),
+        first=min(chat.arrived for chat in chats),
+        last=max(chat.arrived for chat in chats),
         closed_at=closed_at,
         due_since=due_since,
         erased=erased,
@@ -111,14 +111,14 @@ def _each_chat_once(members: Iterable[Member], order: Sequence[str]) -> Iterator
     for member in members:
         by_chat.setdefault((member.account, member.chat), []).append(member)
     for same in by_chat.values():
-        first = min(same, key=lambda one: _place(one, order))
-        newest = max(same, key=lambda one: one.heard)
-        rules = dict.fromkeys(chain.from_iterable(one.rules for one in same))
+        first = min(same, key=lambda member: _place(member, order))
+        newest = max(same, key=lambda member: member.heard)
+        rules = dict.fromkeys(chain.from_iterable(member.rules for member in same))
         yield replace(
             newest,
             rules=tuple(sorted(rules, key=lambda rule: _rank(rule, order))),
             why=first.why,
-            arrived=min(one.arrived for one in same),
+            arrived=min(member.arrived for member in same),
         )
 
 

@@ -238,15 +238,15 @@ def plan_digest(destination: str, mutes: Iterable[Mute], now: datetime) -> Plan:
 
 def _plan_own(destination: str, mutes: Iterable[Mute], now: datetime) -> Plan:
     """Return the plan of a message about no single chat: only a mute of the destination alone can delay it."""
-    found = [
+    muting = [
         mute
         for mute in mutes
         if (mute.rule, mute.destination, mute.when) == ("", destination, "")
         and mute.begins <= now < mute.until
     ]
-    if not found:
+    if not muting:
         return NOW
-    mute = max(found, key=lambda each: each.until)
+    mute = max(muting, key=lambda each: each.until)
     why = f"{MUTED}{mute.id}"
     if mute.then == "nothing":
         return Plan(state="left out", why=why)

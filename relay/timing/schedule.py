@@ -11,7 +11,7 @@ Span = tuple[int, int]
 _DAY = timedelta(days=1)
 _MINUTE = timedelta(minutes=1)
 _SECOND = timedelta(seconds=1)
-_ONE_DAY = 24 * 60
+_MINUTES_OF_A_DAY = 24 * 60
 _HOUR = re.compile(r"(?<=\d)([T ])(\d):")
 LOOKED_AHEAD = 366 * _DAY
 """A schedule that does not open within this time is treated as one that never opens."""
@@ -25,7 +25,7 @@ class Schedule:
     zone: ZoneInfo
     days: frozenset[int] = frozenset(range(7))
     """Days of the week; 0 is Monday."""
-    hours: tuple[Span, ...] = ((0, _ONE_DAY),)
+    hours: tuple[Span, ...] = ((0, _MINUTES_OF_A_DAY),)
     closed: tuple[tuple[date, date], ...] = ()
     """First and last day of each exception without hours."""
     special: tuple[tuple[date, date, tuple[Span, ...]], ...] = ()
@@ -73,7 +73,7 @@ class Schedule:
         at = at.astimezone(UTC)
         local = at.astimezone(self.zone)
         minute = local.hour * 60 + local.minute
-        marks = {_ONE_DAY, *(mark for span in self._all_hours() for mark in span)}
+        marks = {_MINUTES_OF_A_DAY, *(mark for span in self._all_hours() for mark in span)}
         mark = min(each for each in marks if each > minute)
         since = timedelta(seconds=local.second, microseconds=local.microsecond)
         until = at + (mark - minute) * _MINUTE - since
@@ -82,7 +82,7 @@ class Schedule:
 
     def _opens(self, today: date, minute: int) -> bool:
         return any(
-            begin <= minute < (end if begin < end else _ONE_DAY)
+            begin <= minute < (end if begin < end else _MINUTES_OF_A_DAY)
             for begin, end in self.hours_of(today)
         )
 
@@ -124,11 +124,11 @@ def wall_moment(text: str, zone: ZoneInfo) -> datetime:
 
     Skipped and repeated times are handled as in `first_existing`.
     """
-    found = datetime.fromisoformat(_HOUR.sub(r"\g<1>0\2:", text.strip()))
-    if found.tzinfo is not None:
-        return found.astimezone(UTC)
-    moment = first_existing(found.date(), found.hour * 60 + found.minute, zone)
-    return moment + timedelta(seconds=found.second, microseconds=found.microsecond)
+    wall = datetime.fromisoformat(_HOUR.sub(r"\g<1>0\2:", text.strip()))
+    if wall.tzinfo is not None:
+        return wall.astimezone(UTC)
+    moment = first_existing(wall.date(), wall.hour * 60 + wall.minute, zone)
+    return moment + timedelta(seconds=wall.second, microseconds=wall.microsecond)
 
 
 def _first_with_other_offset(at: datetime, until: datetime, zone: ZoneInfo) -> datetime | None:

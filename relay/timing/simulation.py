@@ -57,7 +57,7 @@ class Simulation:
         """The due times of waiting digests, by destination and recipient."""
         self._windows: dict[Hashable, tuple[datetime, int]] = {}
         """For each limit: when its window began, and how many messages were sent in it."""
-        self._told: dict[Hashable, datetime] = {}
+        self._notified: dict[Hashable, datetime] = {}
         """When a rule last sent a recipient something about a visitor."""
 
     def add(self, delivery: PlannedDelivery) -> None:
@@ -72,7 +72,7 @@ class Simulation:
         else:
             due = plan.due or delivery.arrived
             if plan.joins:
-                due = min([due, *self._digests.get(_whose(delivery), ())])
+                due = min([due, *self._digests.get(_reader(delivery), ())])
             self._wait(due, delivery)
             self.run(delivery.arrived)
 
@@ -105,7 +105,7 @@ class Simulation:
         self._count += 1
         heapq.heappush(self._waiting, (due, self._count, delivery))
         if delivery.plan.in_digest:
-            self._digests.setdefault(_whose(delivery), set()).add(due)
+            self._digests.setdefault(_reader(delivery), set()).add(due)
 
     def _release(self, now: datetime, delivery: PlannedDelivery) -> None:
         full_until = self._ask_limits(now, delivery) if delivery.plan.limited else None
@@ -135,13 +135,13 @@ class Simulation:
         self, now: datetime, members: list[tuple[datetime, int, PlannedDelivery]]
     ) -> None:
         """Send digests with these members, and with others that are due nearly at the same time."""
-        digests: dict[Hashable, list[PlannedDelivery]] = {_whose(each): [] for *_, each in members}
+        digests: dict[Hashable, list[PlannedDelivery]] = {_reader(each): [] for *_, each in members}
         for entry in (*members, *self._taken(now + TOGETHER)):
             due, _, each = entry
-            whose = _whose(each)
-            if each.plan.in_digest and whose in digests:
-                digests[whose].append(each)
-                self._digests[whose].discard(due)
+            reader = _reader(each)
+            if each.plan.in_digest and reader in digests:
+                digests[reader].append(each)
+                self._digests[reader].discard(due)
             else:
                 heapq.heappush(self._waiting, entry)
         for digest in digests.values():
@@ -164,9 +164,9 @@ class Simulation:
         if once is None or not plan.counts_once or not delivery.visitor:
             return plan
         key = (delivery.rule, delivery.destination, delivery.recipient, delivery.visitor)
-        first = self._told.get(key)
+        first = self._notified.get(key)
         if first is None or delivery.arrived >= first + once.visitor:
-            self._told[key] = delivery.arrived
+            self._notified[key] = delivery.arrived
             return plan
         if once.then == "nothing":
             return Plan(state="left out", why=ONCE_PER_VISITOR)
@@ -174,7 +174,7 @@ class Simulation:
         return Plan(state="scheduled", due=due, why=ONCE_PER_VISITOR, in_digest=True)
 
 
-def _whose(delivery: PlannedDelivery) -> Hashable:
+def _reader(delivery: PlannedDelivery) -> Hashable:
     return (delivery.destination, delivery.recipient)
 
 

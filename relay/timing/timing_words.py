@@ -143,8 +143,8 @@ def _outside(timing: Timing) -> str:
         return "; what comes outside its hours is left out"
     if timing.send:
         return ""
-    what = "in one digest" if timing.outside_hours == "digest" else "one by one"
-    return f"; what comes outside its hours waits for the next opening, and is then sent {what}"
+    form = "in one digest" if timing.outside_hours == "digest" else "one by one"
+    return f"; what comes outside its hours waits for the next opening, and is then sent {form}"
 
 
 def _digests(timing: Timing) -> str:
@@ -166,14 +166,14 @@ def _slots_of_a_week(timing: Timing) -> set[tuple[int, int]]:
     """Return the day and minute of each digest in a normal week, in local time."""
     plain = timing.hours and _without_exceptions(timing.hours)
     at_times = [each for each in timing.send if isinstance(each, At)]
-    found = set()
+    slots = set()
     for each in at_times:
         moment = _PLAIN_MONDAY - timedelta(days=1)
         while (moment := each.next(moment, timing.zone)) < _PLAIN_MONDAY + timedelta(days=8):
             opening = (plain.next_opening(moment) if plain else None) or moment
             local = opening.astimezone(timing.zone)
-            found.add((local.weekday(), local.hour * 60 + local.minute))
-    return found
+            slots.add((local.weekday(), local.hour * 60 + local.minute))
+    return slots
 
 
 def _without_exceptions(schedule: Schedule) -> Schedule:

@@ -120,7 +120,7 @@ async def test_a_hook_is_kept_with_its_plan(tmp_path: Path) -> None:
             judging=judging,
             outbox=outbox,
             accept=outbox.accept,
-            tell=nobody,
+            alert=nobody,
             now=SATURDAY,
             mail_domain="example.org",
         )

@@ -194,7 +194,7 @@ def _chat(line: DigestLine) -> list[Json]:
     elements = [
         plain(f"{_SIGNS[line.tone]} "),
         bold(tidy_line(line.who, MAX_LABEL)),
-        plain(f" · {line.came} · {shortened(line.what, MAX_FACT)}{stars}"),
+        plain(f" · {line.came} · {shortened(line.summary, MAX_FACT)}{stars}"),
     ]
     if line.words:
         elements.append(italic(f"\n{shortened(line.words, MAX_FACT)}"))

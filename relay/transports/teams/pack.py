@@ -156,7 +156,7 @@ def _chat(line: DigestLine) -> Json:
     """Return a digest's chat: visitor, time, event, severity and the visitor's words; it opens a reply when pressed."""
     stars = f" {line.stars}" if line.stars else ""
     who = run(one_line(line.who, 60), weight="Bolder", **_INKS[line.tone])
-    runs = [who, run(f" · {line.came} · {one_line(line.what, MAX_FACT)}{stars}")]
+    runs = [who, run(f" · {line.came} · {one_line(line.summary, MAX_FACT)}{stars}")]
     if line.also:
         runs.append(run(f" + {one_line(line.also, 100)}", isSubtle=True))
     opens = line.answer is not None and is_safe(url_of(line.answer), "https://")

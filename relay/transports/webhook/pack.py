@@ -137,7 +137,7 @@ def _digest(contents: DigestContents) -> Digest:
             why=line.why,
             arrived=line.arrived,
             who=line.who,
-            what=line.what,
+            what=line.summary,
             words=line.words,
             answer=line.answer.url if line.answer else "",
         )
