@@ -73,7 +73,7 @@ class TransportSpec:
     name: str
     doc: str
     options: Mapping[str, Option]
-    ways: tuple[tuple[str, ...], ...]
+    option_sets: tuple[tuple[str, ...], ...]
     """Sets of options of which exactly one must be given: (("webhook",), ("channel",))."""
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The settings that an option needs: {"channel": ("RELAY_SLACK_TOKEN",)}."""

@@ -38,7 +38,7 @@ def read_file(path: Path, most: int | None = None) -> bytes:
     try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
-            kind = next((words for is_so, words in _KINDS if is_so(mode)), "something else")
+            kind = next((words for is_kind, words in _KINDS if is_kind(mode)), "something else")
             raise OSError(errno.EINVAL, f"it is {kind}, not a file", str(path))
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read() if most is None else file.read(most + 1)
@@ -62,8 +62,8 @@ def stamp_of(path: Path) -> Stamp:
 
     Raises OSError.
     """
-    stat = path.stat()
-    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 log = logging.getLogger(__name__)

@@ -228,10 +228,10 @@ def _planned(
 ) -> Plan:
     if match.instead_of:  # a mute of a destination also mutes what its fallback gets instead
         mutes = [
-            structs.replace(each, destination=match.destination)
-            if each.destination == match.instead_of
-            else each
-            for each in mutes
+            structs.replace(mute, destination=match.destination)
+            if mute.destination == match.instead_of
+            else mute
+            for mute in mutes
         ]
     timing = rules.destinations[match.destination].timing
     if not may_go:

@@ -150,7 +150,7 @@ def service_of(url: str) -> str:
     )
 
 
-def of_another_service(url: str, service: str) -> str:
+def service_mismatch(url: str, service: str) -> str:
     """Return why the URL can't be a webhook of `service`; empty if it can."""
     actual = service_of(url)
     if actual in {"", service}:

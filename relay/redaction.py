@@ -108,7 +108,7 @@ _INVISIBLE = re.compile(
 )
 
 
-class Known:
+class KnownSecrets:
     """Finds known secrets and parts of them from 8 characters, also as encoded in URLs, forms, JSON and HTML."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
@@ -171,24 +171,24 @@ class Redactor:
     """
 
     def __init__(self) -> None:
-        self._known = Known()
+        self._known_secrets = KnownSecrets()
 
     def know(self, secrets: Iterable[str]) -> None:
         """Add secrets that are removed from every text from now on."""
-        self._known.add(secrets)
+        self._known_secrets.add(secrets)
 
     def __call__(self, text: str) -> str:
-        return redact(self._known.mask(text))
+        return redact(self._known_secrets.mask(text))
 
 
 @lru_cache(maxsize=32)
-def _known(secrets: tuple[str, ...]) -> Known:
-    return Known(secrets)
+def _known_secrets(secrets: tuple[str, ...]) -> KnownSecrets:
+    return KnownSecrets(secrets)
 
 
 def redact_answer(text: str, secrets: Iterable[str] = ()) -> str:
     """Return a server's answer without web addresses, tokens, `secrets` and invisible characters."""
-    return redact_addresses(_known(tuple(secrets)).mask(_INVISIBLE.sub("", text)))
+    return redact_addresses(_known_secrets(tuple(secrets)).mask(_INVISIBLE.sub("", text)))
 
 
 # -- what is secret in a secret --------------------------------------------------------------------------------

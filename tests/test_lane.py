@@ -39,7 +39,7 @@ def a_lane(
 ) -> Lane:
     return Lane(
         Destination(name=name, transport="post", options={}, rates=rates),
-        TransportSpec(name="post", doc="", options={}, ways=(), max_concurrency=most),
+        TransportSpec(name="post", doc="", options={}, option_sets=(), max_concurrency=most),
         Nowhere(),
         endpoint or Endpoint("room"),
     )
@@ -71,7 +71,7 @@ def test_a_paced_destination_takes_one_each_second() -> None:
 
 def test_a_rate_of_the_rules_file_replaces_the_transports_own() -> None:
     destination = Destination(name="room", transport="post", options={}, rates=())
-    spec = TransportSpec(name="post", doc="", options={}, ways=(), rates=(Rate(1),))
+    spec = TransportSpec(name="post", doc="", options={}, option_sets=(), rates=(Rate(1),))
     lane = Lane(destination, spec, Nowhere(), Endpoint("room"))
     lane.claimed([a_delivery()], NOON)
     assert lane.slots(NOON) > 0

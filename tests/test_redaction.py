@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.redaction import Known, Redactor, may_hold_secret, redact_answer, redact_line
+from relay.redaction import KnownSecrets, Redactor, may_hold_secret, redact_answer, redact_line
 
 FLOW = (
     "https://default0a1b2c3d.4e.environment.api.powerplatform.com:443/powerautomate/automations/direct/workflows/"
@@ -164,7 +164,7 @@ def test_whatever_a_secret_holds_it_is_found_whole(
     secrets: list[str], one: str, other: str
 ) -> None:
     for secret in secrets:
-        assert secret not in Known(secrets).mask(f"{one}{secret}{other}") or "://" in secret
+        assert secret not in KnownSecrets(secrets).mask(f"{one}{secret}{other}") or "://" in secret
 
 
 @pytest.mark.parametrize(

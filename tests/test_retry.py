@@ -14,11 +14,11 @@ MAIL = TransportSpec(
     name="mail",
     doc="",
     options={},
-    ways=(),
+    option_sets=(),
     gives_up_after=timedelta(days=3),
     when_unsure=WhenUnsure.REPEAT,
 )
-POST = TransportSpec(name="post", doc="", options={}, ways=())
+POST = TransportSpec(name="post", doc="", options={}, option_sets=())
 
 
 def follows(

@@ -20,7 +20,7 @@ from relay.rules import RuleBook, RulesError
 from relay.rules.reading.mute_reader import with_condition
 from relay.rules.reading.value_parsers import BadValue, did_you_mean, duration, quoted
 from relay.rules.rule_book import urgent_and_muted
-from relay.rules.schedule_parser import coming
+from relay.rules.schedule_parser import next_moment
 from relay.services.find_deliveries import unknown_names
 from relay.services.muting import (
     LONGEST,
@@ -66,7 +66,7 @@ def end_of(
     name = "--until" if until else "--for"
     try:
         if until:
-            return coming(until, rules.timezone if rules else _UTC, now)
+            return next_moment(until, rules.timezone if rules else _UTC, now)
         length = duration(lasting) if lasting else None
     except BadValue as bad:
         raise click.BadParameter(f"{bad.message}; {bad.hint}", param_hint=name) from None

@@ -14,7 +14,7 @@ from relay.files import read_file
 from relay.languages import LANGUAGES, OWN
 from relay.languages.catalogue import OddLine
 from relay.languages.catalogue_writer import CatalogueFile, begin, bring_up_to_date
-from relay.languages.tags import SUCH_AS, is_tag, name_of, tag_meant_by
+from relay.languages.tags import EXAMPLES, guess_tag, is_tag, name_of
 from relay.rendering.template_checks import texts
 from relay.rendering.template_folders import inherited_from, shipped_files
 from relay.rules.reading.value_parsers import did_you_mean, quoted, shown
@@ -93,8 +93,8 @@ def translate(language: str) -> None:
     If the file is there it is brought up to date, and keeps all that is translated.
     """
     if not is_tag(language):
-        meant = tag_meant_by(language)
-        hint = f"did you mean {meant}?" if meant else f"name it by its tag, {SUCH_AS}"
+        meant = guess_tag(language)
+        hint = f"did you mean {meant}?" if meant else f"name it by its tag, {EXAMPLES}"
         could_not_run([f"unknown language {shown(language)}; {hint}"])
     folder = own_folder(os.environ)
     path = folder / OWN / f"{language}.po"

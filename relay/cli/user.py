@@ -217,4 +217,4 @@ def _settings() -> Settings:
     try:
         return read_settings(os.environ)
     except SettingsError as error:
-        return error.others
+        return error.settings

@@ -30,7 +30,7 @@ from relay.outbox.delivery_types import from_ms, to_ms
 from relay.outbox.pauses import Pause
 from relay.outbox.user_accounts import Role
 from relay.rules.recipients import Recipients
-from relay.rules.schedule_parser import coming
+from relay.rules.schedule_parser import next_moment
 from relay.services.find_deliveries import WaitingGroup, waiting_by_cause
 from relay.services.find_digests import WaitingDigest, find_digests, send_digest_now
 from relay.services.pause_and_resume import pause, resume
@@ -290,7 +290,7 @@ def end_of(chosen: str, running: Running, now: datetime) -> datetime | None:
     if chosen == OPEN:
         return None
     if chosen == MORNING:
-        return coming(MORNING_AT, running.parts.in_force.rules.timezone, now)
+        return next_moment(MORNING_AT, running.parts.in_force.rules.timezone, now)
     if chosen not in LENGTHS:
         raise ClientException
     return now + LENGTHS[chosen]

@@ -221,7 +221,7 @@ class RulesEditPage:
             return await self._conflict(request, editing, error.theirs)
         except NotPublished as error:
             return await self._refuse(request, editing, error)
-        await self._running.parts.reload.has_seen(published.hash)
+        await self._running.parts.reload.wait_until_read(published.hash)
         beside = f"&beside={published.overwritten}" if published.overwritten else ""
         return redirect(f"/rules?done=publish{beside}")
 

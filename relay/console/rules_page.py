@@ -141,7 +141,7 @@ class RulesPage:
         return await self._in_force(done.hash, "switch")
 
     async def _in_force(self, hash_: str, done: str) -> Response[bytes]:
-        await self._running.parts.reload.has_seen(hash_)
+        await self._running.parts.reload.wait_until_read(hash_)
         return redirect(f"/rules?done={done}")
 
 

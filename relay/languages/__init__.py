@@ -13,7 +13,7 @@ from pathlib import Path
 from babel import Locale
 
 from relay.languages.catalogue import PLACE, Catalogue, Mistake, read_catalogue
-from relay.languages.tags import SUCH_AS, base_of, is_tag, tag_meant_by
+from relay.languages.tags import EXAMPLES, base_of, guess_tag, is_tag
 from relay.text import isolated
 
 CATALOGUES = Path(__file__).parents[1] / "translations"
@@ -160,8 +160,8 @@ def _is_catalogue(path: Path) -> bool:
 def _misnamed(path: Path) -> str:
     if path.suffix != ".po":
         return "nothing reads it; a translation file is named by its language's tag, such as fr.po"
-    meant = tag_meant_by(path.stem)
-    hint = f"did you mean {meant}.po?" if meant else f"name it by the language's tag, {SUCH_AS}"
+    meant = guess_tag(path.stem)
+    hint = f"did you mean {meant}.po?" if meant else f"name it by the language's tag, {EXAMPLES}"
     return f"unknown language {path.stem!r}; {hint}"
 
 

@@ -9,7 +9,7 @@ TAG = "^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$"
 """The syntax of a language tag."""
 _NONE = ("und", "mul", "zxx")
 """Valid tags that name no language: undetermined, multiple, not linguistic."""
-SUCH_AS = "such as fr or pt-BR"
+EXAMPLES = "such as fr or pt-BR"
 
 
 def is_tag(text: str) -> bool:
@@ -23,7 +23,7 @@ def is_tag(text: str) -> bool:
     return True
 
 
-def tag_meant_by(text: str) -> str:
+def guess_tag(text: str) -> str:
     """Return the tag that a text probably means: `pt_br` -> `pt-BR`, `French` -> `fr`, `cz` -> `cs`.
 
     Empty if there is none.

@@ -157,7 +157,7 @@ class _LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         message = self._redact(_message(record))
-        lines = [f"{_when(record)} {record.levelname} {record.name} {message}"]
+        lines = [f"{_timestamp(record)} {record.levelname} {record.name} {message}"]
         if record.exc_info:
             traceback = self._redact(self.formatException(record.exc_info))
             lines += [f"    {line}" for line in traceback.split("\n")]
@@ -169,7 +169,7 @@ class _Json(_LineFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {
-            "time": _when(record),
+            "time": _timestamp(record),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": self._redact(_message(record)),
@@ -203,7 +203,7 @@ def _escape(match: re.Match[str]) -> str:
     return match.group().encode("unicode_escape").decode("ascii")
 
 
-def _when(record: logging.LogRecord) -> str:
+def _timestamp(record: logging.LogRecord) -> str:
     return f"{_to_the_second(int(record.created))}.{int(record.msecs):03d}Z"
 
 

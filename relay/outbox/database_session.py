@@ -26,7 +26,7 @@ from relay.outbox.sqlite import sqlite_file
 from relay.outbox.sqlite.file_loss import inodes
 from relay.outbox.sqlite.sqlite_store import is_held_here
 from relay.outbox.statements import Query, Statement, Statements
-from relay.settings.database import Database, PostgresServer, why_no_connection
+from relay.settings.database import Database, PostgresServer, connection_problem
 
 
 @dataclass(frozen=True)
@@ -332,7 +332,7 @@ class _Server:
             yield
         except self._psycopg.Error as error:
             raise StorageUnavailable(
-                f"{self._server} can't be used right now: {why_no_connection(error)}"
+                f"{self._server} can't be used right now: {connection_problem(error)}"
             ) from None
 
     def is_usable(self) -> bool:

@@ -198,7 +198,7 @@ class Digests:
             "latest": latest,
         }
         timing = AT_ONCE if early else self.operations.waits.timings[pair[0]]
-        if (opening := timing.put_off(from_ms(since), now)) is not None:
+        if (opening := timing.postponed_until(from_ms(since), now)) is not None:
             for query in (PUT_OFF, PUT_OFF_ERASED):
                 self.operations.sql[query].run(cursor, **slot, opening=to_ms(opening))
             return ()
@@ -339,5 +339,5 @@ def _member(row: tuple[Any, ...]) -> Member:
         missed=bool(missed),
         offline=bool(offline),
         hook_id=hook_id,
-        heard=from_ms(received_at),
+        updated=from_ms(received_at),
     )

@@ -148,7 +148,7 @@ class Scheduling:
         """Let deliveries that are due too late for the hours wait for the next opening; returns their numbers."""
         changes, missed = [], set[int]()
         for row in rows:
-            opening = self.waits.timings[row.destination].put_off(from_ms(row.due_at), now)
+            opening = self.waits.timings[row.destination].postponed_until(from_ms(row.due_at), now)
             if opening is not None:
                 missed.add(row.id)
                 why, until = row.why or HOURS, to_ms(opening)

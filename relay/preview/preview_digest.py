@@ -70,7 +70,7 @@ def _member(body: bytes, rules: tuple[str, ...], at: datetime) -> Member:
         rules=rules,
         why=SEND,
         arrived=at,
-        heard=at,
+        updated=at,
         missed=bool(chat.missed),
         offline=bool(chat.offline),
         body=zlib.compress(body),

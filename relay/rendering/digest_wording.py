@@ -55,7 +55,7 @@ Read = Callable[[Member], Chat]
 
 def read_member(member: Member) -> Chat:
     """Return the chat of a member; a very long chat lacks the messages in the middle."""
-    chat = read_chat(zlib.decompress(member.body), member.heard)
+    chat = read_chat(zlib.decompress(member.body), member.updated)
     messages = chat.messages
     if len(messages) > READ_FROM_START + READ_FROM_END:
         messages = (*messages[:READ_FROM_START], *messages[-READ_FROM_END:])

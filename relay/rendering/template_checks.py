@@ -68,7 +68,7 @@ def made_up_digest(*, late: bool = False) -> Digest:
             rules=(rule,),
             why="muted:1" if late else "hours",
             arrived=night + timedelta(minutes=37 * number),
-            heard=night,
+            updated=night,
             missed=bool(made_up_chats()[name].missed),
             offline=bool(made_up_chats()[name].offline),
         )

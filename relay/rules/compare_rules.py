@@ -166,12 +166,12 @@ def _renamed(
     old: Mapping[str, tuple[Rule, Node]], new: Mapping[str, tuple[Rule, Node]]
 ) -> dict[str, str]:
     """Return the new name of each rule that changed only its name, by the previous name."""
-    removed = {name: _but_name(node) for name, (_, node) in old.items() if name not in new}
+    removed = {name: _without_name(node) for name, (_, node) in old.items() if name not in new}
     renamed = dict[str, str]()
     for name, (_, node) in new.items():
         if name in old:
             continue
-        same = (each for each, content in removed.items() if content == _but_name(node))
+        same = (each for each, content in removed.items() if content == _without_name(node))
         if (earlier := next(same, None)) is not None:
             renamed[earlier] = name
             del removed[earlier]
@@ -233,7 +233,7 @@ def _written(key: str, node: Node | None) -> tuple[str, ...]:
     return (f"{key}: {parts}",)
 
 
-def _but_name(node: Node) -> object:
+def _without_name(node: Node) -> object:
     content = plain(node)
     return (
         {key: value for key, value in content.items() if key != "name"}

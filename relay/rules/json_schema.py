@@ -225,14 +225,15 @@ def _timing() -> Schema:
 
 
 def _is_outer(spec: TransportSpec, name: str) -> bool:
-    """Whether an option may also be written beside the transport, because it does not belong to one of the `ways`."""
-    return not any(name in way for way in spec.ways)
+    """Whether an option may also be written beside the transport, because it does not belong to one of the `option_sets`."""
+    return not any(name in names for names in spec.option_sets)
 
 
 def _transport(spec: TransportSpec) -> Schema:
     options = {name: _option(option) for name, option in spec.options.items()}
     return described(
-        an_object(options, oneOf=[{"required": list(way)} for way in spec.ways]), spec.doc
+        an_object(options, oneOf=[{"required": list(names)} for names in spec.option_sets]),
+        spec.doc,
     )
 
 

@@ -126,7 +126,7 @@ def moment(text: str, zone: ZoneInfo, near: datetime | None) -> datetime:
         raise BadValue(f"{shown(text)} is not a time", _HINT) from None
 
 
-def coming(text: str, zone: ZoneInfo, now: datetime) -> datetime:
+def next_moment(text: str, zone: ZoneInfo, now: datetime) -> datetime:
     """Return the first moment after `now` that `2026-11-21 23:30`, `sat 23:30` or `23:30` means. Raises BadValue."""
     for later in (0, 1, 7):
         if (time := moment(text, zone, now + timedelta(days=later))) > now:

@@ -40,11 +40,11 @@ def has_word(text: str, word: str) -> bool:
     In scripts without spaces, such as Chinese, Japanese and Thai, it is found anywhere. RE2's word
     boundary is not used because it only knows ASCII.
     """
-    return word in text and _by_itself(word).search(text) is not None
+    return word in text and _whole_word(word).search(text) is not None
 
 
 @lru_cache(maxsize=4096)
-def _by_itself(word: str) -> "regex.Pattern[str]":
+def _whole_word(word: str) -> "regex.Pattern[str]":
     """Return the pattern for a whole word.
 
     It is compiled only for a word that occurs, since that costs a thousand searches.

@@ -124,15 +124,15 @@ def read_record(record: bytes) -> Recorded:
         raise ValueError(f"this is not a record of verdicts: {error}") from None
     verdicts = [
         Verdict(
-            rule=each.rule,
-            standing=each.answer,
-            findings=each.findings,
-            left_out=each.unusable,
-            stops=each.stops,
-            stopped_by=each.stopped_by,
-            reaches_nobody=each.reaches_nobody,
+            rule=verdict.rule,
+            standing=verdict.answer,
+            findings=verdict.findings,
+            left_out=verdict.unusable,
+            stops=verdict.stops,
+            stopped_by=verdict.stopped_by,
+            reaches_nobody=verdict.reaches_nobody,
         )
-        for each in decoded.rules
+        for verdict in decoded.rules
     ]
     return Recorded(tuple(verdicts), decoded.left_out)
 

@@ -31,7 +31,7 @@ from relay.outbox.writer import Cursor
 from relay.runtime.file_watch import Digests, digests_of, watch_files
 from relay.runtime.startup import NotReady, Ready
 
-SEEN_WITHIN = 15.0
+READ_WITHIN = 15.0
 """Seconds that a page waits until a published text is in force."""
 
 log = logging.getLogger(__name__)
@@ -59,10 +59,10 @@ class Reload:
         self._metrics = metrics
         self._keep = keep
         self._background = Background()
-        self._looked = asyncio.Condition()
+        self._has_read = asyncio.Condition()
         self.problems: tuple[str, ...] = ()
         """The problems of the files as they are now; empty while they are in force."""
-        self.seen = ready.rules.hash
+        self.last_read = ready.rules.hash
         """SHA-256 of the rules file as it was last read, whether in force or refused."""
 
     @property
@@ -77,17 +77,17 @@ class Reload:
     async def stop(self) -> None:
         await self._background.stop()
 
-    async def has_seen(self, hash_: str) -> bool:
+    async def wait_until_read(self, hash_: str) -> bool:
         """Wait until a rules file with this hash is in force or refused.
 
         False if another text has taken its place before, or after 15 seconds.
         """
         path = self._ready.settings.rules
         try:
-            async with asyncio.timeout(SEEN_WITHIN), self._looked:
-                while self.seen != hash_:
-                    await self._looked.wait()
-                    if self.seen != hash_ and not await asyncio.to_thread(_holds, path, hash_):
+            async with asyncio.timeout(READ_WITHIN), self._has_read:
+                while self.last_read != hash_:
+                    await self._has_read.wait()
+                    if self.last_read != hash_ and not await asyncio.to_thread(_holds, path, hash_):
                         return False
         except TimeoutError:
             return False
@@ -107,8 +107,8 @@ class Reload:
                     await self._take_up(loaded)
                 else:
                     self._refuse(loaded)
-                async with self._looked:
-                    self._looked.notify_all()
+                async with self._has_read:
+                    self._has_read.notify_all()
         except Exception:
             # The relay goes on without the watch; new rules then need a restart.
             log.exception("%s is no longer watched; restart the relay after a change", path)
@@ -121,7 +121,7 @@ class Reload:
         was_refused, self.problems = bool(self.problems), ()
         self._metrics.rules_reloaded(failed=False)
         rules = ready.rules
-        self.seen = rules.hash
+        self.last_read = rules.hash
         self._keep(ready.source, ())
         if rules.hash == before.rules.hash and not was_refused:
             log.info("secrets or holidays.yaml were read again from their files")
@@ -138,7 +138,7 @@ class Reload:
             tuple(problem.problems) if isinstance(problem, NotReady) else (str(problem),)
         )
         if source := problem.source if isinstance(problem, NotReady) else b"":
-            self.seen = hashlib.sha256(source).hexdigest()
+            self.last_read = hashlib.sha256(source).hexdigest()
             self._keep(source, self.problems)
         self._metrics.rules_reloaded(failed=True)
         log.error("the rules file can't be used as it is now, the previous rules stay in force:")
@@ -248,16 +248,16 @@ class Catalogues:
 
     async def _watch(self, own: Path) -> None:
         try:
-            await _tell_of_mistakes(own)
+            await _log_mistakes(own)
             async for _ in watch_files(self._read, in_force=self._in_force, refusals=()):
                 log.info("%s was edited, and is read again", own / OWN)
-                await _tell_of_mistakes(own)
+                await _log_mistakes(own)
         except Exception:
             # The relay goes on without the watch; new texts then need a restart.
             log.exception("%s is no longer watched; restart the relay after a change", own / OWN)
 
 
-async def _tell_of_mistakes(own: Path) -> None:
+async def _log_mistakes(own: Path) -> None:
     for mistake in await asyncio.to_thread(mistakes_in, own):
         if mistake.harmless:
             log.warning("%s", mistake)

@@ -125,7 +125,7 @@ class RulesInForce:
         await self._dispatcher.change(lanes)
         self._release.change(self._timings())
         self._release.start()
-        await self._tell_of_stranded()
+        await self._warn_of_stranded()
 
     def _timings(self) -> dict[str, Timing]:
         return {name: destination.timing for name, destination in self.rules.destinations.items()}
@@ -215,7 +215,7 @@ class RulesInForce:
             await self._look_at_mutes()
             await self._hasten_moved()
             self._dispatcher.wake(lanes)
-        await self._tell_of_stranded()
+        await self._warn_of_stranded()
         if left is not None:
             await left.close()
 
@@ -258,13 +258,13 @@ class RulesInForce:
             return Outcome(Ending.LATER, "no answer in time")
 
     async def _open_lanes(self, rules: RuleBook) -> dict[str, Lane]:
-        had, lanes = self.lanes, dict[str, Lane]()
+        previous, lanes = self.lanes, dict[str, Lane]()
         # Without the database the gates are learned again from the servers.
         with contextlib.suppress(StorageUnavailable):
             self._gates = await self._outbox.gates()
             self._pauses = await self._outbox.run(partial(pauses, self._outbox.operations.sql))
         for name, destination in rules.destinations.items():
-            endpoint, lane = self._endpoint(destination), had.get(name)
+            endpoint, lane = self._endpoint(destination), previous.get(name)
             if lane and lane.destination == destination and lane.endpoint is endpoint:
                 lanes[name] = lane
                 continue
@@ -295,7 +295,7 @@ class RulesInForce:
             if redirect.has_left(name, waiting):
                 await self._outbox.hasten(name, now)
 
-    async def _tell_of_stranded(self) -> None:
+    async def _warn_of_stranded(self) -> None:
         """Log a warning for destinations that were renamed or removed while deliveries wait for them."""
         with contextlib.suppress(StorageUnavailable):  # `Watch` looks regularly
             summary = await self._outbox.summary()

@@ -176,7 +176,7 @@ def settings_of(variables: Mapping[str, str]) -> tuple[Settings, list[str]]:
     try:
         return read_settings(variables), []
     except SettingsError as error:
-        return error.others, list(error.problems)
+        return error.settings, list(error.problems)
 
 
 def template_folders(settings: Settings) -> tuple[Path, ...]:

@@ -206,7 +206,7 @@ def _member(body: bytes, now: datetime, arrived: datetime) -> Member:
         rules=(RULE_OF[usual_template(chat)],),
         why="send",
         arrived=arrived,
-        heard=now,
+        updated=now,
         missed=bool(chat.missed),
         offline=bool(chat.offline),
         body=zlib.compress(body),

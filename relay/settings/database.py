@@ -189,7 +189,7 @@ _CURES: Mapping[tuple[str, ...], str] = {
 """Maps parts of error messages of libpq and PostgreSQL to advice; the first that matches is used."""
 
 
-def why_no_connection(error: Exception) -> str:
+def connection_problem(error: Exception) -> str:
     """Return the error of libpq or the server on one line, with advice if there is any."""
     text = " ".join(str(error).split())
     cure = next((cure for parts, cure in _CURES.items() if any(part in text for part in parts)), "")

@@ -42,11 +42,11 @@ KEPT_FOR: timedelta | None = timedelta(days=365)
 class SettingsError(Exception):
     """Raised if variables can't be used. `problems` has a sentence for each, without secrets."""
 
-    def __init__(self, problems: list[str], others: "Settings") -> None:
+    def __init__(self, problems: list[str], settings: "Settings") -> None:
         """`others` has the values of the other variables, and defaults for those that can't be used."""
         super().__init__("\n".join(problems))
         self.problems = problems
-        self.others = others
+        self.settings = settings
 
 
 DATABASE, SMTP_URL = "RELAY_DATABASE", "RELAY_SMTP_URL"
@@ -124,8 +124,8 @@ def _secrets_in(value: object) -> Iterator[SecretValue]:
     if isinstance(value, SecretValue):
         yield from [value] if value else []
     elif isinstance(value, tuple):
-        for each in value:
-            yield from _secrets_in(each)
+        for item in value:
+            yield from _secrets_in(item)
     elif is_dataclass(value):
         for field in fields(value):
             yield from _secrets_in(getattr(value, field.name))
@@ -171,11 +171,11 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
     reader = _Reader(variables)
     defaults = Settings()
     values = {
-        each.field: reader.read(
-            each.name, each.read, getattr(defaults, each.field), lines=each.has_lines
+        setting.field: reader.read(
+            setting.name, setting.read, getattr(defaults, setting.field), lines=setting.has_lines
         )
-        for each in TABLE
-        if each.field
+        for setting in TABLE
+        if setting.field
     }
     host, port = values.pop("listen")
     read_url = partial(read_database, ca_file=values["ca_file"])
@@ -189,7 +189,7 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
         unused=tuple(n for n in LATER_SETTINGS if variables.get(n) or variables.get(f"{n}_FILE")),
     )
     if reader.problems:
-        by_setting = sorted(reader.problems, key=lambda each: SETTINGS.index(each[0]))
+        by_setting = sorted(reader.problems, key=lambda pair: SETTINGS.index(pair[0]))
         raise SettingsError([problem for _, problem in by_setting], settings)
     return settings
 

@@ -25,7 +25,7 @@ class Member(Struct, frozen=True, kw_only=True):
     missed: bool = False
     offline: bool = False
     hook_id: int = 0
-    heard: datetime
+    updated: datetime
     """When the chat's newest hook arrived."""
     body: bytes = b""
     """The chat's newest hook, compressed; empty for chats that are only counted."""
@@ -112,7 +112,7 @@ def _each_chat_once(members: Iterable[Member], order: Sequence[str]) -> Iterator
         by_chat.setdefault((member.account, member.chat), []).append(member)
     for same in by_chat.values():
         first = min(same, key=lambda member: _place(member, order))
-        newest = max(same, key=lambda member: member.heard)
+        newest = max(same, key=lambda member: member.updated)
         rules = dict.fromkeys(chain.from_iterable(member.rules for member in same))
         yield replace(
             newest,

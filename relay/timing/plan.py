@@ -108,7 +108,7 @@ class Timing(Struct, frozen=True, kw_only=True):
         """Return the first moment from `at` on within the hours, in UTC; `at` itself if there is none."""
         return (self.hours.next_opening(at) if self.hours else None) or at.astimezone(UTC)
 
-    def put_off(self, due: datetime, now: datetime) -> datetime | None:
+    def postponed_until(self, due: datetime, now: datetime) -> datetime | None:
         """Return until when an overdue delivery waits that would now be sent outside the hours; None to send it now.
 
         A delivery that was due just before the hours ended is still sent.
@@ -214,12 +214,12 @@ def plan(
     due within the hours.
     """
     muting = [
-        each
-        for each in mutes
-        if each.holds(rule=rule, urgent=urgent, destination=destination, arrived=arrived)
+        mute
+        for mute in mutes
+        if mute.holds(rule=rule, urgent=urgent, destination=destination, arrived=arrived)
     ]
     if muting:
-        return _muted(timing, max(muting, key=lambda each: each.until))
+        return _muted(timing, max(muting, key=lambda mute: mute.until))
     return NOW if urgent else _timed(timing, arrived)
 
 

@@ -86,10 +86,10 @@ class Simulation:
         while self._waiting and (until is None or self._waiting[0][0] <= until):
             now = self._waiting[0][0]
             due_now = self._taken(now)
-            digests = [each for each in due_now if each[2].plan.in_digest]
-            for _, _, each in due_now:
-                if not each.plan.in_digest:
-                    self._release(now, each)
+            digests = [entry for entry in due_now if entry[2].plan.in_digest]
+            for _, _, delivery in due_now:
+                if not delivery.plan.in_digest:
+                    self._release(now, delivery)
             if digests:
                 self._close_digests(now, digests)
         return self.sent
@@ -137,10 +137,10 @@ class Simulation:
         """Send digests with these members, and with others that are due nearly at the same time."""
         digests: dict[Hashable, list[PlannedDelivery]] = {_reader(each): [] for *_, each in members}
         for entry in (*members, *self._taken(now + TOGETHER)):
-            due, _, each = entry
-            reader = _reader(each)
-            if each.plan.in_digest and reader in digests:
-                digests[reader].append(each)
+            due, _, delivery = entry
+            reader = _reader(delivery)
+            if delivery.plan.in_digest and reader in digests:
+                digests[reader].append(delivery)
                 self._digests[reader].discard(due)
             else:
                 heapq.heappush(self._waiting, entry)

@@ -79,18 +79,18 @@ def why_words(
 def limit_words(timing: Timing) -> str:
     """Return the limits of a timing as the rules file writes them: `5 per hour, 1 per 30m per visitor`."""
     return ", ".join(
-        f"{each.count} per {_UNITS.get(each.per) or span_words(each.per)}{' per visitor' if each.per_visitor else ''}"
-        for each in timing.limits
+        f"{limit.count} per {_UNITS.get(limit.per) or span_words(limit.per)}{' per visitor' if limit.per_visitor else ''}"
+        for limit in timing.limits
     )
 
 
 def send_words(timing: Timing) -> str:
     """Return the digest times of a timing: `every 30m, mon-fri 08:00`."""
     return ", ".join(
-        f"every {span_words(each.period)}"
-        if isinstance(each, Every)
-        else f"{days_words(each.days)} {clock_words(each.minute)}"
-        for each in timing.send
+        f"every {span_words(time.period)}"
+        if isinstance(time, Every)
+        else f"{days_words(time.days)} {clock_words(time.minute)}"
+        for time in timing.send
     )
 
 
@@ -165,11 +165,11 @@ def _digests(timing: Timing) -> str:
 def _slots_of_a_week(timing: Timing) -> set[tuple[int, int]]:
     """Return the day and minute of each digest in a normal week, in local time."""
     plain = timing.hours and _without_exceptions(timing.hours)
-    at_times = [each for each in timing.send if isinstance(each, At)]
+    at_times = [time for time in timing.send if isinstance(time, At)]
     slots = set()
-    for each in at_times:
+    for time in at_times:
         moment = _PLAIN_MONDAY - timedelta(days=1)
-        while (moment := each.next(moment, timing.zone)) < _PLAIN_MONDAY + timedelta(days=8):
+        while (moment := time.next(moment, timing.zone)) < _PLAIN_MONDAY + timedelta(days=8):
             opening = (plain.next_opening(moment) if plain else None) or moment
             local = opening.astimezone(timing.zone)
             slots.add((local.weekday(), local.hour * 60 + local.minute))

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from relay.outbox.delivery_types import to_ms
-from relay.rules.schedule_parser import coming
+from relay.rules.schedule_parser import next_moment
 from tests.builders import a_hook
 from tests.cli.commands import Said
 from tests.cli.commands import relay as command
@@ -470,6 +470,6 @@ async def test_what_a_mute_held_back_that_is_erased_waits_for_the_hours(
 )
 def test_an_end_is_the_next_time_that_may_be_meant(text: str, now: str, expected: str) -> None:
     at = datetime.fromisoformat(now).replace(tzinfo=UTC)
-    found = coming(text, ZoneInfo("Europe/Prague"), at)
+    found = next_moment(text, ZoneInfo("Europe/Prague"), at)
     assert found.isoformat().startswith(expected)
     assert found - at < timedelta(days=121)

@@ -44,7 +44,7 @@ class Paced:
     def __post_init__(self) -> None:
         self.began = self.now
         desk = Destination(name="desk", transport="post", options={}, rates=(Rate(1),))
-        spec = TransportSpec(name="post", doc="", options={}, ways=())
+        spec = TransportSpec(name="post", doc="", options={}, option_sets=())
         self.lane = Lane(desk, spec, Nowhere(), Endpoint("desk"))
         self.lane.falls_due(self.now)
 

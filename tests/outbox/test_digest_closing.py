@@ -103,7 +103,7 @@ async def test_one_chat_that_two_rules_ask_for_is_a_digest_with_one_line(outbox:
     assert made
     (group,) = made.groups
     (member,) = group.members
-    assert (made.count, member.rules, member.heard) == (1, ("a", "b"), later(minutes=30))
+    assert (made.count, member.rules, member.updated) == (1, ("a", "b"), later(minutes=30))
     assert read_chat(zlib.decompress(member.body)).rating == 1
 
 

@@ -38,7 +38,7 @@ def a_member(
     rule: str = "Missed chats",
     why: str = "send",
     hours_ago: float = 1,
-    heard: float | None = None,
+    updated: float | None = None,
 ) -> Member:
     """`chat`: one of the made-up ones; `name`: what it is called, where it comes more than once."""
     made = made_up_chats()[chat]
@@ -48,7 +48,7 @@ def a_member(
         rules=(rule,),
         why=why,
         arrived=MONDAY - timedelta(hours=hours_ago),
-        heard=MONDAY - timedelta(hours=hours_ago if heard is None else heard),
+        updated=MONDAY - timedelta(hours=hours_ago if updated is None else updated),
         missed=bool(made.missed),
         offline=bool(made.offline),
     )
@@ -107,8 +107,8 @@ def test_chats_stand_below_their_rule_in_the_order_of_the_rules_file_and_then_by
 
 def test_the_same_chat_by_two_rules_is_one_line_with_both_names_and_the_newest_facts() -> None:
     made = of(
-        a_member("badly_rated", rule="Bad ratings", hours_ago=5, heard=1),
-        a_member("badly_rated", rule="Missed chats", hours_ago=6, heard=6),
+        a_member("badly_rated", rule="Bad ratings", hours_ago=5, updated=1),
+        a_member("badly_rated", rule="Missed chats", hours_ago=6, updated=6),
     )
     contents = told(made).digest
     assert contents
@@ -116,7 +116,7 @@ def test_the_same_chat_by_two_rules_is_one_line_with_both_names_and_the_newest_f
     assert (made.count, line.rules) == (1, ("Missed chats", "Bad ratings"))
     assert line.also == "Bad ratings"
     assert line.arrived == MONDAY - timedelta(hours=6)
-    assert made.groups[0].members[0].heard == MONDAY - timedelta(hours=1)
+    assert made.groups[0].members[0].updated == MONDAY - timedelta(hours=1)
     assert "Also: Bad ratings" in told(made).text
     assert "Also: Bad ratings" in shown(told(made).html).text
 

@@ -273,7 +273,7 @@ def _problem(found: Problem, flaw: Flaw | None = None) -> FileProblem:
 
 
 async def _published(call: Call, published: Published) -> PublishedRules:
-    await call.running.parts.reload.has_seen(published.hash)
+    await call.running.parts.reload.wait_until_read(published.hash)
     return PublishedRules(
         hash=published.hash,
         is_new=published.is_new,

@@ -12,7 +12,7 @@ from relay.outbox.delivery_types import Collision, StorageRefused
 from relay.outbox.postgres.postgres_store import Connection, PostgresStore, connect, conninfo
 from relay.outbox.process_identity import Process
 from relay.outbox.schema import SCHEMA_VERSION, metadata
-from relay.settings.database import PostgresServer, why_no_connection
+from relay.settings.database import PostgresServer, connection_problem
 
 OLDEST_SERVER = 10
 """The oldest major version of PostgreSQL that the driver supports."""
@@ -41,7 +41,7 @@ def open_postgres(server: PostgresServer, process: Process | None = None) -> Pos
     try:
         connection = connect(parameters)
     except psycopg.Error as error:
-        raise StorageRefused(f"{server} can't be opened: {why_no_connection(error)}") from None
+        raise StorageRefused(f"{server} can't be opened: {connection_problem(error)}") from None
     try:
         _check(connection, server)
         _migrate(connection, parameters, server)

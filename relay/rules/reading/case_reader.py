@@ -24,7 +24,7 @@ from relay.rules.reading.value_parsers import shown
 from relay.rules.reading.when_reader import field_or_complaint
 from relay.rules.reading.yaml_document import Items, Node, Table, Text, Unreadable, read_document
 from relay.rules.rule_book import RuleBook
-from relay.rules.schedule_parser import AT_ONCE, PLAIN_DAY, coming, is_time, moment
+from relay.rules.schedule_parser import AT_ONCE, PLAIN_DAY, is_time, moment, next_moment
 from relay.text import nearest
 
 ExpectedRecipients = Mapping[str, tuple[str, ...]]
@@ -304,7 +304,7 @@ class CaseReader:
                 times[key.value] = None
             elif isinstance(value, Text) and is_time(value.value):
                 moment_of = partial(
-                    coming, zone=self._book.timezone, now=arrives - timedelta.resolution
+                    next_moment, zone=self._book.timezone, now=arrives - timedelta.resolution
                 )
                 times[key.value] = parsed(self._problems, value, moment_of)
             else:

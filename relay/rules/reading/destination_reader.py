@@ -6,7 +6,7 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 from relay.destination import Destination, Rate, TransportSpec, WhenUnsure
-from relay.languages.tags import SUCH_AS, is_tag, tag_meant_by
+from relay.languages.tags import EXAMPLES, guess_tag, is_tag
 from relay.rules.reading import value_parsers
 from relay.rules.reading.node_reader import (
     Reading,
@@ -26,7 +26,7 @@ from relay.rules.reading.timing_reader import TIMING_KEYS, read_timing
 from relay.rules.reading.transport_options import (
     Entries,
     Options,
-    check_ways,
+    check_option_set,
     example,
     read_options,
 )
@@ -171,7 +171,7 @@ def _entries(
     """Return the options under the transport's key and those written beside it."""
     where = f"for {'an' if spec.name[0] in 'aeiou' else 'a'} {spec.name} destination"
     # Options that don't choose the place read well beside `language:` and the like.
-    beside = [name for name in spec.options if not any(name in way for way in spec.ways)]
+    beside = [name for name in spec.options if not any(name in names for names in spec.option_sets)]
     check_keys(problems, table, (*transports, *_COMMON, *beside), where)
     key, node = table.entries[spec.name]
     if not isinstance(node, Table):
@@ -193,7 +193,7 @@ def _entries(
             )
         elif name in table.entries:
             entries[name] = table.entries[name]
-    check_ways(problems, spec, key, entries)
+    check_option_set(problems, spec, key, entries)
     return entries
 
 
@@ -259,13 +259,13 @@ def language(problems: Problems, node: Text, languages: Collection[str]) -> str:
 
 
 def _language_hint(name: str, languages: Collection[str]) -> str:
-    tag = name if is_tag(name) else tag_meant_by(name)
+    tag = name if is_tag(name) else guess_tag(name)
     if tag in languages:
         return f"did you mean {tag}?"
     add = (
         f"`relay translate {tag}` begins it"
         if tag
-        else f"a language is named by its tag, {SUCH_AS}"
+        else f"a language is named by its tag, {EXAMPLES}"
     )
     return f"{there_are(languages)}; {add}"
 

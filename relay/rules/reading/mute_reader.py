@@ -75,7 +75,7 @@ class FileMute:
     """The mute, with the number 0, because the database assigns the number."""
     conditions: tuple[Condition, ...]
     """The conditions that a chat must meet; empty if the mute has none."""
-    says_urgent: bool
+    decides_urgent: bool
     """Whether the mute says if it applies to urgent rules."""
     place: Place
 
@@ -156,8 +156,8 @@ class _MuteReader:
                 "`alerts_too` is for a mute of a destination alone",
                 "write `what: {destination: ...}`",
             )
-        says_urgent = "urgent_too" in nodes
-        return FileMute(mute, conditions, says_urgent, self._problems.place(table))
+        decides_urgent = "urgent_too" in nodes
+        return FileMute(mute, conditions, decides_urgent, self._problems.place(table))
 
     def _check_length(self, node: Node, length: timedelta) -> None:
         if length <= timedelta():
@@ -204,13 +204,13 @@ class _MuteReader:
         return {**scope, "when": as_json(inner)}, read_when(self._reading, inner)
 
 
-def refuse_unsaid_urgent(
+def refuse_undecided_urgent(
     problems: Problems, rules: Iterable[Rule], mutes: Iterable[FileMute]
 ) -> None:
     """Note a problem for a mute that affects urgent rules without saying whether it applies to them."""
     for file_mute in mutes:
         urgent = [shown(name) for name in urgent_and_muted(rules, file_mute.mute)]
-        if not urgent or not file_mute.mute.destination or file_mute.says_urgent:
+        if not urgent or not file_mute.mute.destination or file_mute.decides_urgent:
             continue
         where = shown(file_mute.mute.destination)
         they, them = ("is", "it") if len(urgent) == 1 else ("are", "them")

@@ -39,7 +39,7 @@ Range = tuple[float, bool, float, bool]
 _ALL_NUMBERS: Range = (-math.inf, True, math.inf, True)
 
 
-def why_never(conditions: Sequence[Condition]) -> str:
+def contradiction(conditions: Sequence[Condition]) -> str:
     """Return why no chat can meet all of `conditions`; empty if one may.
 
     Conditions inside `any:` and `not:` are not examined.
@@ -274,12 +274,12 @@ def _is_nobody(node: Node | None) -> bool:
 
 def warn_of_unreachable(reading: Reading, rules: tuple[Rule, ...]) -> None:
     """Warn of rules that can never match, and of rules below one that always matches and stops."""
-    for rule in _up_to_the_last(reading, [rule for rule in rules if rule.enabled]):
-        if why := why_never(rule.conditions):
+    for rule in _reachable(reading, [rule for rule in rules if rule.enabled]):
+        if why := contradiction(rule.conditions):
             reading.problems.warning(rule.place, f"{shown(rule.name)} can never match", why)
 
 
-def _up_to_the_last(reading: Reading, rules: list[Rule]) -> list[Rule]:
+def _reachable(reading: Reading, rules: list[Rule]) -> list[Rule]:
     """Return the rules up to one that always matches and stops; warn if others follow it."""
     for index, rule in enumerate(rules[:-1]):
         if rule.stop and any(isinstance(each, Always) for each in rule.conditions):

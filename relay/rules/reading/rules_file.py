@@ -15,7 +15,7 @@ from relay.files import read_file
 from relay.languages import LANGUAGES
 from relay.rules.reading import holidays_file
 from relay.rules.reading.destination_reader import Defaults, Entry, language, read_destinations
-from relay.rules.reading.mute_reader import read_mutes, refuse_unsaid_urgent
+from relay.rules.reading.mute_reader import read_mutes, refuse_undecided_urgent
 from relay.rules.reading.node_reader import (
     Reading,
     as_table,
@@ -210,16 +210,16 @@ class _Reader:
             named,
         )
         self._warn(rules, entries, alerts_to)
-        refuse_unsaid_urgent(self._problems, rules, mutes)
+        refuse_undecided_urgent(self._problems, rules, mutes)
         book = _book(self._reading, rules, entries, defaults, digest)
         return replace(
             book,
             alerts_to=alerts_to,
             silence=silence,
             last_holidays=_frozen(self._last_holidays.items()),
-            mutes=tuple(each.mute for each in mutes),
+            mutes=tuple(mute.mute for mute in mutes),
             mute_conditions=_frozen(
-                (each.mute.when, each.conditions) for each in mutes if each.mute.when
+                (mute.mute.when, mute.conditions) for mute in mutes if mute.mute.when
             ),
             schedule_places=_frozen(
                 (name.value, self._problems.place(name)) for name, _ in self._named("schedules")

@@ -14,7 +14,7 @@ from relay.rules.reading.problem import Place, Problems, RulesError
 from relay.rules.reading.value_parsers import BadValue, did_you_mean, shown
 from relay.rules.reading.yaml_document import Items, Node, Table
 from relay.rules.rule_book import RuleBook
-from relay.rules.schedule_parser import PLAIN_DAY, coming
+from relay.rules.schedule_parser import PLAIN_DAY, next_moment
 
 MOST_CHATS = 1000
 """The most chats of one story."""
@@ -148,7 +148,7 @@ class _StoryReader:
     def _time(self, node: Node | None) -> datetime:
         text = as_text(self._problems, node, "a time such as mon 10:00") if node else None
         now = self._now - timedelta.resolution
-        read = partial(coming, zone=self._book.timezone, now=now)
+        read = partial(next_moment, zone=self._book.timezone, now=now)
         self._now = (parsed(self._problems, text, read) if text else None) or self._now
         return self._now
 

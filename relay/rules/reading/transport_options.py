@@ -47,14 +47,14 @@ def read_options(
     return options
 
 
-def check_ways(problems: Problems, spec: TransportSpec, key: Text, entries: Entries) -> None:
+def check_option_set(problems: Problems, spec: TransportSpec, key: Text, entries: Entries) -> None:
     """Note a problem unless the entries are one complete set of options that a destination of this transport needs."""
-    sets = [way for way in spec.ways if set(way) & set(entries)]
+    sets = [options for options in spec.option_sets if set(options) & set(entries)]
     if len(sets) > 1:
-        names = listed((_way(way) for way in sets), "and")
+        names = listed(map(_names, sets), "and")
         problems.error(key, f"{names} can't be used together", f"for {spec.name} write one of them")
     elif not sets:
-        choices = listed(_way(way) for way in spec.ways)
+        choices = listed(map(_names, spec.option_sets))
         problems.error(key, f"{shown(key.value)} does not say where to send", f"write {choices}")
     elif missing := [name for name in sets[0] if name not in entries]:
         problems.error(
@@ -64,12 +64,12 @@ def check_ways(problems: Problems, spec: TransportSpec, key: Text, entries: Entr
 
 def example(spec: TransportSpec) -> str:
     """Return an example of a destination of this transport as YAML: `{slack: {webhook: $NAME}}`."""
-    inside = ", ".join(f"{name}: {_sample(spec.options[name])}" for name in spec.ways[0])
+    inside = ", ".join(f"{name}: {_sample(spec.options[name])}" for name in spec.option_sets[0])
     return f"{{{spec.name}: {{{inside}}}}}"
 
 
-def _way(way: tuple[str, ...]) -> str:
-    return listed(way, "and")
+def _names(options: tuple[str, ...]) -> str:
+    return listed(options, "and")
 
 
 def _sample(option: Option) -> str:

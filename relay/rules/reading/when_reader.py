@@ -304,8 +304,8 @@ def _any_test(tests: list[Callable[[Any], bool]]) -> Callable[[Any], bool]:
 
 
 def _saw(bounds: list[Bound]) -> Callable[[Any], str]:
-    ways = [bound.saw for bound in bounds if bound.saw]
-    return lambda value: next(filter(None, (way(value) for way in ways)), "")
+    functions = [bound.saw for bound in bounds if bound.saw]
+    return lambda value: next(filter(None, (function(value) for function in functions)), "")
 
 
 def _words(field: Field, operator: Operator, bounds: list[Bound]) -> str:

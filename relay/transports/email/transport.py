@@ -34,7 +34,7 @@ SPEC = TransportSpec(
             " false for a ticket system that drops such mail.",
         ),
     },
-    ways=(("to",),),
+    option_sets=(("to",),),
     needs={"to": ("RELAY_SMTP_URL", "RELAY_MAIL_FROM")},
     max_concurrency=8,
     bodies=True,

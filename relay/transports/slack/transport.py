@@ -8,7 +8,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from relay.clock import Clock
 from relay.destination import Option, OptionKind, Rate, TransportSpec
-from relay.links import of_another_service, service_of
+from relay.links import service_mismatch, service_of
 from relay.notification import Notification
 from relay.transports import Ending, Identity, Outcome
 from relay.transports.http import NO_ANSWER, HttpClient, without_answer
@@ -40,7 +40,7 @@ SPEC = TransportSpec(
             " or a user group's such as S0123456789",
         ),
     },
-    ways=(("webhook",), ("channel",)),
+    option_sets=(("webhook",), ("channel",)),
     needs={"channel": ("RELAY_SLACK_TOKEN",)},
     rates=(Rate(1),),
 )
@@ -63,7 +63,7 @@ class SlackWebhook:
         self._mention = mention
         self._clock = clock
         self._secrets = (url,)
-        objection = http.objection(url) or of_another_service(url, "Slack") or _of_slack(url)
+        objection = http.objection(url) or service_mismatch(url, "Slack") or _of_slack(url)
         self.objection = f"what {name} holds {objection}" if objection else ""
 
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:  # noqa: ARG002

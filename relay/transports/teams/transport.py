@@ -8,7 +8,7 @@ from yarl import URL
 
 from relay.clock import Clock
 from relay.destination import Option, OptionKind, Rate, TransportSpec
-from relay.links import host_of, of_another_service, service_of
+from relay.links import host_of, service_mismatch, service_of
 from relay.notification import Notification
 from relay.transports import Ending, Identity, Outcome
 from relay.transports.http import NO_ANSWER, HttpClient, without_answer
@@ -26,7 +26,7 @@ SPEC = TransportSpec(
             stand_in="{stand_ins}/workflows/{name}",
         )
     },
-    ways=(("webhook",),),
+    option_sets=(("webhook",),),
     # A bot may post 60 times in 30 s to a channel; a flow shares this limit with others.
     rates=(Rate(1), Rate(50, timedelta(seconds=30))),
 )
@@ -42,7 +42,7 @@ class TeamsWebhook:
         self._url = url
         self._clock = clock
         self._secrets = (url,)
-        objection = http.objection(url) or of_another_service(url, "Teams") or _of_flow(url)
+        objection = http.objection(url) or service_mismatch(url, "Teams") or _of_flow(url)
         self.objection = f"what {name} holds {objection}" if objection else ""
 
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:  # noqa: ARG002

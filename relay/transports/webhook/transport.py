@@ -33,7 +33,7 @@ SPEC = TransportSpec(
             doc='The body in the receiver\'s own form: a mapping whose texts may hold values, such as "{{ visitor.email }}".',
         ),
     },
-    ways=(("url", "secret"),),
+    option_sets=(("url", "secret"),),
     whole_chat=True,
     # Each attempt has the same webhook-id, by which the receiver discards a duplicate.
     when_unsure=WhenUnsure.REPEAT,
