@@ -20,83 +20,83 @@ from relay.transports.registry import cure_of
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class _AlertTexts:
     """An alert's headline and summary in the source language, with placeholders."""
 
     headline: str
     summary: str
 
 
-_BEGINS: Mapping[Kind, _Said] = {
-    Kind.BROKEN: _Said(
+_BEGINS: Mapping[Kind, _AlertTexts] = {
+    Kind.BROKEN: _AlertTexts(
         N_("Nothing gets through to {subject}"),
         N_(
             "It refuses all that the relay sends, and somebody has to fix that."
             " What waits for it is sent when it works again."
         ),
     ),
-    Kind.LATE: _Said(
+    Kind.LATE: _AlertTexts(
         N_("Notifications to {subject} are late"),
         N_("Nothing could be delivered for a quarter of an hour. The relay keeps trying."),
     ),
-    Kind.REMOVED: _Said(
+    Kind.REMOVED: _AlertTexts(
         N_("Notifications wait for {subject}, which is no longer in the rules file"),
         N_("Put it back into the rules file, or send them elsewhere: `{command}`."),
     ),
-    Kind.CEILING: _Said(
+    Kind.CEILING: _AlertTexts(
         N_("More notifications for {subject} than it gets in an hour"),
         N_(
             "It gets at most {most} an hour. The others wait and are sent in the hours that follow; none is lost."
             " `most_per_hour:` in the rules file changes the number."
         ),
     ),
-    Kind.FLOOD: _Said(
+    Kind.FLOOD: _AlertTexts(
         N_("Far more chats than usual come in"),
         N_(
             "There were {count} within an hour. If visitors did not write them, somebody knows the hook's URL:"
             " `relay hook-url --new` makes a new one, and no hook is lost."
         ),
     ),
-    Kind.RULES: _Said(
+    Kind.RULES: _AlertTexts(
         N_("The rules file can't be used"),
         N_("The previous rules stay in force. `relay check` says where the mistake is."),
     ),
-    Kind.STORAGE: _Said(
+    Kind.STORAGE: _AlertTexts(
         N_("The relay takes no chats"),
         N_(
             "Smartsupp's chats are turned away, and may not come a second time."
             " Put the database file back, or free space on its disk: the reason says which."
         ),
     ),
-    Kind.DATABASE: _Said(
+    Kind.DATABASE: _AlertTexts(
         N_("The relay can't use its database"),
         N_(
             "Until that is fixed, notifications wait, and Smartsupp's chats may be turned away."
             " `/readyz` and the log say more."
         ),
     ),
-    Kind.LOST: _Said(
+    Kind.LOST: _AlertTexts(
         N_("Chats may be lost"),
         N_(
             "When the relay started, its database was not as it had left it."
             " It goes on with what is there."
         ),
     ),
-    Kind.SILENCE: _Said(
+    Kind.SILENCE: _AlertTexts(
         N_("No chat has come in since {since}"),
         N_(
             "Either nobody wrote, or Smartsupp no longer posts chats to the relay:"
             " `relay hook-url` prints the URL that Smartsupp must have."
         ),
     ),
-    Kind.UNREACHED: _Said(
+    Kind.UNREACHED: _AlertTexts(
         N_("The rule “{subject}” reaches nobody"),
         N_(
             "The chat chooses who gets the notification, and its choice can't be used."
             " `relay explain --chat {chat}` says why. There is no other alert about this rule today."
         ),
     ),
-    Kind.UNASKED: _Said(
+    Kind.UNASKED: _AlertTexts(
         N_("The rule “{subject}” could not be evaluated for a chat"),
         N_(
             "It took too long, or failed; the log says which. The chat is kept:"
@@ -104,37 +104,37 @@ _BEGINS: Mapping[Kind, _Said] = {
         ),
     ),
 }
-_OVER: Mapping[Kind, _Said] = {
-    Kind.BROKEN: _Said(
+_OVER: Mapping[Kind, _AlertTexts] = {
+    Kind.BROKEN: _AlertTexts(
         N_("{subject} works again"),
         N_("It was out of order for {duration}. What waited for it is sent now."),
     ),
-    Kind.LATE: _Said(
+    Kind.LATE: _AlertTexts(
         N_("Notifications to {subject} are sent again"),
         N_("They were late for {duration}. What waited is sent now."),
     ),
-    Kind.REMOVED: _Said(
+    Kind.REMOVED: _AlertTexts(
         N_("No notification waits for {subject} any more"),
         N_("They were sent elsewhere, or it is in the rules file again."),
     ),
-    Kind.CEILING: _Said(
+    Kind.CEILING: _AlertTexts(
         N_("Notifications to {subject} are sent at once again"),
         N_("For {duration} there were more than it gets in an hour. All that waited is sent."),
     ),
-    Kind.FLOOD: _Said(
+    Kind.FLOOD: _AlertTexts(
         N_("As many chats as usual come in again"), N_("For {duration} there were far more.")
     ),
-    Kind.RULES: _Said(
+    Kind.RULES: _AlertTexts(
         N_("The rules file can be used again"), N_("The rules as they are saved are in force.")
     ),
-    Kind.STORAGE: _Said(
+    Kind.STORAGE: _AlertTexts(
         N_("The relay takes chats again"), N_("It turned them away for {duration}.")
     ),
-    Kind.DATABASE: _Said(
+    Kind.DATABASE: _AlertTexts(
         N_("The relay can use its database again"),
         N_("It could not for {duration}. What waited is sent now."),
     ),
-    Kind.SILENCE: _Said(N_("Chats come in again"), N_("There was none for {duration}.")),
+    Kind.SILENCE: _AlertTexts(N_("Chats come in again"), N_("There was none for {duration}.")),
 }
 
 
@@ -143,8 +143,8 @@ def alert_notification(
 ) -> Notification:
     """The notification of an alert, with times in `zone`. `to`: the name of its destination. HTML only with `bodies`."""
     words = words_in(language)
-    told = _Wording(alert, zone, words, to).notification()
-    return replace(told, html=_html(told, words)) if bodies else told
+    notification = _Wording(alert, zone, words, to).notification()
+    return replace(notification, html=_html(notification, words)) if bodies else notification
 
 
 def in_words(trouble: Trouble, *, over: bool = False) -> str:
@@ -154,17 +154,17 @@ def in_words(trouble: Trouble, *, over: bool = False) -> str:
     return f"{said.subject} ({trouble.why})" if trouble.why and not over else said.subject
 
 
-def _html(told: Notification, words: Words) -> str:
+def _html(notification: Notification, words: Words) -> str:
     """The alert as HTML, in the look of all other emails."""
     _ = words.language.gettext
     page = Page(
-        subject=told.subject,
-        tone=told.tone,
-        badge=_("Alert resolved") if told.tone is Tone.GOOD else _("Alert"),
-        heading=told.subject,
-        paragraphs=(told.summary,),
-        facts=told.facts,
-        foot=(told.footer,) if told.footer else (),
+        subject=notification.subject,
+        tone=notification.tone,
+        badge=_("Alert resolved") if notification.tone is Tone.GOOD else _("Alert"),
+        heading=notification.subject,
+        paragraphs=(notification.summary,),
+        facts=notification.facts,
+        foot=(notification.footer,) if notification.footer else (),
     )
     return built_in_html(page, words)
 
@@ -177,16 +177,16 @@ class _Wording:
     to: str
 
     def notification(self) -> Notification:
-        headline, summary = self._said()
+        headline, summary = self._headline_and_summary()
         facts = tuple(Fact(label=label, value=value) for label, value in self._facts() if value)
-        told = "\n".join(f"{fact.label}: {fact.value}" for fact in facts)
+        lines = "\n".join(f"{fact.label}: {fact.value}" for fact in facts)
         footer = self._footer()
         small = f"-- \n{footer}" if footer else ""
         return Notification(
             subject=headline,
             summary=summary,
             facts=facts,
-            text="\n\n".join(part for part in (headline, summary, told, small) if part) + "\n",
+            text="\n\n".join(part for part in (headline, summary, lines, small) if part) + "\n",
             footer=footer,
             tone=Tone.GOOD if self.alert.over_at else Tone.BAD,
             language=self.words.language.name,
@@ -200,7 +200,7 @@ class _Wording:
             destination=self.to,
         )
 
-    def _said(self) -> tuple[str, str]:
+    def _headline_and_summary(self) -> tuple[str, str]:
         kind, language = Kind(self.alert.kind), self.words.language
         if kind is Kind.FAILED:
             headline = language.ngettext(

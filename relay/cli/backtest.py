@@ -61,7 +61,7 @@ def backtest(new: Path, since: str | None, old: Path | None, *, every: bool, as_
     if as_json:
         print_json(_as_json(found))
     else:
-        print_lines(_told(found, sys.maxsize if every else FEW))
+        print_lines(_lines(found, sys.maxsize if every else FEW))
     sys.exit(FOUND if any(found.changes) else FINE)
 
 
@@ -90,7 +90,7 @@ def _since(text: str | None) -> datetime | None:
 # -- to people ---------------------------------------------------------------------------------------------
 
 
-def _told(found: Comparison, limit: int) -> Iterator[str]:
+def _lines(found: Comparison, limit: int) -> Iterator[str]:
     before, after = found.told_before, found.told_after
     yield f"{counted(found.chats, 'chat')}; {before} of them go to somebody now, {after} by the new rules"
     if found.times:

@@ -91,7 +91,7 @@ def _listed(found: FoundChats, clock: TimeFormat, width: int) -> Iterator[str]:
         (
             clock(each.chat.about.last_hook)[: -len(":00")],
             each.name,
-            _what(each.chat.about),
+            _kinds(each.chat.about),
             _who(each),
             _where(each),
             _next(each, found.broken),
@@ -142,7 +142,7 @@ def _who(found: FoundChat) -> str:
     return email or name or "(no name)"
 
 
-def _what(about: ChatRow) -> str:
+def _kinds(about: ChatRow) -> str:
     kinds = [word for word in ("missed", "offline") if getattr(about, word)]
     if about.rating is not None:
         kinds.append(f"rated {about.rating:g}")

@@ -201,10 +201,10 @@ def holidays(country: str, years: tuple[int, ...], subdivision: str, *, as_json:
     if as_json:
         print_json([_json(one) for one in added])
         return
-    print_lines(_told(added, path))
+    print_lines(_holiday_lines(added, path))
 
 
-def _told(added: list[Added], path: Path) -> Iterator[str]:
+def _holiday_lines(added: list[Added], path: Path) -> Iterator[str]:
     for one in added:
         yield f"{one.region} {one.year}, {counted(len(one.days), 'holiday')}:"
         yield from (f"  {day:%a %Y-%m-%d}  {words}" for day, words in one.days.items())

@@ -158,7 +158,7 @@ def _tell(ids: tuple[int, ...], clock: words.TimeFormat, *, as_json: bool) -> No
         waiting = answer_of(waiting_destinations(sessions(), datetime.now(UTC)))
         for number, each in enumerate(found):
             print_lines([""] if number else [])
-            print_lines(words.told(each, clock))
+            print_lines(words.detail_lines(each, clock))
             if each.delivery.state is State.QUEUED:
                 print_lines(words.why_they_wait(waiting.only(each.delivery.destination), clock))
     if missing := sorted(set(ids) - {each.delivery.id for each in found}):
@@ -196,10 +196,10 @@ def digests(*, destination: str, limit: int, in_utc: bool, as_json: bool) -> Non
             }
         )
     else:
-        print_lines(_told(found, TimeFormat(UTC if in_utc else None)))
+        print_lines(_digest_lines(found, TimeFormat(UTC if in_utc else None)))
 
 
-def _told(found: FoundDigests, clock: TimeFormat) -> Iterator[str]:
+def _digest_lines(found: FoundDigests, clock: TimeFormat) -> Iterator[str]:
     yield click.style("Waiting", bold=True)
     for waiting in found.waiting:
         count = counted(sum(waiting.counts.values()), "chat")

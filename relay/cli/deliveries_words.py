@@ -173,7 +173,7 @@ def _summary(records: Sequence[Record], *, more: bool) -> str:
 # -- one -----------------------------------------------------------------------------------------------
 
 
-def told(details: Details, clock: TimeFormat) -> Iterator[str]:
+def detail_lines(details: Details, clock: TimeFormat) -> Iterator[str]:
     """Lines about one delivery, with each attempt and the server's answer."""
     record = details.delivery
     state = click.style(record.state.value, fg=_COLOURS[record.state], bold=True)

@@ -40,7 +40,7 @@ def sample_data(sample: str = "missed") -> dict[str, Plain]:
     """The values of all names in an email's body for a sample chat, in English."""
     chat = read_chat((files("relay.demo") / "samples" / f"{sample}.json").read_bytes())
     words, rule = words_in(SOURCE), RULES[sample]
-    told = Templates(shipped("templates")).render(
+    notification = Templates(shipped("templates")).render(
         "chat", chat, rule=rule, language=SOURCE, zone=ZONE, bodies=False
     )
     story = tell(chat, ZONE, words)
@@ -48,9 +48,14 @@ def sample_data(sample: str = "missed") -> dict[str, Plain]:
         **describe(
             chat, story, words, zone=ZONE, rule=rule, public_url=PUBLIC_URL, reply_to=VISITOR
         ),
-        **describe_told(told.subject, told.summary, told.facts, told.facts_left_out),
-        "footer": told.footer,
-        **describe_excerpt(Excerpt(told.transcript, 0, ())),
+        **describe_told(
+            notification.subject,
+            notification.summary,
+            notification.facts,
+            notification.facts_left_out,
+        ),
+        "footer": notification.footer,
+        **describe_excerpt(Excerpt(notification.transcript, 0, ())),
     }
 
 

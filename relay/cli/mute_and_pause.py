@@ -146,7 +146,7 @@ def mute(
     found = answer_of(would_have_held(sessions(), made, rules, now))
     print_lines([_preview(found), *_of_urgent(made, rules)], err=as_json)
     if not made.rule and not yes:
-        click.confirm(f"Mute {_what(made)}?", abort=True, err=as_json)
+        click.confirm(f"Mute {_conditions(made)}?", abort=True, err=as_json)
     done = answer_of(make_mute(sessions(), made, rules, also_waiting=also_waiting, now=now))
     if as_json:
         print_json({"mute": done.number, "until": made.until.isoformat(), "held": done.held})
@@ -173,7 +173,7 @@ def _of_urgent(mute: Mute, rules: RuleBook) -> Iterator[str]:
 
 
 def _made(mute: Mute, done: Made, clock: TimeFormat, *, also_waiting: bool) -> Iterator[str]:
-    yield f"Mute {done.number} is in force: {_what(mute)}, until {clock(mute.until)} ({clock.name})."
+    yield f"Mute {done.number} is in force: {_conditions(mute)}, until {clock(mute.until)} ({clock.name})."
     if also_waiting:
         yield f"{counted(done.held, 'delivery')} that waited {_have(done.held)} held back as well."
     yield f"`relay unmute {done.number}` ends it."
@@ -216,7 +216,7 @@ def _with_condition(rules: RuleBook, when: str) -> RuleBook:
         could_not_run([f"--when: {problem.words}" for problem in error.problems])
 
 
-def _what(mute: Mute) -> str:
+def _conditions(mute: Mute) -> str:
     """Return the conditions of a mute in words."""
     parts = [
         f"the rule {quoted(mute.rule)}" if mute.rule else "",
@@ -253,7 +253,7 @@ def _listed(
     mute, marks = one.mute, [*_marks(one, rules, now, clock)]
     begins = f"from {clock(mute.begins)} " if mute.begins > now else ""
     yield (
-        f"{mute.id}  {clean_line(_what(mute), 200)}: {begins}until {clock(mute.until)} ({clock.name})"
+        f"{mute.id}  {clean_line(_conditions(mute), 200)}: {begins}until {clock(mute.until)} ({clock.name})"
         f"{''.join(f'; {mark}' for mark in marks)}"
     )
     yield (

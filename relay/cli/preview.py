@@ -82,7 +82,7 @@ def preview(
     if as_json:
         print_json(_as_json(made, paths))
     else:
-        print_lines(_told(made, out))
+        print_lines(_lines(made, out))
     print_lines(map(_problem, made.about.problems), err=True)
     if look:
         _look(out / INDEX)
@@ -139,7 +139,7 @@ def _fill(out: Path, made: Preview) -> list[Path]:
         could_not_run([f"{error.filename or out}: can't be written: {error.strerror}"])
 
 
-def _told(made: Preview, out: Path) -> Iterator[str]:
+def _lines(made: Preview, out: Path) -> Iterator[str]:
     yield click.style(f"Chat {made.about.chat}", bold=True)
     for note in made.about.notes:
         yield f"  {note}"
@@ -175,7 +175,7 @@ def _as_json(made: Preview, paths: Sequence[Path]) -> dict[str, Any]:
                 "destination": each.shown.delivery.destination,
                 "transport": each.shown.destination.transport,
                 "recipient": each.shown.delivery.recipient,
-                "trouble": each.shown.told.trouble,
+                "trouble": each.shown.attempt.trouble,
                 "files": [by_name[name] for name in each.files],
             }
             for each in made.deliveries

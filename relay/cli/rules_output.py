@@ -31,9 +31,11 @@ _ROOM = 100
 
 def trouble(checked: Checked) -> Iterator[str]:
     """Lines for all problems and warnings, each with the quoted line of the file."""
-    told = (*checked.problems, *checked.warnings)
-    yield from problems([each for each in told if each.path == str(checked.path)], checked.source)
-    yield from problems([each for each in told if each.path != str(checked.path)], b"")
+    messages = (*checked.problems, *checked.warnings)
+    yield from problems(
+        [each for each in messages if each.path == str(checked.path)], checked.source
+    )
+    yield from problems([each for each in messages if each.path != str(checked.path)], b"")
     for words in (*checked.templates, *checked.settings):
         yield f"{click.style('problem', fg='red', bold=True)}: {words}"
 
@@ -189,7 +191,7 @@ def _waited(delivery: Record) -> str:
 def _verdict(number: int, verdict: Verdict) -> Iterator[str]:
     yield f"{number}. {verdict.rule}: {_standing(verdict)}"
     for finding in verdict.findings:
-        yield from found(finding, "   ")
+        yield from finding_lines(finding, "   ")
 
 
 def _standing(verdict: Verdict) -> str:
@@ -203,10 +205,10 @@ def _standing(verdict: Verdict) -> str:
             return f"{answer}, but it reaches nobody" if verdict.reaches_nobody else answer
 
 
-def found(finding: Finding, indent: str) -> Iterator[str]:
+def finding_lines(finding: Finding, indent: str) -> Iterator[str]:
     yield f"{indent}{finding.words}: {_answer(finding.answer, holds=finding.holds)}"
     for part in finding.parts:
-        yield from found(part, f"{indent}  ")
+        yield from finding_lines(part, f"{indent}  ")
 
 
 def _answer(words: str, *, holds: bool) -> str:

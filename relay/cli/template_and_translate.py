@@ -116,7 +116,7 @@ def translate(language: str) -> None:
         could_not_run([f"{path}: is not UTF-8; save it as UTF-8"])
     except OSError as error:
         could_not_run([f"{error.filename or path}: {error.strerror}"])
-    print_lines(_told(path, language, made, before))
+    print_lines(_lines(path, language, made, before))
 
 
 def _read(path: Path) -> str:
@@ -136,7 +136,7 @@ def _write(path: Path, text: str) -> None:
     beside.replace(target)
 
 
-def _told(path: Path, tag: str, made: CatalogueFile, before: str) -> Iterator[str]:
+def _lines(path: Path, tag: str, made: CatalogueFile, before: str) -> Iterator[str]:
     yield f"{path}: {', '.join(_what_was_done(made, before))}"
     if before:
         return

@@ -12,14 +12,14 @@ import click
 
 from relay.cli.open_rules import open_rules, refuse
 from relay.cli.printing import FINE, FOUND, JSON, could_not_run, counted, print_json, print_lines
-from relay.cli.rules_output import finding_as_json, found
+from relay.cli.rules_output import finding_as_json, finding_lines
 from relay.rules import RulesError
 from relay.runtime.startup import settings_of
 from relay.services.case_run import CaseRun, Difference, Result, cases_beside, read_suite, run_cases
 from relay.settings.table import Settings
 
 
-def told(runs: Sequence[CaseRun]) -> Iterator[str]:
+def case_lines(runs: Sequence[CaseRun]) -> Iterator[str]:
     """Lines for cases that failed, each with its differences, and a summary."""
     for run in runs:
         for result in run.failures:
@@ -42,7 +42,7 @@ def _difference(difference: Difference) -> Iterator[str]:
         yield f"  {click.style(f'+ {line}', fg='green')}"
     yield f"      {difference.reason}"
     for finding in difference.findings:
-        yield from found(finding, "        ")
+        yield from finding_lines(finding, "        ")
 
 
 def _summary(run: CaseRun) -> str:
@@ -153,7 +153,7 @@ def test(files: tuple[Path, ...], rules: Path | None, junit: Path | None, *, as_
     if as_json:
         print_json(cases_json(runs))
     else:
-        print_lines(told(runs))
+        print_lines(case_lines(runs))
     sys.exit(FINE if all(result.passed for run in runs for result in run.results) else FOUND)
 
 

@@ -149,7 +149,7 @@ def _parts(history: ChatHistory, language: Language) -> dict[str, Any]:
         "read": read,
         "why": why_of(history, language),
         "hooks": [_hook_event(hook, history, language) for hook in found.chat.hooks],
-        "messages": _said(read, language) if read else [],
+        "messages": _transcript_lines(read, language) if read else [],
         "facts": _facts(read, language) if read else [],
     }
 
@@ -225,7 +225,7 @@ def _shown_once(deliveries: Sequence[Record]) -> list[Record]:
     return list({(one.destination, one.rule): one for one in deliveries}.values())
 
 
-def _said(chat: Chat, language: Language) -> list[SaidLine]:
+def _transcript_lines(chat: Chat, language: Language) -> list[SaidLine]:
     words = words_in(language.name)
     lines = []
     for one in chat.messages:

@@ -116,7 +116,7 @@ class DeliveryPages:
     def routes(self) -> list[HTTPRouteHandler]:
         return [
             page_route("/deliveries", Role.VIEWER, self._list),
-            page_route("/deliveries/{number:int}", Role.VIEWER, self._one),
+            page_route("/deliveries/{number:int}", Role.VIEWER, self._show_delivery),
             page_route("/deliveries/{number:int}/look", Role.VIEWER, self._look),
             page_route("/deliveries/{number:int}/mail", Role.VIEWER, self._mail),
             form_route("/deliveries/{number:int}/resend", Role.EDITOR, self._resend),
@@ -199,7 +199,7 @@ class DeliveryPages:
             raise NotFoundException
         return details[0].delivery
 
-    async def _one(self, request: AnyRequest, number: Number) -> Page:
+    async def _show_delivery(self, request: AnyRequest, number: Number) -> Page:
         outbox = self._running.parts.outbox
         details = await delivery_details(outbox.sessions, [number])
         if not details:

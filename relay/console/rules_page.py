@@ -174,10 +174,10 @@ class RulePage:
 
     def routes(self) -> list[HTTPRouteHandler]:
         return [
-            page_route("/rule", Role.VIEWER, self._one),
+            page_route("/rule", Role.VIEWER, self._show_rule),
         ]
 
-    async def _one(self, request: AnyRequest) -> Page:
+    async def _show_rule(self, request: AnyRequest) -> Page:
         return await self._show(request, request.query_params.get("name", ""))
 
     async def _show(self, request: AnyRequest, name: str) -> Page:
@@ -238,7 +238,7 @@ class RulesVersionPages:
         )
 
     async def _version(self, request: AnyRequest, version: _Hash) -> Page:
-        return await self._one(request, version)
+        return await self._show_version(request, version)
 
     async def _restore(self, request: AnyRequest, version: _Hash) -> Response[bytes]:
         file = rules_file(self._running)
@@ -259,7 +259,7 @@ class RulesVersionPages:
             raise NotFoundException
         return found
 
-    async def _one(self, request: AnyRequest, hash_: str) -> Page:
+    async def _show_version(self, request: AnyRequest, hash_: str) -> Page:
         version, source = await self._find(hash_)
         against = request.query_params.get("against", "") or version.base_hash
         history = rules_file(self._running).history

@@ -113,14 +113,14 @@ class SentencePages:
         ]
 
     async def _sentence(self, request: AnyRequest, language: Word, key: Word) -> Page:
-        wording, one = await self._found(language, key)
+        wording, one = await self._sentence_named(language, key)
         return await self._show(request, wording, one, one.own or one.shipped)
 
     @property
     def _sentences(self) -> Sentences:
         return Sentences(template_folder(self._running))
 
-    async def _found(self, language: str, key: str) -> tuple[Wording, Sentence]:
+    async def _sentence_named(self, language: str, key: str) -> tuple[Wording, Sentence]:
         try:
             wording = await self._sentences.read(language)
             return wording, sentence_called(wording, key)
@@ -151,7 +151,7 @@ class SentencePages:
         )
 
     async def _change(self, request: AnyRequest, language: Word, key: Word) -> Page:
-        wording, one = await self._found(language, key)
+        wording, one = await self._sentence_named(language, key)
         form = caller_of(request.scope).form
         act, names = form.get("act", ""), [f"said-{number}" for number in range(len(one.shipped))]
         if act != "reset" and not form.keys() >= set(names):
@@ -236,21 +236,21 @@ class TemplatePages:
         )
 
     async def _template(self, request: AnyRequest, name: Word, file: Word) -> Page:
-        found = await self._found(f"{name}/{file}")
+        found = await self._file_named(f"{name}/{file}")
         return await self._show(request, found, text_in(found))
 
     @property
     def _templates(self) -> TemplateFiles:
         return TemplateFiles(template_folder(self._running), self._parts.previews)
 
-    async def _found(self, name: str) -> TemplateText:
+    async def _file_named(self, name: str) -> TemplateText:
         try:
             return await self._templates.read(name)
         except NoSuchFile:
             raise NotFoundException from None
 
     async def _change(self, request: AnyRequest, name: Word, file: Word) -> Page:
-        found = await self._found(f"{name}/{file}")
+        found = await self._file_named(f"{name}/{file}")
         form, name = caller_of(request.scope).form, found.about.name
         act, text = form.get("act", ""), form.get("text", "").replace("\r\n", "\n")
         if act == "preview":
@@ -264,7 +264,7 @@ class TemplatePages:
             await self._templates.change(name, data, base, doing)
         except NotPublished as error:
             if isinstance(error, Changed):
-                found = await self._found(name)
+                found = await self._file_named(name)
             return await self._show(request, found, text, refusal=refusal_of(error))
         return redirect(f"/templates/{name}?done={act}")
 

@@ -1,6 +1,6 @@
 """One attempt at a claimed delivery: render it, send it once, and decide what follows.
 
-`identity_of` makes the ids under which a server knows a delivery. `tell_once` makes an attempt without the outbox.
+`identity_of` makes the ids under which a server knows a delivery. `attempt_once` makes an attempt without the outbox.
 """
 
 import asyncio
@@ -233,7 +233,7 @@ def log_attempt(delivery: Delivery, outcome: Outcome, settlement: Settlement) ->
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class SingleAttempt:
     """The notification sent by one attempt without the outbox, and the outcome."""
 
     notification: Notification
@@ -242,13 +242,13 @@ class Told:
     outcome: Outcome
 
 
-async def tell_once(
+async def attempt_once(
     delivery: Delivery,
     destination: Destination,
     transport: Transport,
     renderer: Renderer,
     patience: float,
-) -> Told:
+) -> SingleAttempt:
     """Render a delivery and send it once, as the dispatcher does, without the outbox.
 
     `patience`: seconds that the server may take. Errors of templates and servers are in the result, not raised.
@@ -262,4 +262,4 @@ async def tell_once(
             outcome = await transport.send(notification, delivery.recipient, identity)
     except TimeoutError:
         outcome = Outcome(Ending.MAYBE_DELIVERED, f"no answer within {patience:g} s")
-    return Told(notification, trouble, outcome)
+    return SingleAttempt(notification, trouble, outcome)

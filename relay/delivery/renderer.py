@@ -72,17 +72,17 @@ class Renderer:
         Raises NothingLeft for a digest whose chats were erased, and StorageUnavailable. `bodies`: whether the
         transport uses text and HTML.
         """
-        told = await self._render(delivery, destination, bodies=bodies)
+        notification = await self._render(delivery, destination, bodies=bodies)
         if delivery.instead_of:
-            told = in_place_of(told, delivery.instead_of, destination.language)
+            notification = in_place_of(notification, delivery.instead_of, destination.language)
         if not (self._read_mute and delivery.why.startswith(MUTED)):
-            return told
+            return notification
         mute = await self._read_mute(delivery)
         if mute is None or delivery.queued_at < mute.until:
-            return told  # sent by hand during the mute
+            return notification  # sent by hand during the mute
         return await asyncio.to_thread(
             after_mute,
-            *(told, mute),
+            *(notification, mute),
             now=delivery.queued_at,
             zone=destination.timezone,
             language=destination.language,
@@ -203,7 +203,7 @@ _FOOT = (
 
 
 def after_mute(
-    told: Notification, mute: Mute, *, now: datetime, zone: ZoneInfo, language: str
+    notification: Notification, mute: Mute, *, now: datetime, zone: ZoneInfo, language: str
 ) -> Notification:
     """The notification with a footer that says why it is late: a mute that held it back has ended."""
     words = words_in(language)
@@ -214,10 +214,10 @@ def after_mute(
         reason=clean_line(mute.because, MAX_REASON),
     )
     return replace(
-        told,
+        notification,
         muted=MutedUntil(by=mute.by, because=mute.because, until=mute.until, text=line),
-        text=f"{told.text.rstrip()}\n\n{line}\n" if told.text else "",
-        html=_with_foot(told.html, line, words) if told.html else "",
+        text=f"{notification.text.rstrip()}\n\n{line}\n" if notification.text else "",
+        html=_with_foot(notification.html, line, words) if notification.html else "",
     )
 
 

@@ -99,23 +99,23 @@ def summarize(sql: Statements, cursor: Cursor) -> Summary:
     waiting = sql[QUEUED_BY_DESTINATION].run(cursor).fetchall()
     scheduled = sql[_SCHEDULED_BY_DESTINATION].run(cursor).fetchall()
     oldest = {name: from_ms(created) for name, _, created in waiting}
-    sending = maybe_time(_one(sql[_OLDEST_SENDING], cursor))
+    sending = maybe_time(_first_value(sql[_OLDEST_SENDING], cursor))
     return Summary(
         queued={name: count for name, count, _ in waiting},
-        sending=_one(sql[_COUNT_SENDING], cursor),
+        sending=_first_value(sql[_COUNT_SENDING], cursor),
         troubled={
             State(state): count for state, count in sql[_COUNT_TROUBLED].run(cursor).fetchall()
         },
         oldest_queued=min([*oldest.values(), *([sending] if sending else [])], default=None),
-        set_aside=_one(sql[_COUNT_SET_ASIDE], cursor),
-        last_hook=maybe_time(_one(sql[LAST_HOOK], cursor)),
+        set_aside=_first_value(sql[_COUNT_SET_ASIDE], cursor),
+        last_hook=maybe_time(_first_value(sql[LAST_HOOK], cursor)),
         scheduled={name: count for name, count, _ in scheduled},
         next_scheduled=maybe_time(min((due for _, _, due in scheduled), default=None)),
         oldest=oldest,
     )
 
 
-def _one(statement: Statement, cursor: Cursor) -> Any:  # noqa: ANN401 - a column of any type
+def _first_value(statement: Statement, cursor: Cursor) -> Any:  # noqa: ANN401 - a column of any type
     row = statement.run(cursor).fetchone()
     return row and row[0]
 

@@ -249,13 +249,13 @@ class OtherRelays:
         log.info("this database carries no notifications: others' work is looked for instead")
 
     def _hear(self, note: str) -> None:
-        told = _read(note)
-        if told.get("from") == self._name:
+        message = _read(note)
+        if message.get("from") == self._name:
             return
-        queued = told.get("queued")
+        queued = message.get("queued")
         if isinstance(queued, list):
             self._wake(name for name in queued if isinstance(name, str))
-        if not isinstance(queued, list) or told.get("gates"):
+        if not isinstance(queued, list) or message.get("gates"):
             self._look_now.set()
 
     # -- look --------------------------------------------------------------------------------------------
@@ -343,7 +343,7 @@ def _note(name: str, news: _News) -> str:
 def _read(note: str) -> dict[str, Any]:
     """The contents of a notification; empty where another program sent it, so that the database is polled."""
     try:
-        told = json.loads(note)
+        message = json.loads(note)
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return message if isinstance(message, dict) else {}

@@ -18,7 +18,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from relay.delivery.attempt import Told, tell_once
+from relay.delivery.attempt import SingleAttempt, attempt_once
 from relay.delivery.renderer import Renderer
 from relay.destination import Destination, Secret
 from relay.files import create_private, make_private_folder
@@ -103,7 +103,7 @@ class Shown:
 
     delivery: Delivery
     destination: Destination
-    told: Told
+    attempt: SingleAttempt
     mails: Sequence[CaughtMail] = ()
     posts: Sequence[CaughtPost] = ()
     cards: Sequence[CaughtCard] = ()
@@ -150,11 +150,11 @@ async def _show(
     access = Access(_harmless(settings, catchers), _stand_ins(destination, catchers).__getitem__)
     try:
         transport = open_transport(destination, access)
-        told = await tell_once(delivery, destination, transport, renderer, PATIENCE)
+        attempt = await attempt_once(delivery, destination, transport, renderer, PATIENCE)
     finally:
         await access.close()
     caught = catchers.received.take()
-    return Shown(delivery, destination, told, *caught)
+    return Shown(delivery, destination, attempt, *caught)
 
 
 def _stand_ins(destination: Destination, catchers: Catchers) -> dict[str, str]:

@@ -116,6 +116,6 @@ def _with_notes(about: About, shown: Iterable[Shown], settings: Settings) -> Abo
 
 
 def _trouble(one: Shown) -> str:
-    if one.told.trouble:
-        return f"{one.told.trouble}; {what_goes_out(one.told.notification)}"
-    return "" if one.has_arrived else f"{one.delivery.recipient}: {one.told.outcome.detail}"
+    if one.attempt.trouble:
+        return f"{one.attempt.trouble}; {what_goes_out(one.attempt.notification)}"
+    return "" if one.has_arrived else f"{one.delivery.recipient}: {one.attempt.outcome.detail}"

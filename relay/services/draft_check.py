@@ -176,7 +176,7 @@ async def all_problems(
         return await check_rules(source, path, variables, now)
     work = (source, path, dict(variables), now)
     try:
-        found = await in_child(_problems, *work, answers=_Found, report=_nothing)
+        found = await in_child(_problems, *work, answers=_Report, report=_nothing)
     except ChildFailed as error:
         return Checked(path=path, source=source, settings=(str(error),))
     return Checked(
@@ -189,7 +189,7 @@ async def all_problems(
     )
 
 
-class _Found(Struct, frozen=True):
+class _Report(Struct, frozen=True):
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
     templates: tuple[str, ...]
@@ -198,9 +198,9 @@ class _Found(Struct, frozen=True):
 
 def _problems(
     source: bytes, path: Path, variables: Mapping[str, str], now: datetime, _telling: object
-) -> _Found:
+) -> _Report:
     found = asyncio.run(check_rules(source, path, variables, now))
-    return _Found(found.problems, found.warnings, found.templates, found.settings)
+    return _Report(found.problems, found.warnings, found.templates, found.settings)
 
 
 async def refusal(

@@ -92,7 +92,7 @@ def search_words(search: WordSearch, telling: Telling) -> WordsFound:
 
 
 def _hit(hook: PastHook, wanted: str) -> Hit | None:
-    for number, text in enumerate(_said(hook)):
+    for number, text in enumerate(_texts(hook)):
         if wanted in plain(text) and (place := place_in(text, wanted)):
             begin, end = place
             return Hit(
@@ -106,7 +106,7 @@ def _hit(hook: PastHook, wanted: str) -> Hit | None:
     return None
 
 
-def _said(hook: PastHook | StoredHook) -> list[str]:
+def _texts(hook: PastHook | StoredHook) -> list[str]:
     """What people said, message by message, and the rating's comment; empty where the hook can't be read."""
     with suppress(UnreadableHook):
         chat = read_chat(hook.body, hook.received_at)
@@ -118,7 +118,7 @@ def _said(hook: PastHook | StoredHook) -> list[str]:
 def found_words(chat: FoundChat, hit: Hit) -> FoundWords | None:
     """The words of a hit, read from the stored hook; None where that is no longer kept. Takes about a millisecond."""
     hook = next((each for each in chat.chat.hooks if each.id == hit.hook), None)
-    texts = _said(hook) if hook else []
+    texts = _texts(hook) if hook else []
     if hit.text >= len(texts):
         return None
     text = texts[hit.text]

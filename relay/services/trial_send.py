@@ -17,7 +17,7 @@ import msgspec
 from yarl import URL
 
 from relay.chat import Chat
-from relay.delivery.attempt import tell_once
+from relay.delivery.attempt import attempt_once
 from relay.delivery.renderer import Renderer, what_goes_out
 from relay.destination import Destination, Secret
 from relay.intake import new_deliveries
@@ -196,21 +196,21 @@ async def trial_of(
     patience: float,
 ) -> TrialResult:
     """Send one delivery of `queued_test` once, with the real transport. `patience`: seconds that the server may take."""
-    told = await tell_once(delivery, destination, transport, renderer, patience)
-    ending, row = told.outcome.ending, None
+    attempt = await attempt_once(delivery, destination, transport, renderer, patience)
+    ending, row = attempt.outcome.ending, None
     if ending not in GOOD:
-        row = cure_of(told.outcome.detail)
-    after = told.outcome.after or timedelta(minutes=1)
+        row = cure_of(attempt.outcome.detail)
+    after = attempt.outcome.after or timedelta(minutes=1)
     return TrialResult(
         recipient=delivery.recipient,
         ending=ending,
-        detail=told.outcome.detail,
+        detail=attempt.outcome.detail,
         next=_NEXT[ending].format(
             after=f"{after.total_seconds():.0f} s", needs=listed(needed_names(destination))
         ),
         cure=row.lines(destination.name, is_retried=False) if row else (),
-        trouble=told.trouble,
-        sent_instead=what_goes_out(told.notification) if told.trouble else "",
+        trouble=attempt.trouble,
+        sent_instead=what_goes_out(attempt.notification) if attempt.trouble else "",
     )
 
 

@@ -153,7 +153,7 @@ def listed(found: FoundChat) -> ListedChat:
     )
 
 
-def told(chat: Chat) -> ToldChat:
+def told_chat(chat: Chat) -> ToldChat:
     values = msgspec.structs.asdict(chat)
     lengths = {
         name: value.total_seconds()

@@ -26,7 +26,7 @@ from relay.console.json_api.chat_json import (
     explained,
     listed,
     of_that_day,
-    told,
+    told_chat,
 )
 from relay.console.json_api.delivery_json import TriedDelivery, tried
 from relay.console.json_api.operation import Operations
@@ -209,7 +209,7 @@ async def get_chat(call: Call, path: Numbered) -> WholeChat:
     return await in_thread(
         lambda _: WholeChat(
             about=listed(found),
-            told=told(found.read) if found.read else None,
+            told=told_chat(found.read) if found.read else None,
             hooks=[of_that_day(hook) for hook in found.chat.hooks],
             deliveries=[
                 tried(each, history.attempts.get(each.id, [])) for each in found.chat.deliveries

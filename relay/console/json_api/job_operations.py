@@ -151,7 +151,7 @@ async def begin_backtest(call: Call, body: BacktestRequest) -> JobAnswer:
     await usable_rules(call, after)
     before, period = await text_in_force(running), PERIODS[body.period.value]
     work = past_trial(running, before, after, period, call.api.jobs.spare)
-    return await _told(call, _begun(call, BACKTEST, work, alone=True))
+    return await _answer(call, _begun(call, BACKTEST, work, alone=True))
 
 
 @jobs.operation(
@@ -172,35 +172,35 @@ async def begin_resends(call: Call, body: ResendRequest) -> JobAnswer:
         call.api.jobs.refuse_too_many(call.caller)
     await write_act(call.sessions, act, call.now, call.key)
     work = resending(call.running, group, act.by)
-    return await _told(call, _begun(call, RESEND, work, is_asked=True))
+    return await _answer(call, _begun(call, RESEND, work, is_asked=True))
 
 
 @jobs.operation(HttpMethod.POST, "/chats/words", Role.VIEWER, status=202, refusals=(429,))
 async def begin_word_search(call: Call, body: WordsRequest) -> JobAnswer:
     """Search the messages of chats, newest first. The searched text is not stored."""
     work = word_search(call.running, body.words.strip())
-    return await _told(call, _begun(call, WORD_SEARCH, work, alone=True))
+    return await _answer(call, _begun(call, WORD_SEARCH, work, alone=True))
 
 
 @jobs.operation(HttpMethod.POST, "/mutes/try", Role.EDITOR, status=202, refusals=(429,))
 async def begin_mute_trial(call: Call, body: MuteScope) -> JobAnswer:
     """Count what a mute would have held back in the last seven days. Nothing is muted."""
     mute, _ = asked_for(call, body)
-    return await _told(call, _begun(call, MUTE, mute_trial(call.running, mute), alone=True))
+    return await _answer(call, _begun(call, MUTE, mute_trial(call.running, mute), alone=True))
 
 
 @jobs.operation(HttpMethod.GET, "/jobs/{id}", Role.VIEWER)
 async def get_job(call: Call, path: JobName) -> JobAnswer:
     """The state of a job, and its result so far."""
-    return await _told(call, _found(call, path.id))
+    return await _answer(call, _job_called(call, path.id))
 
 
 @jobs.operation(HttpMethod.DELETE, "/jobs/{id}", Role.VIEWER)
 async def stop_job(call: Call, path: JobName) -> JobAnswer:
     """Stop a job; what it has done stays done."""
-    job = _found(call, path.id)
+    job = _job_called(call, path.id)
     await call.api.jobs.stop(job)
-    return await _told(call, job)
+    return await _answer(call, job)
 
 
 def _begun(
@@ -222,7 +222,7 @@ def _counted() -> Iterator[None]:
         raise Refusal(429, "Too many jobs of yours are under way.") from None
 
 
-def _found(call: Call, id_: str) -> Job:
+def _job_called(call: Call, id_: str) -> Job:
     """The job with this id. Raises Refusal where there is none."""
     job = call.api.jobs.find(call.caller, id_)
     if job is None or job.kind not in {BACKTEST, RESEND, WORD_SEARCH, MUTE}:
@@ -240,7 +240,7 @@ async def _with_words(
     ]
 
 
-async def _told(call: Call, job: Job) -> JobAnswer:
+async def _answer(call: Call, job: Job) -> JobAnswer:
     value = job.value
     count = value if isinstance(value, ResentMany) else None
     words = value if isinstance(value, WordsFound) else None

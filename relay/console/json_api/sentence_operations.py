@@ -179,7 +179,7 @@ async def list_wordings(call: Call, query: WordingQuery) -> WordingList:
 @wording.operation(HttpMethod.GET, "/wordings/{language}/{key}", Role.EDITOR)
 async def get_wording(call: Call, path: SentenceName) -> OneSentence:
     """A sentence, with the hash of the user's catalogue as the ETag."""
-    return await _one(call, path)
+    return await _answer(call, path)
 
 
 @wording.operation(
@@ -191,7 +191,7 @@ async def get_wording(call: Call, path: SentenceName) -> OneSentence:
 )
 async def change_wording(call: Call, path: SentenceName, body: SentenceRequest) -> OneSentence:
     """Replace the text of a sentence by the user's, within seconds."""
-    found, one = await _found(call, path)
+    found, one = await _sentence_at(call, path)
     said = tuple(map(in_one_line, body.said))
     said = ("",) * len(said) if said == one.shipped else said
     return await _changed(call, path, found.file.hash, said)
@@ -206,7 +206,7 @@ async def change_wording(call: Call, path: SentenceName, body: SentenceRequest) 
 )
 async def reset_wording(call: Call, path: SentenceName) -> OneSentence:
     """Restore the relay's own text of a sentence."""
-    found, one = await _found(call, path)
+    found, one = await _sentence_at(call, path)
     return await _changed(call, path, found.file.hash, ("",) * len(one.shipped))
 
 
@@ -215,7 +215,7 @@ async def preview_wording(
     call: Call, path: SentenceName, body: SentencePreviewRequest
 ) -> WordingPreview:
     """A notification as email, Slack and Teams would show it with another text for a sentence."""
-    found, one = await _found(call, path)
+    found, one = await _sentence_at(call, path)
     said = tuple(map(in_one_line, body.said))
     problems = await in_thread(lambda _: problems_with(found, one, said))
     words = said if any(said) and not problems else one.words
@@ -232,7 +232,7 @@ def sentences_of(call: Call) -> Sentences:
     return Sentences(template_folder(call.running))
 
 
-async def _found(call: Call, path: SentenceName) -> tuple[Wording, Sentence]:
+async def _sentence_at(call: Call, path: SentenceName) -> tuple[Wording, Sentence]:
     """The sentence of a path. Raises Refusal where there is none."""
     try:
         found = await sentences_of(call).read(path.language)
@@ -241,8 +241,8 @@ async def _found(call: Call, path: SentenceName) -> tuple[Wording, Sentence]:
         raise not_there("such sentence in such a language") from None
 
 
-async def _one(call: Call, path: SentenceName) -> OneSentence:
-    found, one = await _found(call, path)
+async def _answer(call: Call, path: SentenceName) -> OneSentence:
+    found, one = await _sentence_at(call, path)
     return OneSentence(
         sentence=copied(SentenceText, one),
         hash=found.file.hash or NO_FILE,
@@ -259,7 +259,7 @@ async def _changed(
         "said",
         sentences_of(call).change(path.language, path.key, said, base_of(call, current), doing),
     )
-    return await _one(call, path)
+    return await _answer(call, path)
 
 
 # -- what both share -------------------------------------------------------------------------------------------

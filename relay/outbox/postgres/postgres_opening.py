@@ -56,19 +56,19 @@ def open_postgres(server: PostgresServer, process: Process | None = None) -> Pos
 
 def _check(connection: Connection, server: PostgresServer) -> None:
     _check_version(connection, server)
-    if _one(connection, "SHOW transaction_read_only") == "on":
+    if _first_value(connection, "SHOW transaction_read_only") == "on":
         raise StorageRefused(
             f"{server} only reads: it is a standby, or default_transaction_read_only is on; name the server that takes "
             "writes, or all of them (postgresql://relay@a,b/relay): the one that can write is found"
         )
     _check_transactions(connection, server)
-    encoding = _one(connection, "SHOW server_encoding")
+    encoding = _first_value(connection, "SHOW server_encoding")
     if encoding != "UTF8":
         raise StorageRefused(
             f"{server} keeps text as {encoding}, which can't hold every chat; make the database by "
             "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
         )
-    commit = _one(connection, "SHOW synchronous_commit")
+    commit = _first_value(connection, "SHOW synchronous_commit")
     if commit == "off":
         log.warning(
             "the database has synchronous_commit = off: a crash of its server loses chats that were answered "
@@ -91,7 +91,7 @@ def _check_transactions(connection: Connection, server: PostgresServer) -> None:
 
 def _check_version(connection: Connection, server: PostgresServer) -> None:
     """Raise StorageRefused for a server that is neither PostgreSQL 10 or newer nor compatible with it."""
-    says = " ".join(str(_one(connection, "SELECT version()")).split())
+    says = " ".join(str(_first_value(connection, "SELECT version()")).split())
     other = next((name for name in UNFIT if name.lower() in says.lower()), "")
     if not other and not says.startswith(FIT):
         other = f"no PostgreSQL ({says[:60]})"
@@ -159,7 +159,7 @@ def _is_foreign(connection: Connection) -> bool:
     return not _version(connection) and any(_has_table(connection, one) for one in metadata.tables)
 
 
-def _one(connection: Connection, question: LiteralString) -> Any:  # noqa: ANN401 - a column of any type
+def _first_value(connection: Connection, question: LiteralString) -> Any:  # noqa: ANN401 - a column of any type
     row = connection.execute(question).fetchone()
     return row and row[0]
 

@@ -181,21 +181,21 @@ class PostgresStore:
             try:
                 results, self.has_written = _in_one_transaction(connection, works, self._commits)
             except _UnsureError as unsure:
-                self._lose(_said(unsure.reason))
+                self._lose(_message(unsure.reason))
                 if self._was_committed(unsure.number):
                     self.has_written = True
                     return unsure.results
             except _AGAIN as error:
                 if attempt == MOST_TRIES:
-                    raise StorageUnavailable(_said(error)) from None
+                    raise StorageUnavailable(_message(error)) from None
                 # Without random waits both would conflict again; a distributed database asks for waits that grow.
                 self._sleep(FIRST_REST * 2 ** (attempt - 1) * (0.5 + self._random() / 2))
             except _CANT_WORK as error:
                 if len(works) > 1 and isinstance(error, _OF_ONE) and not connection.closed:
                     raise  # the writer then tries one by one, as only some may need what is missing
                 if not (connection.closed or isinstance(error, _OTHER_SERVER)):
-                    raise StorageUnavailable(_said(error)) from None
-                self._lose(_said(error))
+                    raise StorageUnavailable(_message(error)) from None
+                self._lose(_message(error))
             else:
                 return results
         raise StorageUnavailable(f"the connection is lost again and again: {self._why}")
@@ -206,7 +206,7 @@ class PostgresStore:
             try:
                 return self._commits.was_made(self._connected().cursor(), number)
             except _CANT_WORK as error:
-                self._lose(_said(error))
+                self._lose(_message(error))
         raise StorageUnavailable(f"whether it was committed can't be told: {self._why}")
 
     def translated(self, error: Exception) -> Exception:
@@ -253,7 +253,7 @@ class PostgresStore:
             except _NO_LISTEN:
                 return
             except psycopg.Error as error:
-                log.info("listening for other relays is interrupted: %s", _said(error))
+                log.info("listening for other relays is interrupted: %s", _message(error))
             await asyncio.sleep(LONGEST_WAIT)
 
     # -- the connection ----------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ class PostgresStore:
         try:
             self._connection = connect(self._conninfo)
         except psycopg.Error as error:
-            self._why = _said(error)
+            self._why = _message(error)
             self._next_try = self._monotonic() + self._wait
             self._wait = min(self._wait * 2, LONGEST_WAIT)
         else:
@@ -322,6 +322,6 @@ def _in_one_transaction(
     return results, number is not None
 
 
-def _said(error: psycopg.Error) -> str:
+def _message(error: psycopg.Error) -> str:
     """The server's error message on one line."""
     return " ".join(str(error).split()) or type(error).__name__

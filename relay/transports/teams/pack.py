@@ -184,13 +184,13 @@ def _transcript(notification: Notification, room: _Room) -> list[Json]:
     shown = excerpt(
         notification.transcript,
         FULL - frame,
-        lambda message: room.share(_said(message)),
+        lambda message: room.share(_message_blocks(message)),
         most=most_shown(notification.transcript),
     )
-    items = [block for message in shown.opening for block in _said(message)]
+    items = [block for message in shown.opening for block in _message_blocks(message)]
     if shown.left_out:
         items.append(_left_out(shown.left_out, notification.language))
-    items += [block for message in shown.ending for block in _said(message)]
+    items += [block for message in shown.ending for block in _message_blocks(message)]
     return [_panel(items)]
 
 
@@ -207,7 +207,7 @@ def _panel(items: list[Json]) -> Json:
     }
 
 
-def _said(message: TranscriptMessage) -> list[Json]:
+def _message_blocks(message: TranscriptMessage) -> list[Json]:
     """Return a message: `14:05 Marta Nowak: Hello`, and a block for each further line."""
     time = [run(f"{message.time}  ", isSubtle=True)] if message.time else []
     gap = [_gap(message)] if message.gap else []
