@@ -201,7 +201,7 @@ class Notification(Struct, frozen=True, kw_only=True):
     def set_apart(self, *, rtl: bool) -> "Notification":
         """Return the notification with Unicode isolates around texts that could reorder the words beside them.
 
-        See `isolated`; `rtl` is for a reader whose language is written from right to left.
+        `rtl` is for a reader whose language is written from right to left.
         """
 
         def apart(text: str) -> str:

@@ -1,6 +1,6 @@
 """Removes secrets from logs, errors, servers' answers and quoted lines of the rules file.
 
-`redact` finds anything that looks like a secret; `Known` finds the relay's own secrets and parts of
+`redact` finds anything that looks like a secret; `KnownSecrets` finds the relay's own secrets and parts of
 them.
 """
 
@@ -173,7 +173,7 @@ class Redactor:
     def __init__(self) -> None:
         self._known_secrets = KnownSecrets()
 
-    def know(self, secrets: Iterable[str]) -> None:
+    def add(self, secrets: Iterable[str]) -> None:
         """Add secrets that are removed from every text from now on."""
         self._known_secrets.add(secrets)
 

@@ -30,7 +30,7 @@ def _as_before() -> Iterator[None]:
 def written(log_format: LogFormat, *records: object, error: Exception | None = None) -> str:
     """What stands in the log after these were logged."""
     stream, redact = io.StringIO(), Redactor()
-    redact.know([CANARY])
+    redact.add([CANARY])
     logs.set_up(log_format, redact, stream)
     logging.getLogger("relay.somewhere").error(*records, exc_info=error)
     return stream.getvalue()
@@ -123,21 +123,21 @@ def test_a_known_secret_never_passes(known: list[str], data: st.DataObject) -> N
     )
     text = "".join(data.draw(st.lists(pieces, max_size=12)))
     redact = Redactor()
-    redact.know(known)
+    redact.add(known)
     assert not [secret for secret in known if secret in redact(text)]
 
 
 def test_a_secret_of_the_rules_before_a_reload_stays_known() -> None:
     redact = Redactor()
-    redact.know(["the-old-webhook"])
-    redact.know(["the-new-webhook"])
+    redact.add(["the-old-webhook"])
+    redact.add(["the-new-webhook"])
     assert redact("the-old-webhook, then the-new-webhook") == "***, then ***"
 
 
 @given(st.text(string.ascii_letters + " .,:;()'é日\n", max_size=60))
 def test_ordinary_words_stay_as_they_are(text: str) -> None:
     redact = Redactor()
-    redact.know([CANARY])
+    redact.add([CANARY])
     assert redact(text) == text
 
 

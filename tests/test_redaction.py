@@ -87,7 +87,7 @@ def test_a_secret_is_known_however_it_is_said_back(secret: str, spell: object) -
 def test_what_servers_say_stays_readable(said: str) -> None:
     assert redact_answer(said, SECRETS) == said
     redact = Redactor()
-    redact.know(SECRETS)
+    redact.add(SECRETS)
     assert redact(said) == said
 
 

@@ -91,7 +91,7 @@ def end_with_report(error: Exception, subcommand: str | None) -> NoReturn:
     """
     command = f"relay {subcommand}" if subcommand else "relay"
     redact = Redactor()
-    redact.know(_secrets(os.environ))
+    redact.add(_secrets(os.environ))
     details = redact("\n".join([*_versions(), "", *traceback.format_exception(error)]))
     try:
         descriptor, path = tempfile.mkstemp(prefix="relay-error-", suffix=".txt")

@@ -206,7 +206,7 @@ class DestinationPage:
         sessions = ActingSessions(self._running.parts.outbox.sessions, act, now)
         with suppress(AlreadyDone):
             await pause(sessions, name, paused)
-        await self._running.parts.in_force.heed()
+        await self._running.parts.in_force.apply_mutes_and_pauses()
         return redirect("/destinations")
 
     async def _resume(self, request: AnyRequest) -> Response[bytes]:
@@ -215,7 +215,7 @@ class DestinationPage:
         sessions = ActingSessions(self._running.parts.outbox.sessions, act, now)
         with suppress(AlreadyDone):
             await resume(sessions, [name], by=act.by, now=now)
-        await self._running.parts.in_force.heed()
+        await self._running.parts.in_force.apply_mutes_and_pauses()
         return redirect("/destinations")
 
     async def _test(self, request: AnyRequest) -> Page:

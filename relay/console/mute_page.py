@@ -85,7 +85,7 @@ class MutePage:
         rules, now = self._running.parts.in_force.rules, self._running.clock()
         with suppress(AlreadyDone):
             await unmute(self._acting(act), number, by=act.by, rules=rules, now=now)
-        await self._running.parts.in_force.heed()
+        await self._running.parts.in_force.apply_mutes_and_pauses()
         return redirect("/mutes")
 
     def _acting(self, act: Any) -> ActingSessions:  # noqa: ANN401 - an Act
@@ -141,7 +141,7 @@ class MutePage:
             return await self._show(request, caller_of(request.scope).form, refused)
         with suppress(AlreadyDone):
             await make_mute(self._acting(act), made, rules, origin="console", now=now)
-        await self._running.parts.in_force.heed()
+        await self._running.parts.in_force.apply_mutes_and_pauses()
         return redirect("/mutes")
 
 

@@ -95,7 +95,7 @@ class RulesInForce:
         self._release = Release(
             outbox, acts, wake, clock, redirect=self._redirect, rest=between_looks
         )
-        self._background, self._heeding = Background(), asyncio.Lock()
+        self._background, self._applying = Background(), asyncio.Lock()
         self._pauses: Mapping[str, Pause] = {}
         self._gates: Mapping[str, Gate] = {}  # as they were last read
         self.mutes: tuple[Mute, ...] = ()
@@ -115,13 +115,13 @@ class RulesInForce:
         """Begin to send deliveries. Needs a running event loop."""
         lanes = await self._open_lanes(self.rules)
         with contextlib.suppress(StorageUnavailable):  # the next look does it, or it falls due
-            await self._look_at_mutes()
+            await self._apply_mutes()
             await self._hasten_moved()
         self._dispatcher.start()
         living = self._outbox.live_with_other_relays(
             clock=self._clock, wake=self._dispatcher.wake, see_gates=self._see_gates
         )
-        self._background.start(living, self._heed_people())
+        self._background.start(living, self._watch_mutes_and_pauses())
         await self._dispatcher.change(lanes)
         self._release.change(self._timings())
         self._release.start()
@@ -136,23 +136,23 @@ class RulesInForce:
             self.lanes[name].hear(changed[name])
         self._dispatcher.wake(changed)
 
-    async def _heed_people(self) -> None:
+    async def _watch_mutes_and_pauses(self) -> None:
         """Put pauses and mutes that people make on any relay in force, within two seconds."""
         while True:
             await asyncio.sleep(self._between_looks.total_seconds())
-            await self.heed()
+            await self.apply_mutes_and_pauses()
 
-    async def heed(self) -> None:
+    async def apply_mutes_and_pauses(self) -> None:
         """Put the pauses and mutes in the database in force. Never raises: if it fails, the next look does it."""
         try:
-            async with self._heeding:  # an earlier look must not undo what a later one has seen
+            async with self._applying:  # an earlier look must not undo what a later one has seen
                 with contextlib.suppress(StorageUnavailable):  # the writer has logged it
-                    await self._look_at_pauses()
-                    await self._look_at_mutes()
+                    await self._apply_pauses()
+                    await self._apply_mutes()
         except Exception:  # a bug must not let pauses last for ever
             log.exception("looking for pauses and mutes failed; going on")
 
-    async def _look_at_mutes(self) -> None:
+    async def _apply_mutes(self) -> None:
         sql, now = self._outbox.operations.sql, self._clock()
         if self._followed != (of_file := self.rules.mutes):
             work = partial(follow_file, sql, of_file=of_file, timings=self._timings(), now=now)
@@ -168,7 +168,7 @@ class RulesInForce:
         """Add the conditions of all present mutes to the rules by which chats are checked."""
         self._judged_by = with_conditions(self.rules, self.mutes)
 
-    async def _look_at_pauses(self) -> None:
+    async def _apply_pauses(self) -> None:
         now, sql = self._clock(), self._outbox.operations.sql
         before, self._pauses = self._pauses, await self._outbox.run(partial(pauses, sql))
         for name, lane in self.lanes.items():
@@ -212,7 +212,7 @@ class RulesInForce:
         await self._dispatcher.change(lanes)
         self._release.change(self._timings())
         with contextlib.suppress(StorageUnavailable):  # the next look does it, or it falls due
-            await self._look_at_mutes()
+            await self._apply_mutes()
             await self._hasten_moved()
             self._dispatcher.wake(lanes)
         await self._warn_of_stranded()

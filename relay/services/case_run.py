@@ -14,7 +14,7 @@ from relay.rules.field_type import Field, Kind, Raw
 from relay.rules.fields import FIELDS
 from relay.rules.reading.case_reader import Case, CaseFile, Expected, read_case_file
 from relay.rules.reading.rules_file import read_bytes
-from relay.rules.reading.story_reader import Story, ToBeSent, read_stories
+from relay.rules.reading.story_reader import ExpectedMessages, Story, read_stories
 from relay.rules.reading.value_parsers import BadValue, shown
 from relay.rules.rule_book import Match, RuleBook, Standing, Verdict
 from relay.rules.schedule_parser import AT_ONCE
@@ -283,7 +283,7 @@ def run_story(book: RuleBook, story: Story) -> tuple[Result, set[str]]:
 
 
 def _compare_sent(
-    book: RuleBook, wanted: Iterable[ToBeSent], sent: list[Sent]
+    book: RuleBook, wanted: Iterable[ExpectedMessages], sent: list[Sent]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The missing notifications, and those beyond what was wanted, each in words."""
     missing = []

@@ -43,7 +43,7 @@ class SettingsError(Exception):
     """Raised if variables can't be used. `problems` has a sentence for each, without secrets."""
 
     def __init__(self, problems: list[str], settings: "Settings") -> None:
-        """`others` has the values of the other variables, and defaults for those that can't be used."""
+        """`settings` has the values of the other variables, and defaults for those that can't be used."""
         super().__init__("\n".join(problems))
         self.problems = problems
         self.settings = settings

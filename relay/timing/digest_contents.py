@@ -84,7 +84,7 @@ def arranged(
     Members about one chat are merged, with the rules of all. The groups contain only the first
     MOST_SHOWN chats; all chats are counted. Raises ValueError without members.
     """
-    chats = sorted(_each_chat_once(members, order), key=lambda chat: _place(chat, order))
+    chats = sorted(_merged_by_chat(members, order), key=lambda chat: _place(chat, order))
     shown = {id(chat) for chat in chats[:MOST_SHOWN]}
     groups = []
     for (why, rule), chats_of_group in groupby(chats, key=lambda chat: (chat.why, chat.rules[0])):
@@ -106,7 +106,7 @@ def arranged(
     )
 
 
-def _each_chat_once(members: Iterable[Member], order: Sequence[str]) -> Iterator[Member]:
+def _merged_by_chat(members: Iterable[Member], order: Sequence[str]) -> Iterator[Member]:
     by_chat: dict[tuple[str, str], list[Member]] = {}
     for member in members:
         by_chat.setdefault((member.account, member.chat), []).append(member)

@@ -52,7 +52,7 @@ async def run_relay(
     """
     ready = get_ready(variables)
     redact = Redactor()
-    redact.know(_secrets(ready))
+    redact.add(_secrets(ready))
     logs.set_up(ready.settings.log_format, redact)
     _warn(variables, ready.settings)
     stopping, hurry = stopping or asyncio.Event(), asyncio.Event()
@@ -60,7 +60,7 @@ async def run_relay(
 
         def load() -> Ready:
             loaded = get_ready(variables)
-            redact.know(_secrets(loaded))
+            redact.add(_secrets(loaded))
             return loaded
 
         async with open_relay(
@@ -74,7 +74,7 @@ async def run_relay(
             between_looks=between_looks,
             rest=rest,
         ) as relay:
-            redact.know(relay.tokens)
+            redact.add(relay.tokens)
             _collect_less_often()
             if not stopping.is_set():
                 door = Door(most=most_connections(), deadline=deadlines.headers)

@@ -199,7 +199,7 @@ async def pause_destination(call: Call, path: DestinationName, body: PauseReques
         by=call.caller.name, until=body.until, because=body.because.strip(), since=call.now
     )
     await pause(call.acting("pause", name), name, made)
-    await call.running.parts.in_force.heed()
+    await call.running.parts.in_force.apply_mutes_and_pauses()
     return copied(PausedBy, made)
 
 
@@ -208,7 +208,7 @@ async def resume_destination(call: Call, path: DestinationName) -> Resumed:
     """End the pause of a destination, and try it at once if it is broken."""
     name = _lane(call, path.name).name
     done = await resume(call.acting("resume", name), [name], by=call.caller.name, now=call.now)
-    await call.running.parts.in_force.heed()
+    await call.running.parts.in_force.apply_mutes_and_pauses()
     return Resumed(name=name, was_paused=name in done.no_longer_paused, is_tried=name in done.tried)
 
 

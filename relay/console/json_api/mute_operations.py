@@ -148,7 +148,7 @@ async def mute(call: Call, body: MuteRequest) -> MadeMute:
         also_waiting=body.also_waiting,
         now=call.now,
     )
-    await call.running.parts.in_force.heed()
+    await call.running.parts.in_force.apply_mutes_and_pauses()
     return MadeMute(id=done.number, until=made.until, held=done.held)
 
 
@@ -201,7 +201,7 @@ async def end_mute(call: Call, path: Numbered) -> EndedMute:
         rules=rules,
         now=call.now,
     )
-    await call.running.parts.in_force.heed()
+    await call.running.parts.in_force.apply_mutes_and_pauses()
     if what != "ended":
         raise _not_ended(path.number, of_file=False)
     return EndedMute(id=path.number)

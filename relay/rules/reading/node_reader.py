@@ -118,7 +118,7 @@ def parsed(problems: Problems, node: Text, parse: Callable[[str], T]) -> T | Non
 
 
 def long_duration(problems: Problems, node: Node, example: str, reason: str) -> timedelta | None:
-    """Return a duration of at least a minute; None after noting a problem. `why` is the reason against shorter ones."""
+    """Return a duration of at least a minute; None after noting a problem. `reason` says why no shorter one is allowed."""
     text = as_text(problems, node, f"a duration such as {example}")
     length = parsed(problems, text, value_parsers.duration) if text else None
     if text and length is not None and length < timedelta(minutes=1):
@@ -134,7 +134,7 @@ def check_keys(
     where: str,
     corrections: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Note a problem for each unknown key. `others` maps words that people write by mistake to the right ones."""
+    """Note a problem for each unknown key. `corrections` maps words that people write by mistake to the right ones."""
     for key, value in table.entries.values():
         if key.value not in keys:
             ours = corrections.get(key.value.casefold())

@@ -34,7 +34,7 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
-class ToBeSent:
+class ExpectedMessages:
     """The messages that a destination should get at a time."""
 
     at: datetime
@@ -53,7 +53,7 @@ class Story:
     name: str
     place: Place
     arrivals: tuple[Arrival, ...]
-    sent: tuple[ToBeSent, ...]
+    sent: tuple[ExpectedMessages, ...]
     until: datetime | None
     """The time up to which nothing else should be sent; None means for ever."""
 
@@ -133,7 +133,7 @@ class _StoryReader:
         chat, stated = self._cases.chat(nodes.get("like") or Table(0, 0))
         return [Arrival(at + number * every, chat, stated) for number in range(count)]
 
-    def _sent(self, nodes: Mapping[str, Node]) -> ToBeSent | None:
+    def _sent(self, nodes: Mapping[str, Node]) -> ExpectedMessages | None:
         at = self._time(nodes.get("at"))
         to = as_text(self._problems, nodes["to"], "a destination") if "to" in nodes else None
         if to is None:
@@ -143,7 +143,7 @@ class _StoryReader:
             self._problems.error(to, message, did_you_mean(to.value, self._book.destinations))
         digest_of = self._count(nodes.get("digest_of"), 0)
         times = 0 if digest_of else self._count(nodes.get("times"), 1)
-        return ToBeSent(at, to.value, times, digest_of)
+        return ExpectedMessages(at, to.value, times, digest_of)
 
     def _time(self, node: Node | None) -> datetime:
         text = as_text(self._problems, node, "a time such as mon 10:00") if node else None

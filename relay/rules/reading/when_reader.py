@@ -58,7 +58,7 @@ def _conditions(reading: Reading, node: Node, hint: str = "") -> tuple[Condition
         if key.value in _GROUPS:
             conditions += _group(reading, key, value)
         else:
-            conditions += _about_field(reading, key, value)
+            conditions += _field_conditions(reading, key, value)
     return tuple(conditions)
 
 
@@ -76,7 +76,7 @@ def _group(reading: Reading, key: Text, value: Node) -> list[Condition]:
     return [AnyOf(held) if key.value == "any" else All(held)]
 
 
-def _about_field(reading: Reading, key: Text, value: Node) -> list[Condition]:
+def _field_conditions(reading: Reading, key: Text, value: Node) -> list[Condition]:
     field = field_or_complaint(reading.problems, key)
     if field is None:
         return []
