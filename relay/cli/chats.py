@@ -22,7 +22,7 @@ from relay.cli.printing import (
 from relay.outbox.delivery_types import State
 from relay.outbox.history import ENDED_BADLY, Held, Record
 from relay.outbox.past_chats import ChatRow, WantedChats
-from relay.services.find_chats import FoundChat, FoundChats, search_chats
+from relay.services.find_chats import ChatSearchPage, StoredChat, search_chats
 from relay.text import clean_line, cut
 
 SHOWN = 50
@@ -81,7 +81,7 @@ def chats(
 # -- how they are shown ----------------------------------------------------------------------------------------
 
 
-def _listed(found: FoundChats, clock: TimeFormat, width: int) -> Iterator[str]:
+def _listed(found: ChatSearchPage, clock: TimeFormat, width: int) -> Iterator[str]:
     """A table of chats, one line each; the command at the end of a line is never cut."""
     if not found.chats:
         yield "No chats."
@@ -135,7 +135,7 @@ def _typed(name: str) -> str:
 # -- one chat --------------------------------------------------------------------------------------------------
 
 
-def _who(found: FoundChat) -> str:
+def _who(found: StoredChat) -> str:
     name, email = clean_line(found.chat.about.visitor, 40), clean_line(found.email, 60)
     if name and email and "<" not in email:
         return f"{name} <{email}>"
@@ -149,7 +149,7 @@ def _kinds(about: ChatRow) -> str:
     return ", ".join(kinds) or "finished"
 
 
-def _where(found: FoundChat) -> str:
+def _where(found: StoredChat) -> str:
     if found.rules:
         return "; ".join(
             f"{clean_line(rule, 40)} -> {_ended(to)}" for rule, to in found.rules.items()
@@ -157,7 +157,7 @@ def _where(found: FoundChat) -> str:
     return clean_line(found.trouble) or "no rule matched"
 
 
-def _next(found: FoundChat, broken: Mapping[str, Held]) -> str:
+def _next(found: StoredChat, broken: Mapping[str, Held]) -> str:
     """The command that fixes a problem of the chat, or else one that shows more."""
     queued = [each for each in found.chat.deliveries if each.state is State.QUEUED]
     bad = [each for each in found.chat.deliveries if each.state in ENDED_BADLY]
@@ -172,7 +172,7 @@ def _next(found: FoundChat, broken: Mapping[str, Held]) -> str:
     return f"relay deliveries --chat {_typed(found.name)}"
 
 
-def _as_json(found: FoundChat, broken: Mapping[str, Held]) -> dict[str, Any]:
+def _as_json(found: StoredChat, broken: Mapping[str, Held]) -> dict[str, Any]:
     about = found.chat.about
     return {
         "chat": found.name,

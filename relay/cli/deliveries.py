@@ -32,7 +32,7 @@ from relay.services.find_deliveries import (
     unreadable_posts,
     waiting_destinations,
 )
-from relay.services.find_digests import FoundDigests, PastDigest, WaitingDigest, find_digests
+from relay.services.find_digests import ListedDigests, PastDigest, WaitingDigest, find_digests
 from relay.text import clean_line
 
 _STATES = {state.value.replace(" ", "-"): state for state in State}
@@ -199,7 +199,7 @@ def digests(*, destination: str, limit: int, in_utc: bool, as_json: bool) -> Non
         print_lines(_digest_lines(found, TimeFormat(UTC if in_utc else None)))
 
 
-def _digest_lines(found: FoundDigests, clock: TimeFormat) -> Iterator[str]:
+def _digest_lines(found: ListedDigests, clock: TimeFormat) -> Iterator[str]:
     yield click.style("Waiting", bold=True)
     for waiting in found.waiting:
         count = counted(sum(waiting.counts.values()), "chat")

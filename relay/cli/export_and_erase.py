@@ -11,7 +11,7 @@ from relay.cli.open_outbox import CHAT, answer_of, sessions, this_user
 from relay.cli.open_rules import good_rules
 from relay.cli.printing import FINE, FOUND, could_not_run, counted, print_lines, progress_bar
 from relay.services import personal_data
-from relay.services.personal_data import ErasedData, Name, Theirs, Whose
+from relay.services.personal_data import ErasedData, Name, Person, Theirs
 
 Command = Callable[..., Any]
 
@@ -42,7 +42,7 @@ def whose(command: Command) -> Command:
 def _find(emails: Iterable[str], visitors: Iterable[str], chat: Name | None) -> Theirs:
     """The stored data of a person; ends the command where nobody is named."""
     try:
-        whose = Whose.named(emails, visitors, chat)
+        whose = Person.named(emails, visitors, chat)
     except ValueError:
         raise click.UsageError(
             "say whose: --email ADDRESS, --visitor ID or --chat ACCOUNT/ID"

@@ -15,7 +15,7 @@ from relay.cli.printing import FINE, FOUND, JSON, could_not_run, counted, print_
 from relay.cli.rules_output import finding_as_json, finding_lines
 from relay.rules import RulesError
 from relay.runtime.startup import settings_of
-from relay.services.case_run import CaseRun, Difference, Result, cases_beside, read_suite, run_cases
+from relay.services.case_run import CaseRun, Difference, Result, case_file_of, read_suite, run_cases
 from relay.settings.table import Settings
 
 
@@ -158,7 +158,7 @@ def test(files: tuple[Path, ...], rules: Path | None, junit: Path | None, *, as_
 
 
 def _beside_the_rules(settings: Settings) -> Path:
-    path = cases_beside(settings.rules)
+    path = case_file_of(settings.rules)
     if not path.exists():
         could_not_run(
             [f"{path}: there is no such file; cases for {settings.rules} are looked for there"]

@@ -161,7 +161,7 @@ def _change(name: str, change: Callable[[Users], T]) -> T:
 
 
 def _not_done(why: Why, name: str) -> NoReturn:
-    if why is Why.NOT_THERE:
+    if why is Why.UNKNOWN_USER:
         with sessions().reading() as session:
             known = all_users(session.operations.sql, session.cursor, datetime.now(UTC))
         hint = did_you_mean(name, [one.user.name for one in known])

@@ -19,13 +19,13 @@ from relay.outbox.user_accounts import Role
 from relay.rules import RuleBook, RulesError
 from relay.runtime.startup import read_rule_book
 from relay.services import in_thread
-from relay.services.explanation import verdicts_beside
+from relay.services.explanation import compare_verdicts
 from relay.services.find_chats import ChatHistory, chat_history, count_of_email
 from relay.services.find_deliveries import delivery_json
 from relay.services.personal_data import (
     KeptChat,
+    Person,
     Theirs,
-    Whose,
     erase,
     export,
     exported,
@@ -74,7 +74,7 @@ class ChatActs:
         rules, settings = self._running.parts.in_force.rules, self._running.ready.settings
         version = await rules_file(self._running).history.version(hook.rules_hash)
 
-        def that_day() -> RuleBook | None:
+        def past_rules() -> RuleBook | None:
             if version and not version[0].problems:
                 with suppress(RulesError):  # of an older relay
                     return read_rule_book(version[1], str(settings.rules), settings)
@@ -88,7 +88,7 @@ class ChatActs:
             chat=history.chat,
             hook=hook,
             today=rules.hash,
-            compared=await verdicts_beside(hook, rules, that_day),
+            compared=await compare_verdicts(hook, rules, past_rules),
         )
 
     # -- the rules asked again -----------------------------------------------------------------------------
@@ -158,7 +158,7 @@ class ChatActs:
         """The data that a form is about: this chat, or all data of its visitor; and whether it is all."""
         is_all = caller_of(request.scope).form.get("of") == EVERYTHING
         email = history.chat.email if is_all else ""
-        whose = Whose.of_chat(history.chat.chat.about.name, email)
+        whose = Person.of_chat(history.chat.chat.about.name, email)
         theirs = await find_theirs(self._running.parts.outbox.sessions, whose)
         return theirs, bool(whose.emails)
 

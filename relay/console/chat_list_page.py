@@ -30,14 +30,14 @@ from relay.outbox.past_chats import WantedChats
 from relay.outbox.user_accounts import Role
 from relay.services import in_thread
 from relay.services.child_process import in_child
-from relay.services.find_chats import LOOKED_AT, FoundChat, count_chats, count_newer, list_chats
+from relay.services.find_chats import LOOKED_AT, StoredChat, count_chats, count_newer, list_chats
 from relay.services.search_transcripts import (
-    MOST_FOUND,
+    MOST_HITS,
     FoundWords,
+    WordHits,
     WordSearch,
-    WordsFound,
-    found_words,
     search_words,
+    words_of_hit,
 )
 from relay.text import cut
 from relay.web.app import Running
@@ -196,7 +196,7 @@ def wanted(asked: Mapping[str, str]) -> WantedChats:
     )
 
 
-def chat_line(found: FoundChat, language: Language) -> ChatLine:
+def chat_line(found: StoredChat, language: Language) -> ChatLine:
     """A chat as the list shows it."""
     about = found.chat.about
     return ChatLine(
@@ -214,7 +214,7 @@ def chat_line(found: FoundChat, language: Language) -> ChatLine:
     )
 
 
-async def chat_lines(found: Sequence[FoundChat], language: Language) -> list[ChatLine]:
+async def chat_lines(found: Sequence[StoredChat], language: Language) -> list[ChatLine]:
     """Chats as the list shows them, read in a thread: fifty take several milliseconds, for which hooks would wait."""
     return await in_thread(lambda _: [chat_line(chat, language) for chat in found])
 
@@ -254,7 +254,7 @@ class WordPage:
             lines = await chat_lines([each for each, _ in chats], self._pages.language(request))
             days = by_day(lines, self._pages.zone(request))
             said = {each.chat.about.id: words for each, words in chats}
-            return {"days": days, "said": said, "most": MOST_FOUND}
+            return {"days": days, "said": said, "most": MOST_HITS}
 
         job = self._jobs.start(
             caller, WORD_SEARCH, work, back="/chats", alone=True, look_up=look_up
@@ -266,14 +266,14 @@ def word_search(running: Running, words: str) -> Work:
     """The work of a job that searches what was said; its value are the chats found so far."""
     search = [WordSearch(database=running.ready.settings.database, words=words)]
 
-    async def work(job: Job) -> WordsFound:
-        def report(found: WordsFound) -> None:
+    async def work(job: Job) -> WordHits:
+        def report(found: WordHits) -> None:
             job.value = found
 
         return await in_child(
             search_words,
             search.pop(),  # the job outlives its work
-            answers=WordsFound,
+            answers=WordHits,
             report=report,
             progress=job.progress,
         )
@@ -282,14 +282,14 @@ def word_search(running: Running, words: str) -> Work:
 
 
 async def chats_with_words(
-    running: Running, found: WordsFound | None
-) -> list[tuple[FoundChat, FoundWords | None]]:
+    running: Running, found: WordHits | None
+) -> list[tuple[StoredChat, FoundWords | None]]:
     """The chats that a search has found and that still exist, newest first, each with the words that were found."""
     if not found or not found.chats:
         return []
     hits = {(each.account, each.chat): each for each in found.chats}
     sessions, wanted = running.parts.outbox.sessions, WantedChats(names=[*hits])
-    listed = await list_chats(sessions, "", wanted, before=None, limit=MOST_FOUND)
+    listed = await list_chats(sessions, "", wanted, before=None, limit=MOST_HITS)
     return await in_thread(
-        lambda _: [(each, found_words(each, hits[each.chat.about.name])) for each in listed.chats]
+        lambda _: [(each, words_of_hit(each, hits[each.chat.about.name])) for each in listed.chats]
     )

@@ -28,7 +28,7 @@ from relay.rules import RuleBook, RulesError
 from relay.rules.json_schema import json_schema
 from relay.runtime.startup import read_rule_book, template_folders, template_names
 from relay.services import in_thread
-from relay.services.case_run import CaseRun, cases_beside, read_suite, run_cases
+from relay.services.case_run import CaseRun, case_file_of, read_suite, run_cases
 from relay.services.child_process import SpareChild, in_child
 from relay.services.draft_check import check_draft, flaws_of
 from relay.services.draft_trial import ChatTrial, NoSuchChat, find_hook, try_on_chat
@@ -269,7 +269,7 @@ class DraftPages:
 
     async def _try_cases(self, request: AnyRequest) -> Page:
         path = self._running.ready.settings.rules
-        beside = cases_beside(path)
+        beside = case_file_of(path)
         try:
             book = await self._book(caller_of(request.scope))
         except RulesError:

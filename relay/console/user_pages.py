@@ -70,7 +70,7 @@ class PeoplePages:
             return user
 
         if act not in ACTS:
-            return await self._show(request, error=Why.NOT_THERE, status=404)
+            return await self._show(request, error=Why.UNKNOWN_USER, status=404)
         return await self._act(request, work, with_link=act == "link")
 
     async def _act(self, request: AnyRequest, work: Any, *, with_link: bool) -> Page:  # noqa: ANN401
@@ -81,7 +81,7 @@ class PeoplePages:
         try:
             user, link = await self._sign_in.change(caller_of(request.scope), act)
         except NotDone as error:
-            status = 404 if error.why is Why.NOT_THERE else 422
+            status = 404 if error.why is Why.UNKNOWN_USER else 422
             return await self._show(request, error=error.why, status=status)
         if not link:
             return redirect("/people")

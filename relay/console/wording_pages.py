@@ -29,11 +29,11 @@ from relay.services.sentences import (
     UnknownLanguage,
     UnknownSentence,
     Wording,
-    in_one_line,
-    one_text,
+    draft_catalogue,
     problems_with,
     sentence_called,
     sentences_with,
+    without_line_breaks,
 )
 from relay.services.template_files import NoSuchFile, TemplateFiles, TemplateText
 from relay.services.text_diff import as_written, shown
@@ -94,7 +94,7 @@ class PreviewParts:
             **asked,
             "sample": sample,
             "shown": shown,
-            "is_said": found.says_it,
+            "is_said": found.has_words,
             "is_one": is_one,
         }
 
@@ -156,7 +156,7 @@ class SentencePages:
         act, names = form.get("act", ""), [f"said-{number}" for number in range(len(one.shipped))]
         if act != "reset" and not form.keys() >= set(names):
             raise ClientException
-        said = tuple(in_one_line(form.get(name, "")) for name in names)
+        said = tuple(without_line_breaks(form.get(name, "")) for name in names)
         if act == "preview":
             return await self._show(request, wording, one, said, is_preview=True)
         if act not in {"save", "reset"}:
@@ -194,7 +194,7 @@ class SentencePages:
         words = said if any(said) and not problems else one.words
         drafts = {}
         with contextlib.suppress(NotChanged):  # what the user's own templates say may be odd
-            drafts = {f"{OWN}/{wording.tag}.po": one_text(wording, one, words)}
+            drafts = {f"{OWN}/{wording.tag}.po": draft_catalogue(wording, one, words)}
         preview = await self._parts.show(
             request, drafts, template="", language=wording.tag, words=words[0]
         )

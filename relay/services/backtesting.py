@@ -20,9 +20,9 @@ from relay.timing.simulation import Sent, Simulation
 
 Name = tuple[str, str]
 """The name of a chat: its account and id."""
-_Told = frozenset[tuple[str, str, str]]
+_Recipients = frozenset[tuple[str, str, str]]
 """Rule, destination and recipient of each notification; for a matching rule for nobody its name, `nobody` and ""."""
-_NOTHING: _Told = frozenset()
+_NOTHING: _Recipients = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +122,8 @@ class Comparing:
         self._after = after
         self._newest_first = newest_first
         self._unreadable = 0
-        self._told: dict[Name, tuple[_Told, _Told]] = {}
-        self._known: dict[_Told, _Told] = {}
+        self._by_chat: dict[Name, tuple[_Recipients, _Recipients]] = {}
+        self._known: dict[_Recipients, _Recipients] = {}
         """Sets already seen, so that equal ones are stored once: most chats have the same recipients."""
         self._times = Times() if waits(after) and not newest_first else None
         self._simulation = Simulation()
@@ -140,10 +140,10 @@ class Comparing:
         view = ChatView(chat)
         name = (chat.account, chat.id)
         if self._newest_first:  # a chat is placed by its first hook
-            before, after = self._told.pop(name, (_NOTHING, _NOTHING))
+            before, after = self._by_chat.pop(name, (_NOTHING, _NOTHING))
         else:
-            before, after = self._told.get(name, (_NOTHING, _NOTHING))
-        self._told[name] = (
+            before, after = self._by_chat.get(name, (_NOTHING, _NOTHING))
+        self._by_chat[name] = (
             self._with(before, self._before.held_view(view)),
             self._with(after, self._after.held_view(view)),
         )
@@ -151,7 +151,7 @@ class Comparing:
             self._arrive(self._times, chat, view, after, arrived)
 
     def _arrive(
-        self, times: Times, chat: Chat, view: ChatView, told: _Told, arrived: datetime
+        self, times: Times, chat: Chat, view: ChatView, notified: _Recipients, arrived: datetime
     ) -> None:
         """Add a chat to the simulation. A later hook of a chat notifies only recipients who were not notified before."""
         matches = [
@@ -160,7 +160,7 @@ class Comparing:
                 recipients=tuple(
                     each
                     for each in match.recipients
-                    if (match.rule, match.destination, each.casefold()) not in told
+                    if (match.rule, match.destination, each.casefold()) not in notified
                 ),
             )
             for match in self._after.matches_view(view)
@@ -170,13 +170,13 @@ class Comparing:
         for sent in self._simulation.take():
             times.count(sent)
 
-    def _with(self, told: _Told, held: Iterable[tuple[Rule, Sequence[Match]]]) -> _Told:
+    def _with(self, old: _Recipients, held: Iterable[tuple[Rule, Sequence[Match]]]) -> _Recipients:
         new = frozenset(
             each
             for rule, matches in held
             for each in ([(rule.name, NOBODY, "")] if rule.for_nobody else _recipients(matches))
         )
-        both = told | new if told else new
+        both = old | new if old else new
         return self._known.setdefault(both, both)
 
     def result(self) -> Comparison:
@@ -190,14 +190,14 @@ class Comparing:
         names = [rule.name for rule in self._after.rules]
         names += [rule.name for rule in self._before.rules if rule.name not in set(names)]
         by_rule = {name: _Tally() for name in names}
-        told = self._told.items()
-        for chat, (before, after) in reversed(told) if self._newest_first else told:
+        pairs = self._by_chat.items()
+        for chat, (before, after) in reversed(pairs) if self._newest_first else pairs:
             for rule in {rule for rule, _, _ in before | after}:
-                by_rule[rule].add(chat, _of(rule, before), _of(rule, after))
+                by_rule[rule].add(chat, _of_rule(rule, before), _of_rule(rule, after))
         return Comparison(
-            chats=len(self._told),
-            told_before=sum(_tells(before) for before, _ in self._told.values()),
-            told_after=sum(_tells(after) for _, after in self._told.values()),
+            chats=len(self._by_chat),
+            told_before=sum(_reaches_somebody(before) for before, _ in self._by_chat.values()),
+            told_after=sum(_reaches_somebody(after) for _, after in self._by_chat.values()),
             changes=_changes(by_rule, {rule.name for rule in self._after.rules if rule.for_nobody}),
             unreadable=self._unreadable,
             times=self._times,
@@ -219,12 +219,12 @@ def _recipients(matches: Iterable[Match]) -> Iterator[tuple[str, str, str]]:
             yield match.rule, match.destination, recipient.casefold()
 
 
-def _tells(told: _Told) -> bool:
-    return any(destination != NOBODY for _, destination, _ in told)
+def _reaches_somebody(recipients: _Recipients) -> bool:
+    return any(destination != NOBODY for _, destination, _ in recipients)
 
 
-def _of(rule: str, told: _Told) -> _Told:
-    return frozenset(each for each in told if each[0] == rule)
+def _of_rule(rule: str, recipients: _Recipients) -> _Recipients:
+    return frozenset(each for each in recipients if each[0] == rule)
 
 
 class _Tally:
@@ -237,7 +237,7 @@ class _Tally:
         self.dropped: list[Name] = []
         self.redirected: list[Name] = []
 
-    def add(self, chat: Name, before: _Told, after: _Told) -> None:
+    def add(self, chat: Name, before: _Recipients, after: _Recipients) -> None:
         self.before += bool(before)
         self.after += bool(after)
         if before != after:

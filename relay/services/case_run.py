@@ -27,7 +27,7 @@ from relay.timing.timing_words import moment_words
 _ENDING = ".test.yaml"
 
 
-def cases_beside(rules: Path) -> Path:
+def case_file_of(rules: Path) -> Path:
     """The path of a rules file's test file: rules.test.yaml beside rules.yaml."""
     return rules.with_name(f"{rules.stem}{_ENDING}")
 
@@ -50,8 +50,8 @@ async def read_suite(path: Path, rules: Path | None, default: Path) -> Suite:
 
     def work(_: Progress) -> Suite:
         named = path, rules
-        if not path.name.endswith(_ENDING) and cases_beside(path).exists():
-            named = cases_beside(path), rules or path
+        if not path.name.endswith(_ENDING) and case_file_of(path).exists():
+            named = case_file_of(path), rules or path
         cases = read_case_file(read_bytes(named[0], hint=""), str(named[0]))
         return Suite(named[0], named[1] or _rules_of(named[0], cases) or default, cases)
 
@@ -116,8 +116,8 @@ class _Folder:
         try:
             return read_chat(read_file(self.path / name))
         except OSError as error:
-            what = f"{shown(name)} can't be read: {error.strerror or error}"
-            raise BadValue(what, "a chat file is named as seen from this file") from None
+            problem = f"{shown(name)} can't be read: {error.strerror or error}"
+            raise BadValue(problem, "a chat file is named as seen from this file") from None
         except (UnreadableHook, ValueError) as error:
             raise BadValue(f"{shown(name)} is no chat: {error}") from None
 
@@ -153,8 +153,8 @@ def run_case(book: RuleBook, case: Case) -> Result:
     view = _view(case.chat, case.stated, case.at)
     verdicts = book.explain_view(view)
     plans = _Plans(book, view.chat, case.arrives)
-    found = (_difference(verdict, wanted.get(verdict.rule), plans) for verdict in verdicts)
-    return Result(case, tuple(each for each in found if each))
+    differences = (_difference(verdict, wanted.get(verdict.rule), plans) for verdict in verdicts)
+    return Result(case, tuple(each for each in differences if each))
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +212,9 @@ def _wanted(verdict: Verdict, wanted: Expected | None, plans: _Plans) -> list[st
     if wanted.recipients is None:
         return [verdict.rule]
     lines = sorted(
-        _line(verdict.rule, name, whom)
+        _line(verdict.rule, name, recipients)
         + (plans.words(wanted.times[name]) if name in wanted.times else "")
-        for name, whom in wanted.recipients.items()
+        for name, recipients in wanted.recipients.items()
     )
     return lines or [f"{verdict.rule} -> nobody"]
 
@@ -225,23 +225,23 @@ def _got(verdict: Verdict, wanted: Expected | None, plans: _Plans) -> list[str]:
         return []
     if wanted and wanted.recipients is None:
         return [verdict.rule]
-    told = wanted.recipients or {} if wanted else {}
+    names = wanted.recipients or {} if wanted else {}
     times = wanted.times if wanted else {}
     # With times, a destination may replace another.
-    found = plans.of(verdict) if times else ((match, "") for match in verdict.matches)
+    timed_matches = plans.of(verdict) if times else ((match, "") for match in verdict.matches)
     lines = [
         _line(
-            verdict.rule, match.destination, match.recipients if told.get(match.destination) else ()
+            match.rule, match.destination, match.recipients if names.get(match.destination) else ()
         )
         + (when if match.destination in times else "")
-        for match, when in found
+        for match, when in timed_matches
     ]
     return sorted(lines) or [f"{verdict.rule} -> nobody"]
 
 
 def _line(rule: str, destination: str, recipients: Iterable[str]) -> str:
-    whom = ", ".join(sorted(address.casefold() for address in recipients))
-    return f"{rule} -> {destination}{': ' if whom else ''}{whom}"
+    addresses = ", ".join(sorted(address.casefold() for address in recipients))
+    return f"{rule} -> {destination}{': ' if addresses else ''}{addresses}"
 
 
 def _reason(verdict: Verdict, wanted: Expected | None) -> str:
@@ -255,8 +255,8 @@ def _reason(verdict: Verdict, wanted: Expected | None) -> str:
         case Standing.HOLDS:
             left_out = (f"left out, {words}" for words in verdict.left_out)
             others = "to others, or at another time," if wanted and wanted.times else "to others"
-            said = f"it matches, but sends {others} than expected" if wanted else "it matches"
-            return "; ".join([said, *left_out])
+            sentence = f"it matches, but sends {others} than expected" if wanted else "it matches"
+            return "; ".join([sentence, *left_out])
 
 
 # -- stories -----------------------------------------------------------------------------------------------
@@ -272,37 +272,37 @@ def run_story(book: RuleBook, story: Story) -> tuple[Result, set[str]]:
         rules |= {match.rule for match in matches}
         arrive(simulation, book, view.chat, matches, arrived=arrival.at, name=str(number))
     # Notifications to several recipients count as one.
-    found = {
-        (one.at, one.destination, frozenset(each.chat for each in one.members)): one
-        for one in simulation.run(story.until)
+    notifications = {
+        (sent.at, sent.destination, frozenset(each.chat for each in sent.members)): sent
+        for sent in simulation.run(story.until)
     }
-    missing, surplus = _compare_sent(book, story.sent, list(found.values()))
+    missing, surplus = _compare_sent(book, story.sent, list(notifications.values()))
     why = "this is sent otherwise than expected"
     differences = (Difference(rule="", missing=missing, surplus=surplus, reason=why),)
     return Result(story, differences if missing or surplus else ()), rules
 
 
 def _compare_sent(
-    book: RuleBook, wanted: Iterable[ExpectedMessages], sent: list[Sent]
+    book: RuleBook, wanted: Iterable[ExpectedMessages], notifications: list[Sent]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The missing notifications, and those beyond what was wanted, each in words."""
     missing = []
     for each in wanted:
         chats = each.digest_of or 1
         alike = [
-            one
-            for one in sent
-            if one.destination == each.destination and one.chats == chats and one.at >= each.at
+            sent
+            for sent in notifications
+            if sent.destination == each.destination and sent.chats == chats and sent.at >= each.at
         ][: each.times or 1]
         if len(alike) == (each.times or 1) and alike[0].at == each.at:
-            sent = [one for one in sent if one not in alike]
+            notifications = [sent for sent in notifications if sent not in alike]
         else:
             count = f"{each.times} times " if each.times > 1 else ""
             missing.append(f"{count}{_sent_line(book, each.at, each.destination, chats)}")
-    surplus = (_sent_line(book, one.at, one.destination, one.chats) for one in sent)
+    surplus = (_sent_line(book, sent.at, sent.destination, sent.chats) for sent in notifications)
     return tuple(missing), tuple(surplus)
 
 
 def _sent_line(book: RuleBook, at: datetime, destination: str, chats: int) -> str:
-    what = f"a digest of {chats}" if chats > 1 else "one chat"
-    return f"{moment_words(at, book.timezone)} -> {destination}: {what}"
+    contents = f"a digest of {chats}" if chats > 1 else "one chat"
+    return f"{moment_words(at, book.timezone)} -> {destination}: {contents}"

@@ -29,8 +29,8 @@ class Preview:
     @property
     def files(self) -> dict[str, bytes]:
         """All files by their names, with the page that shows them."""
-        found = {name: content for each in self.deliveries for name, content in each.files.items()}
-        return {**found, INDEX: index(self.deliveries, self.about)}
+        files = {name: content for each in self.deliveries for name, content in each.files.items()}
+        return {**files, INDEX: index(self.deliveries, self.about)}
 
 
 async def preview_chat(
@@ -115,7 +115,8 @@ def _with_notes(about: About, shown: Iterable[Shown], settings: Settings) -> Abo
     return replace(about, notes=notes, problems=list(problems))
 
 
-def _trouble(one: Shown) -> str:
-    if one.attempt.trouble:
-        return f"{one.attempt.trouble}; {what_goes_out(one.attempt.notification)}"
-    return "" if one.has_arrived else f"{one.delivery.recipient}: {one.attempt.outcome.detail}"
+def _trouble(shown: Shown) -> str:
+    attempt = shown.attempt
+    if attempt.trouble:
+        return f"{attempt.trouble}; {what_goes_out(attempt.notification)}"
+    return "" if shown.has_arrived else f"{shown.delivery.recipient}: {attempt.outcome.detail}"

@@ -147,16 +147,16 @@ async def _filled_in(form: _Form, pool: RenderPool, path: str) -> list[Problem]:
     """Problems of a form when made-up chats are filled in, each at the text that has it, or else at the form."""
     texts = [json.dumps({at: text.value}) for at, text in form.texts.items()]
     tried = (*texts, form.whole)
-    found = await pool.check(form.template, transport=form.transport, forms=tried)
+    problems = await pool.check(form.template, transport=form.transport, forms=tried)
     broken: list[tuple[Node, str]] = []
-    if len(found) == len(tried):  # else it took too long and was ended
-        of_texts = zip(form.texts.values(), found[:-1], strict=True)
-        broken += ((text, what) for text, what in of_texts if what)
-    if found[-1] and not broken:
-        broken.append((form.node, found[-1]))
+    if len(problems) == len(tried):  # else it took too long and was ended
+        of_texts = zip(form.texts.values(), problems[:-1], strict=True)
+        broken += ((text, why) for text, why in of_texts if why)
+    if problems[-1] and not broken:
+        broken.append((form.node, problems[-1]))
     return [
-        Problem(path=path, line=node.line, column=node.column, message=f"{_NOT_FILLED_IN}: {what}")
-        for node, what in broken
+        Problem(path=path, line=node.line, column=node.column, message=f"{_NOT_FILLED_IN}: {why}")
+        for node, why in broken
     ]
 
 
@@ -193,7 +193,7 @@ def look_over(source: bytes, path: Path, variables: Mapping[str, str], now: date
         ),
         templates=tuple(str(mistake) for mistake in catalogues if not mistake.harmless),
         closed={
-            name: closed_days(one, today) for name, one in book.schedules.items() if one.closed
+            name: closed_days(each, today) for name, each in book.schedules.items() if each.closed
         },
         lacking=bool(missing),
     )
@@ -217,8 +217,8 @@ def _misplaced(settings: Settings) -> list[Problem]:
 
 
 def _overlooked(settings: Settings) -> list[Problem]:
-    told = (words.partition(": ") for words in overlooked_templates(settings))
-    return [warning(Place(folder), what) for folder, _, what in told]
+    sentences = (words.partition(": ") for words in overlooked_templates(settings))
+    return [warning(Place(folder), message) for folder, _, message in sentences]
 
 
 def _never_open(book: RuleBook, now: datetime) -> Iterator[Problem]:
@@ -231,10 +231,10 @@ def _never_open(book: RuleBook, now: datetime) -> Iterator[Problem]:
     for names, (schedule, destination) in waited_for.items():
         if schedule.next_opening(now) is None:
             place = book.schedule_places[schedule.name]
-            what = f"{shown(names)} does not open within 366 days, and {shown(destination)} has these hours"
+            message = f"{shown(names)} does not open within 366 days, and {shown(destination)} has these hours"
             hint = "what comes in would wait forever; look at `days` and `except`"
             yield Problem(
-                path=place.path, line=place.line, column=place.column, message=what, hint=hint
+                path=place.path, line=place.line, column=place.column, message=message, hint=hint
             )
 
 
@@ -247,8 +247,8 @@ def _not_numbers(book: RuleBook, samples: Path) -> Iterator[Problem]:
             continue  # reported where it is used
         for rule in book.rules:
             for name, value in not_numbers(rule.conditions, view):
-                what = f"{shown(rule.name)} compares {name} with a number; in {sample} it is not a number: {quoted(value)}"
-                yield warning(rule.place, what)
+                message = f"{shown(rule.name)} compares {name} with a number; in {sample} it is not a number: {quoted(value)}"
+                yield warning(rule.place, message)
 
 
 def _catalogues(settings: Settings) -> list[Mistake]:
@@ -262,25 +262,25 @@ _ENVIRONMENT = Place("environment")
 
 def _values(book: RuleBook, settings: Settings, environment: Environment) -> Iterator[Problem]:
     yield from unusable_values(book, settings, environment)
-    for what in (
+    for message in (
         *placeholders(environment),
         *short_passwords(settings),
         *incomplete_oidc(settings),
     ):
-        yield Problem(path=_ENVIRONMENT.path, line=0, column=0, message=what)
+        yield Problem(path=_ENVIRONMENT.path, line=0, column=0, message=message)
 
 
 def _settings(variables: Mapping[str, str], settings: Settings) -> list[Problem]:
     words = (*likely_typos(variables), *example_hosts(settings))
-    return [warning(_ENVIRONMENT, what) for what in words]
+    return [warning(_ENVIRONMENT, message) for message in words]
 
 
-def warning(place: Place, what: str) -> Problem:
+def warning(place: Place, message: str) -> Problem:
     return Problem(
         path=place.path,
         line=place.line,
         column=place.column,
-        message=what,
+        message=message,
         severity=Severity.WARNING,
     )
 
@@ -292,7 +292,7 @@ async def stranded_deliveries(book: RuleBook, sessions: Sessions) -> list[Proble
         return stranded(waiting(session), book.destinations)
 
     try:
-        found = await read_in_thread(sessions, work)
+        warnings = await read_in_thread(sessions, work)
     except (StorageRefused, StorageUnavailable) as error:
         return [warning(Place("database"), f"what waits can't be looked at: {error}")]
-    return [warning(Place("database"), f"{name}: {words}") for name, words in found.items()]
+    return [warning(Place("database"), f"{name}: {words}") for name, words in warnings.items()]

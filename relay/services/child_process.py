@@ -46,7 +46,7 @@ class ChildFailed(Exception):
     """Raised where the work failed; the message says why, for users."""
 
 
-class Telling:
+class Reporter:
     """Sends reports from a child process to its parent."""
 
     def __init__(self, out: BinaryIO, clock: Callable[[], float] = time.monotonic) -> None:
@@ -88,7 +88,7 @@ async def in_child(
 ) -> T:
     """The result of `work(*arguments, telling)`, called in a process of its own. `work` is a function of a module.
 
-    `telling` is a Telling, whose reports are passed to `report` and `progress`. `answers` is the type of reports and
+    `reporter` is a Reporter, whose reports are passed to `report` and `progress`. `answers` is the type of reports and
     result, which are sent as JSON. `spare`: is used if it is there. If the calling task is cancelled, the process is killed. Raises ChildFailed.
     """
     process = await (spare.take() if spare else _start())
@@ -199,18 +199,18 @@ def main() -> None:
     except EOFError:
         return  # nobody had any work
     threading.Thread(target=_end_with_line, daemon=True).start()
-    telling = Telling(out)
+    reporter = Reporter(out)
     try:
-        telling.end(*_done(work, arguments, telling))
+        reporter.end(*_done(work, arguments, reporter))
     except BrokenPipeError:
         os._exit(1)
 
 
 def _done(
-    work: Callable[..., object], arguments: tuple[Any, ...], telling: Telling
+    work: Callable[..., object], arguments: tuple[Any, ...], reporter: Reporter
 ) -> tuple[bytes, object]:
     try:
-        return _RESULT, work(*arguments, telling)
+        return _RESULT, work(*arguments, reporter)
     except (StorageRefused, StorageUnavailable) as error:
         return _FAILED, str(error)
     except RulesError as error:

@@ -26,7 +26,7 @@ from relay.settings.table import Settings
 T = TypeVar("T")
 LARGE = 64_000
 """Bytes from which a text counts as large; it takes a fifth of a second to read."""
-MOST_OF_ONE = 3
+MOST_FIXES = 3
 """How many fixes one problem may have."""
 MOST_READ = 200_000
 """Limit of characters read while fixes are tried, as each try reads the whole text again."""
@@ -128,7 +128,7 @@ class _Fixes:
     def of(self, problem: Problem, length: int) -> Iterator[Fix]:
         if problem.private or not length:
             return
-        for text in islice(_suggested(problem), MOST_OF_ONE):
+        for text in islice(_suggested(problem), MOST_FIXES):
             fix = Fix(problem.column, length, text)
             if self._left > 0 and self._puts_right(problem, fix):
                 yield fix
@@ -176,16 +176,16 @@ async def all_problems(
         return await check_rules(source, path, variables, now)
     work = (source, path, dict(variables), now)
     try:
-        found = await in_child(_problems, *work, answers=_Report, report=_nothing)
+        checked = await in_child(_problems, *work, answers=_Report, report=_nothing)
     except ChildFailed as error:
         return Checked(path=path, source=source, settings=(str(error),))
     return Checked(
         path=path,
         source=source,
-        problems=found.problems,
-        warnings=found.warnings,
-        templates=found.templates,
-        settings=found.settings,
+        problems=checked.problems,
+        warnings=checked.warnings,
+        templates=checked.templates,
+        settings=checked.settings,
     )
 
 
@@ -197,10 +197,10 @@ class _Report(Struct, frozen=True):
 
 
 def _problems(
-    source: bytes, path: Path, variables: Mapping[str, str], now: datetime, _telling: object
+    source: bytes, path: Path, variables: Mapping[str, str], now: datetime, _reporter: object
 ) -> _Report:
-    found = asyncio.run(check_rules(source, path, variables, now))
-    return _Report(found.problems, found.warnings, found.templates, found.settings)
+    checked = asyncio.run(check_rules(source, path, variables, now))
+    return _Report(checked.problems, checked.warnings, checked.templates, checked.settings)
 
 
 async def refusal(
@@ -222,7 +222,7 @@ def _refusal(
     source: bytes,
     variables: Mapping[str, str],
     unless: tuple[bytes, ...] | None,
-    _telling: object,
+    _reporter: object,
 ) -> Refusal:
     try:
         ready = get_ready(variables, source)
@@ -251,7 +251,7 @@ class _Changes(Struct, frozen=True):
 
 
 def _changes(
-    before: bytes, after: bytes, variables: Mapping[str, str], _telling: object
+    before: bytes, after: bytes, variables: Mapping[str, str], _reporter: object
 ) -> _Changes:
     settings = settings_of(variables)[0]
     try:

@@ -106,7 +106,8 @@ async def try_on_chat(
 
     pairs, queued = await in_thread(work)
     renderer = Renderer(workers, settings.public_url)
-    shown = await asyncio.gather(*(_rendered(one, draft, renderer) for one in queued[:MOST_SHOWN]))
+    rendered = (_rendered(each, draft, renderer) for each in queued[:MOST_SHOWN])
+    shown = await asyncio.gather(*rendered)
     return ChatTrial(hook, tuple(pairs), tuple(shown), max(0, len(queued) - MOST_SHOWN))
 
 
@@ -126,5 +127,5 @@ def _sent(verdict: Verdict | None) -> tuple[bool, frozenset[tuple[str, str, tupl
     if verdict is None or not verdict.holds:
         return False, frozenset()
     return True, frozenset(
-        (one.destination, one.template, one.recipients) for one in verdict.matches
+        (each.destination, each.template, each.recipients) for each in verdict.matches
     )

@@ -47,11 +47,11 @@ def why_read_only(path: Path) -> ReadOnly | None:
     except OSError as error:
         return _ERRORS.get(error.errno or 0, ReadOnly.NOT_WRITABLE)
     try:
-        found = os.fstat(descriptor).st_mode
+        mode = os.fstat(descriptor).st_mode
     finally:
         os.close(descriptor)
     # root may write any file, but not one that nobody is allowed to write.
-    return None if stat.S_ISREG(found) and found & _ANY_WRITE else ReadOnly.NOT_WRITABLE
+    return None if stat.S_ISREG(mode) and mode & _ANY_WRITE else ReadOnly.NOT_WRITABLE
 
 
 def _links(path: Path) -> Iterator[Path]:
@@ -89,7 +89,7 @@ def _mount_points() -> set[str]:
     except OSError:
         return set()
     return {
-        re.sub(r"\\(\d{3})", lambda found: chr(int(found[1], 8)), line.split(" ")[4])
+        re.sub(r"\\(\d{3})", lambda match: chr(int(match[1], 8)), line.split(" ")[4])
         for line in lines
     }
 
@@ -210,17 +210,17 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _NOT_KNOWN = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}
 
 
-def _renameat2(one: Path, other: Path) -> bool:
+def _renameat2(first: Path, second: Path) -> bool:
     """Swap two files; False where the system or the disk does not support that. Raises OSError."""
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:
         return False
-    if call(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+    if call(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0:
         return True
     number = ctypes.get_errno()
     if number in _NOT_KNOWN:
         return False
-    raise OSError(number, os.strerror(number), str(other))
+    raise OSError(number, os.strerror(number), str(second))
 
 
 def _sync_folder(folder: Path) -> None:

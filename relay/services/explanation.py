@@ -127,19 +127,19 @@ class Miss:
 def misses(verdicts: Sequence[Verdict]) -> list[Miss]:
     """The rules that were checked and do not match, in their order."""
     return [
-        Miss(one.rule, tuple(each for each in one.findings if not each.holds))
-        for one in verdicts
-        if one.standing is Standing.FAILS
+        Miss(verdict.rule, tuple(each for each in verdict.findings if not each.holds))
+        for verdict in verdicts
+        if verdict.standing is Standing.FAILS
     ]
 
 
 def nearest_misses(verdicts: Sequence[Verdict]) -> list[Miss]:
     """The rules that fail by the fewest conditions, but not by all that they have; at most three."""
-    found = misses(verdicts)
-    asked = {one.rule: len(one.findings) for one in verdicts}
-    near = [one for one in found if 0 < len(one.findings) < max(2, asked[one.rule])]
-    fewest = min((len(one.findings) for one in near), default=0)
-    return [one for one in near if len(one.findings) == fewest][:MOST_NEAREST]
+    all_misses = misses(verdicts)
+    counts = {each.rule: len(each.findings) for each in verdicts}
+    nearest = [each for each in all_misses if 0 < len(each.findings) < max(2, counts[each.rule])]
+    fewest = min((len(each.findings) for each in nearest), default=0)
+    return [each for each in nearest if len(each.findings) == fewest][:MOST_NEAREST]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +183,12 @@ class ComparedVerdicts:
     """Why there are no verdicts of today; empty as a rule."""
 
 
-async def verdicts_beside(
-    hook: StoredHook, today: RuleBook, that_day: Callable[[], RuleBook | None]
+async def compare_verdicts(
+    hook: StoredHook, today: RuleBook, past_rules: Callable[[], RuleBook | None]
 ) -> ComparedVerdicts:
     """The stored verdicts on a hook beside those by the rules of `today`.
 
-    `that_day`: reads the rules by which it was checked then, if known, in a thread; they are checked again where not all
+    `past_rules`: reads the rules by which it was checked then, if known, in a thread; they are checked again where not all
     verdicts were stored.
     """
 
@@ -200,11 +200,11 @@ async def verdicts_beside(
         try:
             chat = read_chat(hook.body, hook.received_at)
             now = today.explain(chat)
-            if recorded.left_out and (rules := that_day()):
+            if recorded.left_out and (rules := past_rules()):
                 recorded = Recorded(tuple(rules.explain(chat)), 0)
         except UnreadableHook as error:
             trouble = str(error)
-        then_by, now_by = ({one.rule: one for one in each} for each in (recorded.verdicts, now))
+        then_by, now_by = ({each.rule: each for each in side} for side in (recorded.verdicts, now))
         names = dict.fromkeys((*now_by, *then_by))
         compared = [ComparedVerdict(name, then_by.get(name), now_by.get(name)) for name in names]
         return ComparedVerdicts(compared, recorded.left_out, trouble)

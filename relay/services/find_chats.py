@@ -31,7 +31,7 @@ from relay.smartsupp import UnreadableHook, read_chat
 
 
 @dataclass(frozen=True)
-class FoundChat:
+class StoredChat:
     """A chat with its hooks, deliveries and matching rules."""
 
     chat: PastChat
@@ -80,10 +80,10 @@ class FoundChat:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundChats:
+class ChatSearchPage:
     """One page of the chats that were found, newest first."""
 
-    chats: list[FoundChat]
+    chats: list[StoredChat]
     more: bool
     """Whether there are older matches."""
     broken: Mapping[str, Held]
@@ -104,22 +104,22 @@ async def search_chats(
     no_match: bool = False,
     limit: int,
     progress: Progress = unwatched,
-) -> FoundChats:
+) -> ChatSearchPage:
     """The newest `limit` wanted chats whose visitor's name or email address contains `text`, or whose id is `text`.
 
     An empty text matches all. `no_match`: only chats that no rule matched. Progress is that of reading all hooks,
     which is needed only for a part of an address.
     """
 
-    def work(report: Progress) -> FoundChats:
+    def work(report: Progress) -> ChatSearchPage:
         among = _among(sessions, text, report) if text.strip() else wanted.among
         asked = replace(wanted, undelivered=wanted.undelivered or no_match, among=among)
         with sessions.reading() as session:
-            found = map(FoundChat, past_chats(session, asked))
-            chosen = (each for each in found if not (no_match and each.rules))
+            chats = map(StoredChat, past_chats(session, asked))
+            chosen = (each for each in chats if not (no_match and each.rules))
             some = list(islice(chosen, limit + 1))
-            broken = {one.destination: one for one in held(session) if one.gate.broken_since}
-        return FoundChats(some[:limit], len(some) > limit, broken)
+            broken = {each.destination: each for each in held(session) if each.gate.broken_since}
+        return ChatSearchPage(some[:limit], len(some) > limit, broken)
 
     return await in_thread(work, progress)
 
@@ -134,7 +134,7 @@ LOOKS = 5
 class ChatList:
     """A page of chats, newest first by their first hook."""
 
-    chats: list[FoundChat]
+    chats: list[StoredChat]
     before: int | None
     """The number with which the next page is requested; None on the last page."""
     is_cut: bool
@@ -154,16 +154,16 @@ async def list_chats(
         wanted = replace(wanted, names=await in_thread(partial(_with_email, sessions, text, limit)))
     elif text:
         looks, named = LOOKS, Named(text, plain)
-    found: list[FoundChat] = []
+    chats: list[StoredChat] = []
     for _ in range(looks):
         # Each in a transaction of its own, so that others can read in between.
-        work = partial(_page, sessions, wanted, named, before, limit - len(found))
+        work = partial(_page, sessions, wanted, named, before, limit - len(chats))
         page = await in_thread(work)
-        found += map(FoundChat, page.chats)
+        chats += map(StoredChat, page.chats)
         before = page.before
-        if len(found) >= limit or before is None:
+        if len(chats) >= limit or before is None:
             break
-    return ChatList(found, before, page.is_cut)
+    return ChatList(chats, before, page.is_cut)
 
 
 def _with_email(
@@ -239,7 +239,7 @@ async def count_newer(sessions: Sessions, after: int) -> int:
 class ChatHistory:
     """A chat with its deliveries and every attempt."""
 
-    chat: FoundChat
+    chat: StoredChat
     attempts: Mapping[int, list[Attempt]]
     """The attempts, oldest first, by the number of the delivery."""
 
@@ -251,7 +251,7 @@ async def chat_history(sessions: Sessions, number: int) -> ChatHistory | None:
         chat = chat_called(session, number=number)
         if chat is None:
             return None
-        return ChatHistory(FoundChat(chat), attempts_for(session, [chat.about.name]))
+        return ChatHistory(StoredChat(chat), attempts_for(session, [chat.about.name]))
 
     return await read_in_thread(sessions, work)
 

@@ -33,7 +33,7 @@ from relay.services import read_in_thread
 from relay.services.pause_and_resume import Paused, paused_in
 from relay.transports import Ending
 
-_STILL_DUE = {State.QUEUED, State.SCHEDULED}
+_WAITING = {State.QUEUED, State.SCHEDULED}
 _UNSURE = {Ending.MAYBE_DELIVERED, "lost"}
 
 
@@ -48,8 +48,8 @@ class Listed:
 
 async def list_deliveries(sessions: Sessions, wanted: Wanted, *, limit: int) -> Listed:
     """The newest `limit` of the wanted deliveries."""
-    found = await read_in_thread(sessions, lambda session: find(session, wanted, limit=limit + 1))
-    return Listed(found[:limit], len(found) > limit)
+    records = await read_in_thread(sessions, lambda session: find(session, wanted, limit=limit + 1))
+    return Listed(records[:limit], len(records) > limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,8 @@ async def delivery_details(sessions: Sessions, ids: Sequence[int]) -> list[Detai
     """The deliveries with these numbers, newest first; missing ones are left out."""
 
     def work(session: Session) -> list[Details]:
-        found = find(session, Wanted(ids=ids), limit=len(ids))
-        return [Details(each, attempts_at(session, each.id)) for each in found]
+        records = find(session, Wanted(ids=ids), limit=len(ids))
+        return [Details(record, attempts_at(session, record.id)) for record in records]
 
     return await read_in_thread(sessions, work)
 
@@ -89,9 +89,9 @@ class Waiting:
     def only(self, destination: str) -> "Waiting":
         """The part that is about one destination."""
         return Waiting(
-            [one for one in self.broken if one.destination == destination],
-            [one for one in self.full if one.destination == destination],
-            [one for one in self.paused if one.destination == destination],
+            [each for each in self.broken if each.destination == destination],
+            [each for each in self.full if each.destination == destination],
+            [each for each in self.paused if each.destination == destination],
         )
 
 
@@ -99,7 +99,7 @@ async def waiting_destinations(sessions: Sessions, now: datetime) -> Waiting:
     """The destinations for which deliveries wait, each list by name. `now`: aware."""
 
     def work(session: Session) -> Waiting:
-        broken = [one for one in held(session) if one.gate.broken_since and one.queued]
+        broken = [each for each in held(session) if each.gate.broken_since and each.queued]
         return Waiting(broken, full(session, now), paused_in(session, now))
 
     return await read_in_thread(sessions, work)
@@ -133,12 +133,12 @@ class FailedGroup:
 
 async def failed_by_cause(sessions: Sessions, *, limit: int) -> tuple[list[FailedGroup], bool]:
     """The newest `limit` deliveries that ended badly, in groups, largest first; and whether there are older ones."""
-    found = await list_deliveries(sessions, Wanted(states=ENDED_BADLY), limit=limit)
+    listed = await list_deliveries(sessions, Wanted(states=ENDED_BADLY), limit=limit)
     groups: dict[tuple[str, State, str], FailedGroup] = {}
-    for one in found.deliveries:
-        key = one.destination, one.state, one.detail
-        groups.setdefault(key, FailedGroup(*key, [])).deliveries.append(one)
-    return sorted(groups.values(), key=lambda group: -len(group.deliveries)), found.more
+    for delivery in listed.deliveries:
+        key = delivery.destination, delivery.state, delivery.detail
+        groups.setdefault(key, FailedGroup(*key, [])).deliveries.append(delivery)
+    return sorted(groups.values(), key=lambda group: -len(group.deliveries)), listed.more
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +248,7 @@ def delivery_json(record: Record) -> dict[str, Any]:
         "recipient": record.recipient,
         "state": record.state.value,
         "created_at": record.created_at.isoformat(),
-        "due_at": record.due_at.isoformat() if record.state in _STILL_DUE else None,
+        "due_at": record.due_at.isoformat() if record.state in _WAITING else None,
         "released_at": _iso(record.released_at),
         "why": record.why or None,
         "digest": record.digest,

@@ -74,19 +74,19 @@ class PastDigest:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundDigests:
+class ListedDigests:
     """The digests that wait, by due time, and those that were closed, newest first."""
 
     waiting: list[WaitingDigest]
     past: list[PastDigest]
 
 
-async def find_digests(sessions: Sessions, *, destination: str = "", limit: int) -> FoundDigests:
+async def find_digests(sessions: Sessions, *, destination: str = "", limit: int) -> ListedDigests:
     """All digests that wait, and the newest `limit` closed ones; with `destination` only those to it."""
 
-    def work(session: Session) -> FoundDigests:
-        return FoundDigests(
-            [one for one in _waiting(session) if destination in {"", one.destination}],
+    def work(session: Session) -> ListedDigests:
+        return ListedDigests(
+            [each for each in _waiting(session) if destination in {"", each.destination}],
             _past(session, destination, limit=limit),
         )
 
@@ -95,9 +95,9 @@ async def find_digests(sessions: Sessions, *, destination: str = "", limit: int)
 
 def _waiting(session: Session) -> list[WaitingDigest]:
     """All digests that wait, by due time."""
-    found: dict[tuple[str, str, int], Counter[str]] = {}
+    groups: dict[tuple[str, str, int], Counter[str]] = {}
     for destination, recipient, due, why, count in session.ask(_WAITING).fetchall():
-        found.setdefault((destination, recipient, due), Counter())[why] += count
+        groups.setdefault((destination, recipient, due), Counter())[why] += count
     return [
         WaitingDigest(
             destination=destination,
@@ -105,7 +105,7 @@ def _waiting(session: Session) -> list[WaitingDigest]:
             due_at=from_ms(due),
             counts=counts,
         )
-        for (destination, recipient, due), counts in found.items()
+        for (destination, recipient, due), counts in groups.items()
     ]
 
 

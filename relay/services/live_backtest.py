@@ -9,7 +9,7 @@ from relay.outbox.database_session import CommandSessions
 from relay.runtime.startup import read_rule_book
 from relay.services import read_all
 from relay.services.backtesting import Comparing, Comparison, Name, Times, waits
-from relay.services.child_process import Telling
+from relay.services.child_process import Reporter
 from relay.settings.database import Database
 from relay.settings.table import Settings
 
@@ -79,7 +79,7 @@ class Trial(Struct, frozen=True, kw_only=True):
     """Aware; None: all stored chats."""
 
 
-def try_on_past(trial: Trial, telling: Telling) -> Numbers:
+def try_on_past(trial: Trial, reporter: Reporter) -> Numbers:
     """The numbers of `relay backtest`, reported as they grow. Runs in a child process.
 
     Raises RulesError, StorageRefused and StorageUnavailable.
@@ -92,29 +92,29 @@ def try_on_past(trial: Trial, telling: Telling) -> Numbers:
     rounds = 2 if is_timed else 1
 
     def first(done: int, total: int) -> None:
-        telling.progress(done, rounds * total)
-        telling.report_when_due(lambda: _numbers(comparing.result(), back_to))
+        reporter.progress(done, rounds * total)
+        reporter.report_when_due(lambda: _numbers(comparing.result(), back_to))
 
     for hook in read_all(sessions, first, trial.since, newest_first=True):
         comparing.read(hook)
         back_to = hook.received_at
-    found = comparing.result()
+    comparison = comparing.result()
     if not is_timed:
-        return _numbers(found, back_to)
-    telling.report(_numbers(found, back_to))
+        return _numbers(comparison, back_to)
+    reporter.report(_numbers(comparison, back_to))
     # The times depend on earlier chats, so they are computed oldest first.
     in_order = Comparing(after, after)
-    second = lambda done, total: telling.progress(total + done, 2 * total)  # noqa: E731
+    second = lambda done, total: reporter.progress(total + done, 2 * total)  # noqa: E731
     for hook in read_all(sessions, second, trial.since):
         in_order.read(hook)
-    return _numbers(found, back_to, in_order.result().times)
+    return _numbers(comparison, back_to, in_order.result().times)
 
 
-def _numbers(found: Comparison, back_to: datetime | None, times: Times | None = None) -> Numbers:
+def _numbers(compared: Comparison, back_to: datetime | None, times: Times | None = None) -> Numbers:
     return Numbers(
-        chats=found.chats,
-        told_before=found.told_before,
-        told_after=found.told_after,
+        chats=compared.chats,
+        told_before=compared.told_before,
+        told_after=compared.told_after,
         rules=tuple(
             RuleNumbers(
                 rule=each.rule,
@@ -128,9 +128,9 @@ def _numbers(found: Comparison, back_to: datetime | None, times: Times | None = 
                 some_dropped=each.dropped[::-1][:FEW],
                 some_redirected=each.redirected[::-1][:FEW],
             )
-            for each in found.changes
+            for each in compared.changes
         ),
-        unreadable=found.unreadable,
+        unreadable=compared.unreadable,
         times=times,
         back_to=back_to,
     )

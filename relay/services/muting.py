@@ -27,7 +27,7 @@ from relay.rules import RuleBook
 from relay.rules.reading.mute_reader import with_condition
 from relay.runtime.startup import read_rule_book
 from relay.services import Progress, in_thread, read_all, read_in_thread, write_in_thread
-from relay.services.child_process import Telling
+from relay.services.child_process import Reporter
 from relay.settings.database import Database
 from relay.settings.table import Settings
 from relay.smartsupp import UnreadableHook, read_chat
@@ -97,14 +97,14 @@ class MuteTrial(Struct, frozen=True, kw_only=True):
     now: datetime
 
 
-def try_mute(trial: MuteTrial, telling: Telling) -> WouldHaveHeld:
+def try_mute(trial: MuteTrial, reporter: Reporter) -> WouldHaveHeld:
     """Count like `would_have_held`, in a child process. Raises RulesError, StorageRefused and StorageUnavailable."""
     settings = Settings(templates=trial.templates)
     rules = read_rule_book(trial.rules, str(trial.path), settings)
     if trial.mute.when:
         rules = with_condition(rules, trial.mute.when)
     sessions = CommandSessions(trial.database)
-    return _held_by(sessions, trial.mute, rules, trial.now, telling.progress)
+    return _held_by(sessions, trial.mute, rules, trial.now, reporter.progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ def is_about_anything(mute: Mute, rules: RuleBook) -> bool:
 
 def timings_of(rules: RuleBook | None) -> Mapping[str, Timing]:
     """The timing of each destination of the rules file, by name; empty without rules."""
-    return {name: one.timing for name, one in rules.destinations.items()} if rules else {}
+    return {name: each.timing for name, each in rules.destinations.items()} if rules else {}
 
 
 async def list_mutes(sessions: Sessions, now: datetime, *, ended: bool = False) -> list[KeptMute]:
@@ -212,12 +212,12 @@ async def unmute(
     return done
 
 
-def mute_json(one: KeptMute) -> dict[str, Any]:
+def mute_json(kept: KeptMute) -> dict[str, Any]:
     """A mute as `relay mutes --json` and `relay export` print it."""
-    mute = one.mute
+    mute = kept.mute
     return {
         "id": mute.id,
-        "origin": one.origin,
+        "origin": kept.origin,
         "rule": mute.rule or None,
         "destination": mute.destination or None,
         "when": mute.when or None,
@@ -228,7 +228,7 @@ def mute_json(one: KeptMute) -> dict[str, Any]:
         "then": mute.then,
         "urgent_too": mute.urgent_too,
         "alerts_too": mute.alerts_too,
-        "held": one.matched,
-        "ended_at": one.ended_at.isoformat() if one.ended_at else None,
-        "ended_by": one.ended_by or None,
+        "held": kept.matched,
+        "ended_at": kept.ended_at.isoformat() if kept.ended_at else None,
+        "ended_by": kept.ended_by or None,
     }

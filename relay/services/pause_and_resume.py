@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 
 async def held_destinations(sessions: Sessions, now: datetime) -> list[Held]:
     """The destinations that are broken, or whose server has asked to wait until after `now`; by name."""
-    found = await read_in_thread(sessions, held)
-    return [one for one in found if one.gate.broken_since or one.gate.closed_until > now]
+    destinations = await read_in_thread(sessions, held)
+    return [each for each in destinations if each.gate.broken_since or each.gate.closed_until > now]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ async def paused_destinations(sessions: Sessions, now: datetime) -> list[Paused]
 
 def paused_in(session: Session, now: datetime) -> list[Paused]:
     """The destinations with a pause that lasts at `now`, by name; read in an open session."""
-    found, queued = pauses(session.operations.sql, session.cursor), waiting(session)
-    return [Paused(name, one, queued.get(name, 0)) for name, one in found.items() if one.lasts(now)]
+    by_name, queued = pauses(session.operations.sql, session.cursor), waiting(session)
+    return [Paused(name, p, queued.get(name, 0)) for name, p in by_name.items() if p.lasts(now)]
 
 
 async def pause(sessions: Sessions, name: str, paused: Pause) -> None:
@@ -73,7 +73,7 @@ async def resume(sessions: Sessions, names: Sequence[str], *, by: str, now: date
     def work(session: Session) -> Resumed:
         sql, cursor = session.operations.sql, session.cursor
         ended = end_pauses(sql, cursor, dict.fromkeys(names), now, early=True)
-        gates = {one.destination: one.gate for one in held(session)}
+        gates = {each.destination: each.gate for each in held(session)}
         tried = [name for name in names if name in gates and gates[name].broken_since]
         for name in dict.fromkeys(tried):
             look_now(session, name, gates[name], now)

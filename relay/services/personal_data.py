@@ -44,7 +44,7 @@ AT_ONCE = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Whose:
+class Person:
     """A person, identified by email addresses, visitor ids, or one chat."""
 
     emails: frozenset[str]
@@ -54,7 +54,7 @@ class Whose:
     @classmethod
     def named(
         cls, emails: Iterable[str] = (), visitors: Iterable[str] = (), chat: Name | None = None
-    ) -> "Whose":
+    ) -> "Person":
         """A person identified by email addresses, Smartsupp's visitor ids, or one chat.
 
         Raises ValueError where nothing is given.
@@ -67,7 +67,7 @@ class Whose:
         return cls(addresses, ids, chat)
 
     @classmethod
-    def of_chat(cls, chat: Name, email: str = "") -> "Whose":
+    def of_chat(cls, chat: Name, email: str = "") -> "Person":
         """The visitor of a chat and of all other chats with the address `email`; the chat alone without a valid address."""
         try:
             return cls.named([email] if email else (), chat=chat)
@@ -99,21 +99,21 @@ class Theirs:
     """The numbers of mutes whose condition or reason contains one of the addresses."""
 
 
-async def find_theirs(sessions: Sessions, whose: Whose, progress: Progress = unwatched) -> Theirs:
+async def find_theirs(sessions: Sessions, person: Person, progress: Progress = unwatched) -> Theirs:
     """Everything that is stored about a person. Progress is that of reading the hooks that no index covers."""
 
     def work(report: Progress) -> Theirs:
-        if not (whose.emails or whose.visitors):
-            return Theirs([whose.chat] if whose.chat else [], [])
-        first = find_chats(sessions, emails=whose.emails, visitors=whose.visitors)
+        if not (person.emails or person.visitors):
+            return Theirs([person.chat] if person.chat else [], [])
+        first = find_chats(sessions, emails=person.emails, visitors=person.visitors)
         for which in (NOT_KNOWN_BY_VISITOR, OF_SEVERAL_ADDRESSES):
             for hook in read_all(sessions, report, which=which):
-                if whose.had(_read(hook.body)):
+                if person.had(_read(hook.body)):
                     first.setdefault((hook.account, hook.chat), hook.id)
-        if whose.chat:
-            first.setdefault(whose.chat, 0)
-        aside = [hook for hook in read_set_aside(sessions) if whose.may_have_sent(hook)]
-        mutes = _mutes_about(sessions, whose.emails)
+        if person.chat:
+            first.setdefault(person.chat, 0)
+        aside = [hook for hook in read_set_aside(sessions) if person.may_have_sent(hook)]
+        mutes = _mutes_about(sessions, person.emails)
         return Theirs(sorted(first, key=first.__getitem__), aside, mutes)
 
     return await in_thread(work, progress)
@@ -124,13 +124,13 @@ async def find_mutes(sessions: Sessions, numbers: Sequence[int]) -> list[KeptMut
     kept = await read_in_thread(
         sessions, lambda session: all_mutes(session.operations.sql, session.cursor)
     )
-    return [one for one in kept if one.mute.id in numbers]
+    return [each for each in kept if each.mute.id in numbers]
 
 
 def _mutes_about(sessions: Sessions, emails: frozenset[str]) -> list[int]:
     with sessions.reading() as session:
         kept = all_mutes(session.operations.sql, session.cursor)
-    words = ((one.mute.id, f"{one.mute.when} {one.mute.because}") for one in kept)
+    words = ((each.mute.id, f"{each.mute.when} {each.mute.because}") for each in kept)
     return [number for number, text in words if not emails.isdisjoint(canonical_addresses(text))]
 
 

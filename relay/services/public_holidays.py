@@ -104,9 +104,9 @@ def _days(country: str, subdivision: str, year: int) -> Mapping[date, str]:
         hint = "a country is written by its two letters, such as CZ, DE or ES"
         raise BadValue(f"the holidays of {shown(country)} are not known", hint)
     code = _subdivision(package.country_holidays(country), country, subdivision)
-    found = package.country_holidays(country, subdiv=code, years=year)
+    holidays = package.country_holidays(country, subdiv=code, years=year)
     # A holiday observed on another day may fall into the year before or after.
-    days = {day: words for day, words in sorted(found.items()) if day.year == year}
+    days = {day: words for day, words in sorted(holidays.items()) if day.year == year}
     if not days:
         raise BadValue(f"the holidays of {country} in {year} are not known")
     return {day: clean_line(words, _LONGEST_NAME) for day, words in days.items()}
@@ -117,5 +117,5 @@ def _subdivision(of_country: Any, country: str, name: str) -> str | None:  # noq
     codes = {code.upper(): code for code in of_country.subdivisions}
     if not name or name in codes:
         return codes.get(name)
-    what = f"{country} has no subdivision {shown(name)} with holidays of its own"
-    raise BadValue(what, f"{there_are(codes, 60)}" if codes else "leave --subdivision out")
+    problem = f"{country} has no subdivision {shown(name)} with holidays of its own"
+    raise BadValue(problem, f"{there_are(codes, 60)}" if codes else "leave --subdivision out")

@@ -45,7 +45,7 @@ QUIET = 0.2
 LONGEST_MESSAGE = 300
 
 log = logging.getLogger(__name__)
-_one_at_a_time = threading.Lock()
+_lock = threading.Lock()
 
 
 class RulesText(Struct, frozen=True, kw_only=True):
@@ -197,8 +197,8 @@ class RulesFile:
             raise ForAdmins(refused.for_admins)
 
     async def _text_in_force(self) -> bytes:
-        found = await self.history.version(self.in_force().hash)
-        return found[1] if found else b""
+        version = await self.history.version(self.in_force().hash)
+        return version[1] if version else b""
 
     async def publish(
         self,
@@ -241,14 +241,14 @@ class RulesFile:
         if author.user:
             await self.history.discard_draft(author.user)
         if before:
-            published = await self._look_again(before, version, source, published)
+            published = await self._keep_late_writes(before, version, source, published)
         return published
 
     def _publish(
         self, source: bytes, version: Version, act: Act
     ) -> tuple[Published, IO[bytes] | None]:
         path = self.settings.rules
-        with _one_at_a_time, locked(path):
+        with _lock, locked(path):
             if (spare := left_behind(path)) is not None:
                 self.history.keep(spare, only_unknown=True)
                 discard_previous(path)
@@ -273,7 +273,7 @@ class RulesFile:
                 discard_previous(path)
             return Published(hash=version.hash, is_new=True, overwritten=overwritten), before
 
-    async def _look_again(
+    async def _keep_late_writes(
         self, before: IO[bytes], version: Version, source: bytes, published: Published
     ) -> Published:
         """Store what a writer that had the previous file open has written since."""
@@ -301,8 +301,8 @@ class RulesFile:
 
         Raises a NotPublished without a change.
         """
-        found = await self.history.previous(base)
-        if found is None:
+        previous = await self.history.previous(base)
+        if previous is None:
             raise NothingToUndo
-        _, source = found
+        _, source = previous
         return await self.publish(source, base, author, act="undo rules")

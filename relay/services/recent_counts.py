@@ -66,12 +66,12 @@ async def last_day(sessions: Sessions, now: datetime) -> LastDay:
         .group_by(newest.c.destination, newest.c.state, ago)
     )
     rows = await read_in_thread(sessions, lambda session: session.ask(question).fetchall())
-    found = LastDay(_hours(now), is_cut=sum(row[3] for row in rows) >= DELIVERIES_READ)
+    counts = LastDay(_hours(now), is_cut=sum(row[3] for row in rows) >= DELIVERIES_READ)
     for destination, state, hours_ago, count in rows:
-        own = found.by_destination.setdefault(destination, _hours(now))
-        for hours in (own, found.every):
+        own = counts.by_destination.setdefault(destination, _hours(now))
+        for hours in (own, counts.every):
             _count(hours[HOURS - 1 - int(hours_ago)], State(state), count)
-    return found
+    return counts
 
 
 def _hours(now: datetime) -> list[HourOfDeliveries]:
@@ -141,14 +141,14 @@ async def near_misses(sessions: Sessions, rule: str) -> list[NearMiss]:
     def work(_: object) -> list[NearMiss]:
         with sessions.reading() as session:
             rows = session.ask(_NEWEST).fetchall()
-        found: dict[int, NearMiss] = {}
+        misses: dict[int, NearMiss] = {}
         for chat, visitor, at, verdicts in rows:
             finding = _nearly(unpacked(verdicts), rule) if verdicts else None
-            if finding and chat not in found:
-                found[chat] = NearMiss(chat, visitor, from_ms(at), finding)
-            if len(found) == MOST_NEAR_MISSES:
+            if finding and chat not in misses:
+                misses[chat] = NearMiss(chat, visitor, from_ms(at), finding)
+            if len(misses) == MOST_NEAR_MISSES:
                 break
-        return list(found.values())
+        return list(misses.values())
 
     return await in_thread(work)
 

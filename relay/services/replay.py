@@ -86,11 +86,11 @@ async def replay(
                 asking.ask(session, each)
             if dry_run:
                 raise _NothingDone
-        there = {(hook.account, hook.chat) for hook in hooks}
+        stored = {(hook.account, hook.chat) for hook in hooks}
         done = asking.done
         done.missing = sorted(set(ids) - {hook.id for hook in hooks})
         done.missing_posts = sorted(set(set_aside) - {post.id for post in posts})
-        done.missing_chats = [name for name in chats if name not in there]
+        done.missing_chats = [name for name in chats if name not in stored]
         return done
 
     done = await in_thread(work, progress)

@@ -45,17 +45,17 @@ async def resend(sessions: Sessions, ids: Sequence[int], *, by: str, now: dateti
     def work(_: Progress) -> Resent:
         queued, being_sent = list[tuple[Record, Gate | None]](), list[int]()
         with sessions.writing() as session:
-            found = find(session, Wanted(ids=ids), limit=len(ids))
-            for record in reversed(found):
+            records = find(session, Wanted(ids=ids), limit=len(ids))
+            for record in reversed(records):
                 if queue_again(session, record, _next_message_id(record), now):
                     gate = session.operations.gates(session.cursor).get(record.destination)
                     queued.append((record, gate if gate and gate.broken_since else None))
                 else:
                     being_sent.append(record.id)
             sql, cursor = session.operations.sql, session.cursor
-            paused = {name: one for name, one in pauses(sql, cursor).items() if one.lasts(now)}
-            mutes = [one.mute for one in lasting_mutes(sql, cursor, now)]
-        missing = sorted(set(ids) - {record.id for record in found})
+            paused = {name: each for name, each in pauses(sql, cursor).items() if each.lasts(now)}
+            mutes = [each.mute for each in lasting_mutes(sql, cursor, now)]
+        missing = sorted(set(ids) - {record.id for record in records})
         return Resent(queued, being_sent, missing, paused, mutes)
 
     done = await in_thread(work)
@@ -104,10 +104,10 @@ async def resend_failed(
             report(done.queued + done.passed_by, done.total)
             page, began = ids[start : start + RESENT_AT_ONCE], time.monotonic()
             with sessions.writing() as session:
-                found = find(session, Wanted(ids=page), limit=len(page))
+                records = find(session, Wanted(ids=page), limit=len(page))
                 queued = sum(
                     queue_again(session, record, _next_message_id(record), now)
-                    for record in reversed(found)
+                    for record in reversed(records)
                     if record.state in ENDED_BADLY
                 )
             done.queued += queued

@@ -92,15 +92,15 @@ class RulesHistory:
         Returns an empty text otherwise.
         """
         before.seek(0)
-        found = before.read(MAX_BYTES + 1)
-        if hash_of(found) in {version.base_hash, version.hash, hash_of(b"")}:
+        written = before.read(MAX_BYTES + 1)
+        if hash_of(written) in {version.base_hash, version.hash, hash_of(b"")}:
             return ""
-        theirs = Version(hash=hash_of(found), seen_at=self.clock())
+        theirs = Version(hash=hash_of(written), seen_at=self.clock())
         with self.sessions.writing() as session:
             # In the order in which the file had them.
             if (newest := _newest(session)) and newest.hash == version.hash:
                 rules_versions.remove_version(*_at(session), newest.id)
-            _add(session, theirs, found)
+            _add(session, theirs, written)
             _add(session, version, source)
         log.warning(
             "somebody else saved the rules file at the same moment; their text is kept as version %s",

@@ -10,13 +10,13 @@ from relay.outbox.database_session import CommandSessions
 from relay.outbox.history import StoredHook
 from relay.outbox.past_chats import PastHook
 from relay.services import read_all
-from relay.services.child_process import Telling
-from relay.services.find_chats import FoundChat, place_in, plain
+from relay.services.child_process import Reporter
+from relay.services.find_chats import StoredChat, place_in, plain
 from relay.settings.database import Database
 from relay.smartsupp import UnreadableHook, read_chat
 from relay.text import ELLIPSIS, cut
 
-MOST_FOUND = 100
+MOST_HITS = 100
 AROUND = 59
 MOST_AFTER = 100
 LONGEST_WORDS = 300
@@ -57,7 +57,7 @@ class FoundWords(Struct, frozen=True, kw_only=True):
     """The text after the words, at most 100 characters."""
 
 
-class WordsFound(Struct, frozen=True, kw_only=True):
+class WordHits(Struct, frozen=True, kw_only=True):
     """The chats that a search has found so far. Contains nothing that was said."""
 
     chats: tuple[Hit, ...]
@@ -68,27 +68,27 @@ class WordsFound(Struct, frozen=True, kw_only=True):
     """Whether the search stopped at a limit and there are older chats."""
 
 
-def search_words(search: WordSearch, telling: Telling) -> WordsFound:
+def search_words(search: WordSearch, reporter: Reporter) -> WordHits:
     """Chats with these words in a message or in the rating's comment, whatever case and accents; at most 100.
 
     Runs in a child process. Raises StorageRefused and StorageUnavailable.
     """
-    wanted, found = plain(search.words), dict[tuple[str, str], Hit]()
+    wanted, hits = plain(search.words), dict[tuple[str, str], Hit]()
     back_to: datetime | None = None
     sessions = CommandSessions(search.database)
 
     def progress(done: int, total: int) -> None:
-        telling.progress(min(done, LOOKED_AT), min(total, LOOKED_AT))
-        telling.report_when_due(lambda: WordsFound(chats=tuple(found.values()), back_to=back_to))
+        reporter.progress(min(done, LOOKED_AT), min(total, LOOKED_AT))
+        reporter.report_when_due(lambda: WordHits(chats=tuple(hits.values()), back_to=back_to))
 
     for number, hook in enumerate(read_all(sessions, progress, newest_first=True)):
-        if number >= LOOKED_AT or len(found) >= MOST_FOUND:
-            return WordsFound(chats=tuple(found.values()), back_to=back_to, is_cut=True)
+        if number >= LOOKED_AT or len(hits) >= MOST_HITS:
+            return WordHits(chats=tuple(hits.values()), back_to=back_to, is_cut=True)
         back_to = hook.received_at
         name = hook.account, hook.chat
-        if name not in found and (hit := _hit(hook, wanted)):
-            found[name] = hit
-    return WordsFound(chats=tuple(found.values()), back_to=back_to)
+        if name not in hits and (hit := _hit(hook, wanted)):
+            hits[name] = hit
+    return WordHits(chats=tuple(hits.values()), back_to=back_to)
 
 
 def _hit(hook: PastHook, wanted: str) -> Hit | None:
@@ -110,12 +110,12 @@ def _texts(hook: PastHook | StoredHook) -> list[str]:
     """What people said, message by message, and the rating's comment; empty where the hook can't be read."""
     with suppress(UnreadableHook):
         chat = read_chat(hook.body, hook.received_at)
-        said = [one.text for one in chat.messages if one.author is not Author.SYSTEM]
-        return [*said, chat.rating_comment]
+        texts = [each.text for each in chat.messages if each.author is not Author.SYSTEM]
+        return [*texts, chat.rating_comment]
     return []
 
 
-def found_words(chat: FoundChat, hit: Hit) -> FoundWords | None:
+def words_of_hit(chat: StoredChat, hit: Hit) -> FoundWords | None:
     """The words of a hit, read from the stored hook; None where that is no longer kept. Takes about a millisecond."""
     hook = next((each for each in chat.chat.hooks if each.id == hit.hook), None)
     texts = _texts(hook) if hook else []
@@ -128,12 +128,12 @@ def found_words(chat: FoundChat, hit: Hit) -> FoundWords | None:
         before = ELLIPSIS + (before.split(maxsplit=1)[1:] or [before])[0]
     after = text[hit.end : hit.end + 2 * MOST_AFTER]
     return FoundWords(
-        before=_in_one_line(before),
-        words=cut(_in_one_line(text[hit.begin : hit.end]), LONGEST_WORDS),
-        after=cut(_in_one_line(after), MOST_AFTER),
+        before=_single_spaced(before),
+        words=cut(_single_spaced(text[hit.begin : hit.end]), LONGEST_WORDS),
+        after=cut(_single_spaced(after), MOST_AFTER),
     )
 
 
-def _in_one_line(text: str) -> str:
+def _single_spaced(text: str) -> str:
     """The text with each run of white space as one space, also at its ends."""
     return " ".join(f"x{text}x".split())[1:-1]

@@ -111,13 +111,13 @@ class Sentences:
         """All sentences of a language."""
         return await in_thread(lambda _: self._read(tag))
 
-    async def change(self, tag: str, key: str, said: Sequence[str], base: str, act: Act) -> None:
+    async def change(self, tag: str, key: str, texts: Sequence[str], base: str, act: Act) -> None:
         """Set a sentence's translation in the user's catalogue, one text for each plural form; all empty: remove it.
 
         `base`: the hash of the catalogue as it was shown. Raises UnknownSentence, NotUsable for a faulty translation,
         and other NotPublished, without a change.
         """
-        await in_thread(lambda _: self._change(tag, key, said, base, act))
+        await in_thread(lambda _: self._change(tag, key, texts, base, act))
 
     def _read(self, tag: str) -> Wording:
         name = self._name(tag)
@@ -134,12 +134,12 @@ class Sentences:
         except UnicodeDecodeError:
             problem = f"{file.path}: is not UTF-8; save it as UTF-8"
         # Sentences of templates first, as people see these most.
-        found = sorted(_all(tag, own, catalogue), key=lambda each: not each.is_in_templates)
+        sentences = sorted(_all(tag, own, catalogue), key=lambda each: not each.is_in_templates)
         if not problem and text.strip():
-            found = [*_with_own(found, catalogue, text, tag)]
+            sentences = [*_with_own(sentences, catalogue, text, tag)]
         return Wording(
             tag=tag,
-            sentences=tuple(found),
+            sentences=tuple(sentences),
             plural_forms=catalogue.plural_forms,
             file=file,
             problem=problem,
@@ -150,19 +150,19 @@ class Sentences:
             raise UnknownLanguage(tag)
         return f"{OWN}/{tag}.po"
 
-    def _change(self, tag: str, key: str, said: Sequence[str], base: str, act: Act) -> None:
+    def _change(self, tag: str, key: str, texts: Sequence[str], base: str, act: Act) -> None:
         wording = self._read(tag)
         sentence = sentence_called(wording, key)
         if wording.problem:
             raise NotUsable([wording.problem])
-        if problems := problems_with(wording, sentence, said):
+        if problems := problems_with(wording, sentence, texts):
             raise NotUsable(problems)
-        if not any(said) and not sentence.own:
+        if not any(texts) and not sentence.own:
             return
         text = wording.file.source.decode("utf-8")
         text = text if text.strip() else begun(tag, version=__version__, now=self.files.clock())
         try:
-            changed = with_text(text, tag, sentence.source, said)
+            changed = with_text(text, tag, sentence.source, texts)
         except NotChanged as error:
             raise NotUsable([f"{wording.file.path}: {error}"]) from None
         data = changed.encode()
@@ -182,9 +182,9 @@ def sentences_with(wording: Wording, words: str, *, only_own: bool = False) -> l
     ]
 
 
-def in_one_line(said: str) -> str:
+def without_line_breaks(text: str) -> str:
     """A user's text for a sentence, without line breaks and surrounding white space."""
-    return " ".join(said.split("\r\n")).strip()
+    return " ".join(text.split("\r\n")).strip()
 
 
 def sentence_called(wording: Wording, key: str) -> Sentence:
@@ -195,33 +195,33 @@ def sentence_called(wording: Wording, key: str) -> Sentence:
     raise UnknownSentence(key)
 
 
-def problems_with(wording: Wording, sentence: Sentence, said: Sequence[str]) -> list[str]:
+def problems_with(wording: Wording, sentence: Sentence, texts: Sequence[str]) -> list[str]:
     """The problems of a translation of a sentence; empty texts stand for the shipped translation."""
-    if len(said) != len(sentence.shipped):
+    if len(texts) != len(sentence.shipped):
         return [f"there are {len(sentence.shipped)} forms"]
-    if any(len(each) > LONGEST for each in said):
+    if any(len(each) > LONGEST for each in texts):
         return [f"longer than {LONGEST:,} characters"]
-    if not any(said):
+    if not any(texts):
         return []
     try:
-        text = one_text(wording, sentence, said)
+        text = draft_catalogue(wording, sentence, texts)
     except (OddLine, NotChanged) as error:
         return [str(error)]
-    found = parse_catalogue(text, Path("catalogue"), wording.tag).mistakes
+    mistakes = parse_catalogue(text, Path("catalogue"), wording.tag).mistakes
     # Here a missing placeholder is an error, as a sentence without it would not say whom it is about.
-    return [_in_words(each.message) for each in found]
+    return [_in_words(each.message) for each in mistakes]
 
 
-def _in_words(what: str) -> str:
+def _in_words(message: str) -> str:
     """A problem of a catalogue in words that do not mention a catalogue, for forms."""
-    what = _FORM.sub(lambda found: f"form {int(found[1]) + 1}" if found[1] else "the text", what)
-    return what.removesuffix("; is that meant?")
+    message = _FORM.sub(lambda m: f"form {int(m[1]) + 1}" if m[1] else "the text", message)
+    return message.removesuffix("; is that meant?")
 
 
-def one_text(wording: Wording, sentence: Sentence, said: Sequence[str]) -> str:
+def draft_catalogue(wording: Wording, sentence: Sentence, texts: Sequence[str]) -> str:
     """A catalogue with this translation only. Raises NotChanged."""
     head = f'msgid ""\nmsgstr "Plural-Forms: {wording.plural_forms}\\n"\n'
-    return with_text(head, wording.tag, sentence.source, said)
+    return with_text(head, wording.tag, sentence.source, texts)
 
 
 def key_of(source: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ from relay.services.wording_preview import WordingPreviews
 from relay.settings.database import PostgresServer
 from relay.settings.table import Settings
 
-_one_at_a_time = threading.Lock()
+_lock = threading.Lock()
 
 
 class FolderFile(Struct, frozen=True, kw_only=True):
@@ -87,7 +87,7 @@ class TemplateFolder:
 
         The act is logged before. Raises a NotPublished without a change, StorageRefused and StorageUnavailable.
         """
-        with _one_at_a_time:
+        with _lock:
             file = self.read(name, most)
             if file.read_only or file.path is None:
                 raise FileIsReadOnly(file.read_only or ReadOnly.NO_FOLDER)
@@ -202,9 +202,9 @@ class TemplateFiles:
         if folder.startswith("_"):
             templates = list(dict.fromkeys(each.partition("/")[0] for each in self._all()))
             templates = [each for each in templates if not each.startswith("_")]
-        found = await self.previews.problems({name: text}, templates)
+        problems = await self.previews.problems({name: text}, templates)
         # Problems of other files are left out, but not what ended a worker.
-        return [each for each in found if each.startswith((f"{name}:", "template "))]
+        return [each for each in problems if each.startswith((f"{name}:", "template "))]
 
     async def change(self, name: str, data: bytes | None, base: str, act: Act) -> None:
         """Make `data` the user's file; None: use the shipped one again.
@@ -219,8 +219,8 @@ class TemplateFiles:
         await in_thread(lambda _: self.files.replace(name, data, base, act, MAX_SIZE))
 
     def _all(self) -> dict[str, TemplateFile]:
-        own, there = self.files.settings.templates, shipped_files()
-        names = dict.fromkeys(there)
+        own, shipped_paths = self.files.settings.templates, shipped_files()
+        names = dict.fromkeys(shipped_paths)
         if own and own.is_dir():
             names |= dict.fromkeys(
                 f"{name}/{file}" for name in Folders((own,)).names() for file in FILES
@@ -228,23 +228,23 @@ class TemplateFiles:
         return {
             name: TemplateFile(
                 name=name,
-                inherited=_stands_in(name, there),
+                inherited=_stands_in(name, shipped_paths),
                 is_own=own is not None and (own / name).is_file(),
             )
             for name in names
         }
 
     def _read(self, name: str) -> TemplateText:
-        found = self._all().get(name)
-        if found is None:
+        file = self._all().get(name)
+        if file is None:
             raise NoSuchFile(name)
-        path = shipped("templates") / (found.inherited or name)
+        path = shipped("templates") / (file.inherited or name)
         source = read_file(path, MAX_SIZE) if path.is_file() else b""
-        return TemplateText(about=found, shipped=source, own=self.files.read(name, MAX_SIZE))
+        return TemplateText(about=file, shipped=source, own=self.files.read(name, MAX_SIZE))
 
 
-def _stands_in(name: str, there: Mapping[str, Path]) -> str:
-    if name in there:
-        return inherited_from(name, there)
+def _stands_in(name: str, shipped_paths: Mapping[str, Path]) -> str:
+    if name in shipped_paths:
+        return inherited_from(name, shipped_paths)
     usual = f"chat/{name.partition('/')[2]}"
-    return usual if usual in there else ""
+    return usual if usual in shipped_paths else ""

@@ -27,20 +27,20 @@ Edit = tuple[int, int, int, int]
 def edits(before: Sequence[Hashable], after: Sequence[Hashable]) -> list[Edit]:
     """The edits that turn `before` into `after`, from the top down. In bounded time, so not always the fewest lines."""
     left = MOST_STRETCHES
-    found: list[Edit] = []
+    all_edits: list[Edit] = []
     for edit in _stretches(before, after):
         a, b, c, d = edit
         if left and 0 < b - a <= MOST_COMPARED and 0 < d - c <= MOST_COMPARED:
             left -= 1
             matcher = SequenceMatcher(None, before[a:b], after[c:d], autojunk=False)
-            found += (
-                (a + one, a + two, c + three, c + four)
-                for tag, one, two, three, four in matcher.get_opcodes()
+            all_edits += (
+                (a + i1, a + i2, c + j1, c + j2)
+                for tag, i1, i2, j1, j2 in matcher.get_opcodes()
                 if tag != "equal"
             )
         else:
-            found.append(edit)
-    return found
+            all_edits.append(edit)
+    return all_edits
 
 
 def _stretches(before: Sequence[Hashable], after: Sequence[Hashable]) -> Iterator[Edit]:
@@ -102,9 +102,9 @@ def compared(before: str, after: str, context: int = CONTEXT) -> list[DiffLine]:
     return lines
 
 
-def _hunks(found: Sequence[Edit], context: int) -> Iterator[list[Edit]]:
+def _hunks(all_edits: Sequence[Edit], context: int) -> Iterator[list[Edit]]:
     hunk: list[Edit] = []
-    for edit in found:
+    for edit in all_edits:
         if hunk and edit[0] - hunk[-1][1] > 2 * context:
             yield hunk
             hunk = []
@@ -151,8 +151,8 @@ def git_patch(before: bytes, after: bytes, name: str) -> bytes:
             at = b
     if not parts:
         return b""
-    one, other_name = _quoted(f"a/{name}"), _quoted(f"b/{name}")
-    head = f"diff --git {one} {other_name}\n--- {one}\n+++ {other_name}\n"
+    old_name, new_name = _quoted(f"a/{name}"), _quoted(f"b/{name}")
+    head = f"diff --git {old_name} {new_name}\n--- {old_name}\n+++ {new_name}\n"
     return head.encode() + b"".join(parts)
 
 
@@ -176,8 +176,8 @@ def _quoted(name: str) -> str:
     if re.fullmatch(r"[\w./+@-]+", name, re.ASCII):
         return name
     octal = (
-        chr(one) if 32 <= one < 127 and one not in b'"\\' else f"\\{one:03o}"
-        for one in name.encode()
+        chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else f"\\{byte:03o}"
+        for byte in name.encode()
     )
     return f'"{"".join(octal)}"'
 
@@ -188,11 +188,11 @@ def _quoted(name: str) -> str:
 def merged(base: str, theirs: str, mine: str) -> str | None:
     """`theirs` with the changes from `base` to `mine`; None where both change the same or neighbouring lines."""
     old, others = base.split("\n"), {"theirs": theirs.split("\n"), "mine": mine.split("\n")}
-    found = [
+    changes = [
         (a, b, tuple(lines[c:d])) for lines in others.values() for a, b, c, d in edits(old, lines)
     ]
     # Both may have made the same change.
-    in_order = sorted(set(found))
+    in_order = sorted(set(changes))
     if any(first[1] >= second[0] for first, second in pairwise(in_order)):
         return None
     result, at = list[str](), 0
@@ -241,8 +241,8 @@ def as_written(text: str, like: bytes) -> bytes:
 
 def _raw_lines(body: bytes) -> list[tuple[bytes, bytes]]:
     """Each line with its line ending, which is empty for a last line without one."""
-    found, at = list[tuple[bytes, bytes]](), 0
+    lines, at = list[tuple[bytes, bytes]](), 0
     for match in _ENDING.finditer(body):
-        found.append((body[at : match.start()], match.group()))
+        lines.append((body[at : match.start()], match.group()))
         at = match.end()
-    return [*found, (body[at:], b"")] if at < len(body) else found
+    return [*lines, (body[at:], b"")] if at < len(body) else lines

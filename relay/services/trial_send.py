@@ -167,7 +167,7 @@ def _test_hook(destination: Destination, template: str, now: datetime) -> bytes:
         "ratingDesc": words if rated else None,
         "messagesCount": 1,
     }
-    said = {"type": "visitor", "content": words, "sentAt": began}
+    message = {"type": "visitor", "content": words, "sentAt": began}
     return json.dumps(
         {
             "accountId": "test",
@@ -175,7 +175,7 @@ def _test_hook(destination: Destination, template: str, now: datetime) -> bytes:
             "endAt": ended,
             "channel": channel,
             "visitor": {"name": "TEST (relay send-test)", "note": words},
-            "messages": [said],
+            "messages": [message],
             "paths": [],
         }
     ).encode()
@@ -270,8 +270,8 @@ def _understood(status: int, text: str, url: str) -> PostedHook:
         msgspec.json.decode(text, type=_Refused)
         return PostedHook(status, in_its_words(text, [url]))
     except (msgspec.MsgspecError, RecursionError):
-        what = "a web page" if is_page(text) else in_its_words(text, [url]) or "nothing"
-        return PostedHook(status, f"this is not an answer of the relay: {what}", is_ours=False)
+        answer = "a web page" if is_page(text) else in_its_words(text, [url]) or "nothing"
+        return PostedHook(status, f"this is not an answer of the relay: {answer}", is_ours=False)
 
 
 # -- a login at each server --------------------------------------------------------------------------------------
@@ -324,9 +324,9 @@ async def _connect(book: RuleBook, name: str, access: Access, mail: asyncio.Lock
         why = str(error) if " " in str(error) else f"{error} is not set"
         return Tried(name, destination.transport, f"not tried: {why}", well=False)
     async with mail if destination.transport == "email" else nullcontext():
-        found = await transport.connect()
-    if isinstance(found, Outcome):
-        row = cure_of(found.detail)
+        answer = await transport.connect()
+    if isinstance(answer, Outcome):
+        row = cure_of(answer.detail)
         cure = row.lines(name, is_retried=False) if row else ()
-        return Tried(name, destination.transport, found.detail, well=False, cure=cure)
-    return Tried(name, destination.transport, found, well=True)
+        return Tried(name, destination.transport, answer.detail, well=False, cure=cure)
+    return Tried(name, destination.transport, answer, well=True)

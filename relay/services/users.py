@@ -39,7 +39,7 @@ class Why(StrEnum):
 
     NAME = "name"
     EXISTS = "exists"
-    NOT_THERE = "not there"
+    UNKNOWN_USER = "not there"
     LAST_ADMIN = "last admin"
     SETTING = "setting"
     OUTLIVES = "outlives"
@@ -92,11 +92,11 @@ class Users:
 
     def find(self, name: str) -> User:
         """The user with this name, without regard to case. Raises NotDone."""
-        return self._there(find_user(self._sql, self._cursor, name.strip().lower()))
+        return self._existing(find_user(self._sql, self._cursor, name.strip().lower()))
 
     def by_id(self, number: int) -> User:
         """Return the user with this number. Raises NotDone if there is none."""
-        return self._there(find_user_by_id(self._sql, self._cursor, number))
+        return self._existing(find_user_by_id(self._sql, self._cursor, number))
 
     def add(self, name: str, role: Role, password: str = "") -> User:
         """Add a user. `password`: a hash; empty for a user who will set one with a link."""
@@ -146,7 +146,7 @@ class Users:
     def end_session(self, user: User, session: int) -> None:
         """End one of the user's own sessions."""
         if not end_own_session(self._sql, self._cursor, user.id, session):
-            raise NotDone(Why.NOT_THERE)
+            raise NotDone(Why.UNKNOWN_USER)
         self._write("end session", user.name)
 
     def make_link(self, user: User) -> str:
@@ -188,12 +188,12 @@ class Users:
     def end_token(self, number: int, name: str) -> None:
         """End a token. `name`: the token's name, for the log of acts."""
         if not end_token(self._sql, self._cursor, number, self._now):
-            raise NotDone(Why.NOT_THERE)
+            raise NotDone(Why.UNKNOWN_USER)
         self._write("end token", name)
 
-    def _there(self, user: User | None) -> User:
+    def _existing(self, user: User | None) -> User:
         if user is None:
-            raise NotDone(Why.NOT_THERE)
+            raise NotDone(Why.UNKNOWN_USER)
         return user
 
     def _refuse_fixed(self, user: User) -> None:

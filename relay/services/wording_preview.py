@@ -66,7 +66,7 @@ class Preview(Struct, frozen=True):
 
     chosen: int
     """The index of the chat among those given."""
-    says_it: bool
+    has_words: bool
     """Whether the notification contains the wanted words."""
     media: tuple[MediumPreview, ...]
 
@@ -120,12 +120,12 @@ class WordingPreviews:
     async def problems(self, drafts: Mapping[str, str], templates: Iterable[str]) -> list[str]:
         """The problems of templates that use these files, tried with made-up chats; each as `file:line: what`."""
         async with self._with(drafts) as front:
-            found = [
+            problems = [
                 problem
                 for name in templates
                 for problem in await front.workers.check(name, front=front.folder.name)
             ]
-            return list(dict.fromkeys(map(front.shown, found)))
+            return list(dict.fromkeys(map(front.shown, problems)))
 
     async def show(
         self,
@@ -162,21 +162,21 @@ class WordingPreviews:
                     language=language,
                     timezone=zone,
                 )
-                told, trouble = await renderer.try_out(delivery, place, bodies=True)
-                return MediumPreview(transport, told, front.shown(trouble), now)
+                notification, trouble = await renderer.try_out(delivery, place, bodies=True)
+                return MediumPreview(transport, notification, front.shown(trouble), now)
 
-            chosen, says_it = 0, not words
+            chosen, has_words = 0, not words
             for number, body in enumerate(bodies if words else ()):
-                if says_it := _says((await look(body, SHOWN[0])).notification, words):
+                if has_words := _contains((await look(body, SHOWN[0])).notification, words):
                     chosen = number
                     break
             name = template
-            if not says_it and len(bodies) > 1:
-                told = await look(bodies[0], SHOWN[0], DIGEST)
-                if says_it := _says(told.notification, words):
+            if not has_words and len(bodies) > 1:
+                shown = await look(bodies[0], SHOWN[0], DIGEST)
+                if has_words := _contains(shown.notification, words):
                     name = DIGEST
             media = [await look(bodies[chosen], transport, name) for transport in SHOWN]
-            return Preview(chosen, says_it, tuple(media))
+            return Preview(chosen, has_words, tuple(media))
 
 
 def _delivery(body: bytes, now: datetime, template: str, transport: str) -> Delivery:
@@ -194,7 +194,7 @@ def _digest(bodies: Sequence[bytes], now: datetime) -> Digest:
         _member(body, now, now - BETWEEN * number)
         for number, body in enumerate((*samples, *bodies))
     ]
-    each_once = {(one.account, one.chat): one for one in members}.values()
+    each_once = {(each.account, each.chat): each for each in members}.values()
     return arranged(each_once, order=[*RULE_OF.values()], destination="preview", closed_at=now)
 
 
@@ -213,11 +213,11 @@ def _member(body: bytes, now: datetime, arrived: datetime) -> Member:
     )
 
 
-def _says(notification: Notification, words: str) -> bool:
+def _contains(notification: Notification, words: str) -> bool:
     """Whether a notification contains a sentence, with any text at the sentence's placeholders."""
     facts = " ".join(f"{fact.label} {fact.value}" for fact in notification.facts)
-    told = (notification.subject, notification.summary, notification.text, facts)
-    text = " ".join(" ".join(told).split())
+    parts = (notification.subject, notification.summary, notification.text, facts)
+    text = " ".join(" ".join(parts).split())
     return all(" ".join(part.split()) in text for part in PLACE.split(words)[::2])
 
 

@@ -2,25 +2,25 @@
 
 import os
 
-from relay.services.child_process import Telling
+from relay.services.child_process import Reporter
 
 
-def compute_for_ever(telling: Telling) -> int:
+def compute_for_ever(reporter: Reporter) -> int:
     """Says which process it is."""
-    telling.report(os.getpid())
+    reporter.report(os.getpid())
     while True:
         pass
 
 
-def take_memory(_: Telling) -> int:
+def take_memory(_: Reporter) -> int:
     return len(bytearray(2**40))
 
 
-def fall_over(_: Telling) -> int:
+def fall_over(_: Reporter) -> int:
     words = "a " + "visitor's"
     raise ValueError(words)
 
 
-def twice(number: int, telling: Telling) -> int:
-    telling.progress(1, 2)
+def twice(number: int, reporter: Reporter) -> int:
+    reporter.progress(1, 2)
     return 2 * number

@@ -13,7 +13,7 @@ from relay.console.json_api.delivery_json import Delivery, delivery_of
 from relay.outbox.history import StoredHook
 from relay.rules import Finding, Standing, Verdict, read_record
 from relay.services import in_thread
-from relay.services.find_chats import FoundChat
+from relay.services.find_chats import StoredChat
 
 
 class ListedChat(Struct, kw_only=True):
@@ -133,12 +133,12 @@ class ExplainedHook(Struct, kw_only=True):
     """When notifications are due, if not all are sent at once."""
 
 
-async def chats_listed(found: Sequence[FoundChat]) -> list[ListedChat]:
+async def chats_listed(found: Sequence[StoredChat]) -> list[ListedChat]:
     """Chats of a list as JSON. Their hooks are read in a thread, as there may be hundreds."""
     return await in_thread(lambda _: [listed(each) for each in found])
 
 
-def listed(found: FoundChat) -> ListedChat:
+def listed(found: StoredChat) -> ListedChat:
     """A chat of a list as JSON; reads its newest hook."""
     about = found.chat.about
     return copied(

@@ -25,11 +25,11 @@ from relay.console.mute_page import mute_trial
 from relay.console.resend_page import KIND as RESEND
 from relay.console.resend_page import MOST, resending
 from relay.outbox.user_accounts import Role
-from relay.services.find_chats import FoundChat
+from relay.services.find_chats import StoredChat
 from relay.services.find_deliveries import failed_by_cause
 from relay.services.live_backtest import Numbers
 from relay.services.resend import ResentMany
-from relay.services.search_transcripts import FoundWords, WordsFound
+from relay.services.search_transcripts import FoundWords, WordHits
 
 jobs = Operations("Jobs")
 BACKTEST = "past"
@@ -231,7 +231,7 @@ def _job_called(call: Call, id_: str) -> Job:
 
 
 async def _with_words(
-    found: Sequence[tuple[FoundChat, FoundWords | None]],
+    found: Sequence[tuple[StoredChat, FoundWords | None]],
 ) -> list[ChatWithWords]:
     chats = await chats_listed([each for each, _ in found])
     return [
@@ -243,7 +243,7 @@ async def _with_words(
 async def _answer(call: Call, job: Job) -> JobAnswer:
     value = job.value
     count = value if isinstance(value, ResentMany) else None
-    words = value if isinstance(value, WordsFound) else None
+    words = value if isinstance(value, WordHits) else None
     held = value[1] if job.kind == MUTE and value else None
     return JobAnswer(
         id=job.id,

@@ -22,8 +22,8 @@ from relay.services import in_thread
 from relay.services.find_chats import ChatHistory
 from relay.services.personal_data import (
     KeptChat,
+    Person,
     Theirs,
-    Whose,
     came_as,
     erase,
     export,
@@ -175,7 +175,7 @@ async def erase_chat(call: Call, path: Numbered, body: EraseRequest) -> Erasure:
 async def _theirs(call: Call, history: ChatHistory, of: WhoseData) -> tuple[Theirs, str]:
     """The data of a chat or of its visitor, and the detail for the log of acts."""
     email = history.chat.email if of is WhoseData.VISITOR else ""
-    whose = Whose.of_chat(history.chat.chat.about.name, email)
+    whose = Person.of_chat(history.chat.chat.about.name, email)
     return await find_theirs(call.sessions, whose), EVERYTHING if whose.emails else ""
 
 

@@ -15,7 +15,7 @@ from relay.console.json_api.rules_operations import RulesRequest, file_problems,
 from relay.outbox.user_accounts import Role
 from relay.rules import Finding, RulesError
 from relay.services import in_thread
-from relay.services.case_run import Result, cases_beside, read_suite, run_cases
+from relay.services.case_run import Result, case_file_of, read_suite, run_cases
 from relay.services.draft_trial import NoSuchChat, find_hook, try_on_chat
 
 rule_trials = Operations("Rules on trial")
@@ -160,7 +160,7 @@ async def try_rules(call: Call, body: TryRequest) -> TriedChat:
 async def test_rules(call: Call, body: RulesRequest) -> CaseResults:
     """Run the cases and stories of the test file beside the rules file on a text, as `relay test` does."""
     path = call.running.ready.settings.rules
-    book, beside = await usable_rules(call, body.text.encode()), cases_beside(path)
+    book, beside = await usable_rules(call, body.text.encode()), case_file_of(path)
     if not await in_thread(lambda _: beside.exists()):
         raise Refusal(404, f"There is no test file {beside.name} beside the rules file.")
     try:

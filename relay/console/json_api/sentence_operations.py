@@ -26,11 +26,11 @@ from relay.services.sentences import (
     UnknownLanguage,
     UnknownSentence,
     Wording,
-    in_one_line,
-    one_text,
+    draft_catalogue,
     problems_with,
     sentence_called,
     sentences_with,
+    without_line_breaks,
 )
 from relay.services.wording_preview import SAMPLES, chosen_chats
 from relay.smartsupp import UnreadableHook
@@ -192,7 +192,7 @@ async def get_wording(call: Call, path: SentenceName) -> OneSentence:
 async def change_wording(call: Call, path: SentenceName, body: SentenceRequest) -> OneSentence:
     """Replace the text of a sentence by the user's, within seconds."""
     found, one = await _sentence_at(call, path)
-    said = tuple(map(in_one_line, body.said))
+    said = tuple(map(without_line_breaks, body.said))
     said = ("",) * len(said) if said == one.shipped else said
     return await _changed(call, path, found.file.hash, said)
 
@@ -216,12 +216,12 @@ async def preview_wording(
 ) -> WordingPreview:
     """A notification as email, Slack and Teams would show it with another text for a sentence."""
     found, one = await _sentence_at(call, path)
-    said = tuple(map(in_one_line, body.said))
+    said = tuple(map(without_line_breaks, body.said))
     problems = await in_thread(lambda _: problems_with(found, one, said))
     words = said if any(said) and not problems else one.words
     drafts = {}
     with contextlib.suppress(NotChanged):  # what the user's own templates say may be odd
-        drafts = {f"{OWN}/{found.tag}.po": one_text(found, one, words)}
+        drafts = {f"{OWN}/{found.tag}.po": draft_catalogue(found, one, words)}
     return await preview(
         call, body, drafts, problems, template="", language=found.tag, words=words[0]
     )
@@ -315,7 +315,7 @@ async def preview(
         raise wrong("chat", "there is no chat of this number or name that can be read") from None
     return WordingPreview(
         problems=list(problems),
-        is_said=found.says_it,
+        is_said=found.has_words,
         notifications=[
             shown_notification(each.notification, each.transport, each.made_at, each.trouble)
             for each in found.media

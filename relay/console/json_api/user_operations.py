@@ -264,5 +264,5 @@ def _refusal(why: Why) -> Refusal:
             return Refusal(409, "This user is changed by RELAY_CONSOLE_PASSWORD only.")
         case Why.OUTLIVES:
             return wrong("days", "no more than are left of the token that makes it")
-        case Why.NOT_THERE:
+        case Why.UNKNOWN_USER:
             return not_there("such user or token")
