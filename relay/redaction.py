@@ -239,12 +239,12 @@ def _spellings(secret: str) -> Iterator[tuple[str, str]]:
     """Yield the spellings of a secret, each with a text that has a 1 for every ordinary character."""
     secret = secret.encode("utf-8", "replace").decode()
     pieces = list(_pieces(secret))
-    seen = set()
+    texts = set()
     for spell in _SPELLINGS:
         spelled = [(spell(piece), "01"[ordinary]) for piece, ordinary in pieces]
         text = "".join(piece for piece, _ in spelled)
-        if text not in seen:
-            seen.add(text)
+        if text not in texts:
+            texts.add(text)
             yield text, "".join(mark * len(piece) for piece, mark in spelled)
     coded = base64.b64encode(secret.encode()).decode().rstrip("=")
     yield coded, "0" * len(coded)

@@ -75,11 +75,11 @@ def isolated(text: str, *, rtl: bool = False) -> str:
     is_plain = not rtl and (text.isascii() or not _MAY_BE_FROM_THE_RIGHT.search(text))
     if is_plain or ISOLATE in text:
         return text
-    other = _FROM_THE_LEFT if rtl else _FROM_THE_RIGHT
-    if not other.search(text):
+    opposite = _FROM_THE_LEFT if rtl else _FROM_THE_RIGHT
+    if not opposite.search(text):
         return text
     return "\n".join(
-        f"{ISOLATE}{line}{END_OF_ISOLATE}" if other.search(line) else line
+        f"{ISOLATE}{line}{END_OF_ISOLATE}" if opposite.search(line) else line
         for line in text.split("\n")
     )
 

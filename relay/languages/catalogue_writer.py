@@ -49,7 +49,7 @@ def begin(tag: str, texts: Catalog, *, version: str, now: datetime) -> Catalogue
 
     Babel supplies the header and the plural rule.
     """
-    made = Catalog(
+    empty = Catalog(
         locale=Locale.parse(tag, sep="-"),
         header_comment=_HEAD.format(name=name_of(tag), tag=tag, empty=_empty_meaning(tag)),
         project="Smartsupp relay",
@@ -61,8 +61,8 @@ def begin(tag: str, texts: Catalog, *, version: str, now: datetime) -> Catalogue
         revision_date=now,
         fuzzy=False,
     )
-    made.update(_explained(texts, made, tag), no_fuzzy_matching=True, update_creation_date=False)
-    return _made(made)
+    empty.update(_explained(texts, empty, tag), no_fuzzy_matching=True, update_creation_date=False)
+    return _file_of(empty)
 
 
 def bring_up_to_date(text: str, tag: str, texts: Catalog) -> CatalogueFile:
@@ -83,10 +83,10 @@ def bring_up_to_date(text: str, tag: str, texts: Catalog) -> CatalogueFile:
     kept.update(_explained(texts, kept, tag), no_fuzzy_matching=True, update_creation_date=False)
     kept.obsolete = {key: each for key, each in kept.obsolete.items() if any(forms_of(each.string))}
     dropped = [each for each in kept.obsolete.values() if forms_of(each.id)[0] in before]
-    return _made(kept, new=len(current - before), dropped=len(dropped))
+    return _file_of(kept, new=len(current - before), dropped=len(dropped))
 
 
-def _made(catalogue: Catalog, new: int = 0, dropped: int = 0) -> CatalogueFile:
+def _file_of(catalogue: Catalog, new: int = 0, dropped: int = 0) -> CatalogueFile:
     written = BytesIO()
     write_po(written, catalogue, width=0, include_lineno=False)
     entries = [entry for entry in catalogue if entry.id]

@@ -21,7 +21,7 @@ LOOK_EVERY = 0.5
 """Seconds between two looks at the files' stamps."""
 QUIET = 0.2
 """Seconds for which a file must not change before it is read, as it may be half written."""
-QUIET_WHEN_GONE = 0.6
+QUIET_IF_EMPTY = 0.6
 """Seconds for which a file that is empty or missing is left alone, as it is probably being replaced."""
 MOST_BYTES = 10_000_000
 """How many bytes of a file are compared."""
@@ -55,28 +55,28 @@ async def watch_files(
 
 async def _changes(in_force: Callable[[], Digests]) -> AsyncGenerator[Digests, None]:
     """The files' digests, whenever they differ from those in force and those last seen."""
-    seen: Digests = {}
+    last: Digests = {}
     stamps: Mapping[Path, object] = {}
     while True:
-        known = {path: seen.get(path, digest) for path, digest in in_force().items()}
-        now = await asyncio.to_thread(_stamps, known)
+        old = {path: last.get(path, digest) for path, digest in in_force().items()}
+        now = await asyncio.to_thread(_stamps, old)
         # An unreadable file may become readable without a change of its stamp.
-        unread = any(not digest and isinstance(now[path], tuple) for path, digest in known.items())
+        unread = any(not digest and isinstance(now[path], tuple) for path, digest in old.items())
         if unread or now != stamps:
-            stamps, seen = await _settled(known)
-            if seen != known:
-                yield seen
+            stamps, last = await _settled(old)
+            if last != old:
+                yield last
         await asyncio.sleep(LOOK_EVERY)
 
 
-async def _settled(known: Digests) -> tuple[Mapping[Path, object], Digests]:
+async def _settled(old: Digests) -> tuple[Mapping[Path, object], Digests]:
     """The files' stamps and digests, once nobody writes to the files any more."""
-    paths = tuple(known)
+    paths = tuple(old)
     now = await asyncio.to_thread(digests_of, paths)
     while True:
         stamps = await asyncio.to_thread(_stamps, paths)
-        gone = any(digest in _GONE and digest != known[path] for path, digest in now.items())
-        await asyncio.sleep(QUIET_WHEN_GONE if gone else QUIET)
+        empty = any(digest in _EMPTY and digest != old[path] for path, digest in now.items())
+        await asyncio.sleep(QUIET_IF_EMPTY if empty else QUIET)
         before, now = now, await asyncio.to_thread(digests_of, paths)
         if now == before and stamps == await asyncio.to_thread(_stamps, paths):
             return stamps, now
@@ -105,4 +105,4 @@ def _digest(path: Path) -> str:
         return ""
 
 
-_GONE = ("", hashlib.sha256(b"").hexdigest())
+_EMPTY = ("", hashlib.sha256(b"").hexdigest())

@@ -282,10 +282,10 @@ class RulesInForce:
                     await self._use(name, endpoint, self._gates.get(name), is_new=lane is None)
         most = {name: lane.most_per_hour for name, lane in lanes.items() if lane.most_per_hour}
         # Updated in place, as the writer's thread reads it at any time.
-        kept = self._outbox.operations.most_per_hour
-        kept.update(most)
-        for name in kept.keys() - most.keys():
-            del kept[name]
+        limits = self._outbox.operations.most_per_hour
+        limits.update(most)
+        for name in limits.keys() - most.keys():
+            del limits[name]
         return lanes
 
     async def _hasten_moved(self) -> None:
@@ -311,24 +311,24 @@ class RulesInForce:
         self._endpoints[place.key] = place.login, endpoint
         return endpoint
 
-    async def _use(self, name: str, endpoint: Endpoint, kept: Gate | None, *, is_new: bool) -> None:
-        """Note that a destination uses an endpoint from now on. `kept`: the gate stored under the destination's name.
+    async def _use(self, name: str, endpoint: Endpoint, gate: Gate | None, *, is_new: bool) -> None:
+        """Note that a destination uses an endpoint from now on. `gate`: the one stored under the destination's name.
 
         Unless the destination is new to this process, the stored gate belonged to another endpoint.
         """
         now = self._clock()
-        if kept is not None and kept.broken_since is not None:
+        if gate is not None and gate.broken_since is not None:
             if endpoint.gate is None:
                 # It may have been repaired meanwhile: try one delivery at once.
-                endpoint.close(replace(kept, closed_until=min(kept.closed_until, now)))
-        elif kept is not None and is_new:
-            endpoint.hear(replace(kept, closed_until=min(kept.closed_until, now + LONGEST_WAIT)))
-        elif kept is not None:
+                endpoint.close(replace(gate, closed_until=min(gate.closed_until, now)))
+        elif gate is not None and is_new:
+            endpoint.hear(replace(gate, closed_until=min(gate.closed_until, now + LONGEST_WAIT)))
+        elif gate is not None:
             await self._outbox.hasten(name, now)
             await self._outbox.open_gate(name)
         if endpoint.gate is not None:
             endpoint.kept_for.add(name)
-            if kept is None or not is_new:
+            if gate is None or not is_new:
                 await self._outbox.close_gate(name, endpoint.gate)
 
     async def _read_digest(self, delivery: Delivery) -> Digest | None:

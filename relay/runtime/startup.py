@@ -120,8 +120,8 @@ def get_ready(variables: Mapping[str, str], source: bytes | None = None) -> Read
     # Before reading, so that a change meanwhile is noticed.
     other_files = digests_of(environment.files(RENEWABLE))
     settings, problems = settings_of(variables)
-    if kept_in := token_file(settings):
-        other_files |= digests_of([kept_in])
+    if path := token_file(settings):
+        other_files |= digests_of([path])
     folders = template_folders(settings)
     try:
         other_files |= digests_of([path_for(settings.rules)])

@@ -102,8 +102,8 @@ def read_database(value: str, *, ca_file: Path | None = None) -> Database:
         value = POSTGRES + value.removeprefix("postgres://")
     if value.startswith(POSTGRES):
         for option in filter(None, _split(value).query.split("&")):
-            name, _, given = option.partition("=")
-            _check_option(unquote(name), unquote(given))
+            name, _, text = option.partition("=")
+            _check_option(unquote(name), unquote(text))
         return PostgresServer(SecretValue(value), ca_file)
     path = value.removeprefix(SQLITE)
     if path == value or not path or not may_name_file(path):
@@ -134,7 +134,7 @@ def _check_option(name: str, value: str) -> None:
     """
     if name not in PARAMETERS:
         near = [_SYNONYMS.get(name.casefold(), ""), *nearest(name, PARAMETERS, 1)]
-        hint = next((f"; did you mean {other}?" for other in near if other), "")
+        hint = next((f"; did you mean {word}?" for word in near if word), "")
         raise ValueError(f"an option after the question mark is none of PostgreSQL's{hint or _ALL}")
     choices = _CHOICES.get(name, ())
     if choices and value not in choices:

@@ -20,7 +20,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,}")
 _YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
-_HERE = {"localhost", "127.0.0.1", "::1"}
+_LOCAL = {"localhost", "127.0.0.1", "::1"}
 _CLAIM = re.compile(r"[A-Za-z][\w./:-]{0,99}", re.ASCII)
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 _USED_HEADERS = {
@@ -41,18 +41,18 @@ def listen(value: str) -> tuple[str, int]:
     host, _, port = value.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isdecimal() or int(port) > 65535:
-        raise ValueError(f"{_shown(value)} is not an address to listen on; write 127.0.0.1:8000")
+        raise ValueError(f"{_quoted(value)} is not an address to listen on; write 127.0.0.1:8000")
     if host != "localhost":
         try:
             ip_address(host)
         except ValueError:
             raise ValueError(
-                f"{_shown(host)} is not an IP address; write 127.0.0.1:8000 or 0.0.0.0:8000"
+                f"{_quoted(host)} is not an IP address; write 127.0.0.1:8000 or 0.0.0.0:8000"
             ) from None
     return host, int(port)
 
 
-def _shown(value: str) -> str:
+def _quoted(value: str) -> str:
     """Return a value for an error message, hidden if it may be a secret set in the wrong variable."""
     return "this" if may_hold_secret(value) else repr(value)
 
@@ -115,7 +115,7 @@ def public_url(value: str) -> str:
 
 def oidc_issuer(value: str) -> str:
     """Return the URL of an OpenID Connect provider."""
-    if urlsplit(_http_url(value)).scheme == "http" and urlsplit(value).hostname not in _HERE:
+    if urlsplit(_http_url(value)).scheme == "http" and urlsplit(value).hostname not in _LOCAL:
         raise ValueError("an issuer starts with https://; only one on this computer may do without")
     if value.rstrip("/").endswith("/.well-known/openid-configuration"):
         raise ValueError("write it without /.well-known/openid-configuration")
@@ -124,7 +124,7 @@ def oidc_issuer(value: str) -> str:
 
 def oidc_claim(value: str) -> str:
     if not _CLAIM.fullmatch(value):
-        raise ValueError(f"{_shown(value)} is not the name of a claim; write email")
+        raise ValueError(f"{_quoted(value)} is not the name of a claim; write email")
     return value
 
 
@@ -158,9 +158,9 @@ def console_password(value: str) -> SecretValue:
 
 def header_name(value: str) -> str:
     if not _HEADER.fullmatch(value):
-        raise ValueError(f"{_shown(value)} is not the name of a header; write X-Forwarded-Email")
+        raise ValueError(f"{_quoted(value)} is not the name of a header; write X-Forwarded-Email")
     if value.lower() in _USED_HEADERS:
-        raise ValueError(f"{_shown(value)} says something else; write X-Forwarded-Email")
+        raise ValueError(f"{_quoted(value)} says something else; write X-Forwarded-Email")
     return value
 
 
@@ -168,7 +168,7 @@ def mail_from(value: str) -> MailAddress:
     try:
         return read_mailbox(value)
     except UnusableAddress as error:
-        raise ValueError(f"{_shown(value)} {error}; write Relay <relay@example.com>") from None
+        raise ValueError(f"{_quoted(value)} {error}; write Relay <relay@example.com>") from None
 
 
 def slack_token(value: str) -> SecretValue:
@@ -179,7 +179,7 @@ def slack_token(value: str) -> SecretValue:
 
 def yes_no(value: str) -> bool:
     if value.lower() not in _YES_NO:
-        raise ValueError(f"{_shown(value)} is neither yes nor no")
+        raise ValueError(f"{_quoted(value)} is neither yes nor no")
     return _YES_NO[value.lower()]
 
 
@@ -187,7 +187,7 @@ def log_format(value: str) -> LogFormat:
     try:
         return LogFormat(value.lower())
     except ValueError:
-        raise ValueError(f"{_shown(value)} is not a log format; there are: text, json") from None
+        raise ValueError(f"{_quoted(value)} is not a log format; there are: text, json") from None
 
 
 def per_hour(value: str) -> int:
@@ -196,7 +196,7 @@ def per_hour(value: str) -> int:
         return UNLIMITED
     if not (value.isascii() and value.isdecimal() and 0 < int(value) <= MOST_PER_HOUR):
         raise ValueError(
-            f"{_shown(value)} is not a number of mails in an hour; write 200, or unlimited"
+            f"{_quoted(value)} is not a number of mails in an hour; write 200, or unlimited"
         )
     return int(value)
 
@@ -206,5 +206,5 @@ def retention(value: str) -> timedelta | None:
     if value.lower() == "forever":
         return None
     if not (value.isascii() and value.isdecimal() and 0 < int(value) <= MOST_DAYS):
-        raise ValueError(f"{_shown(value)} is not a number of days; write 365, or forever")
+        raise ValueError(f"{_quoted(value)} is not a number of days; write 365, or forever")
     return timedelta(days=int(value))

@@ -140,25 +140,25 @@ def token_url(value: str, *, http_allowed: bool) -> str:
     return value
 
 
-def missing_for_oauth(given: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each missing OAuth setting; `given` has those that are set."""
+def missing_for_oauth(settings: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each missing OAuth setting; `settings` has those that are set."""
     needed = [TOKEN_URL, CLIENT_ID]
-    if REFRESH_TOKEN not in given:
+    if REFRESH_TOKEN not in settings:
         needed.append(CLIENT_SECRET)
-    missing = [name for name in needed if name not in given]
-    if not given or not missing:
+    missing = [name for name in needed if name not in settings]
+    if not settings or not missing:
         return []
     if missing == [CLIENT_SECRET]:
         return [f"{CLIENT_SECRET}: needed to log in with OAuth, unless {REFRESH_TOKEN} is set"]
     return [f"{name}: needed to log in with OAuth" for name in missing]
 
 
-def smtp_oauth(given: Mapping[str, str]) -> SmtpOAuth:
+def smtp_oauth(settings: Mapping[str, str]) -> SmtpOAuth:
     """Return the OAuth settings from values that were checked."""
     return SmtpOAuth(
-        token_url=given[TOKEN_URL],
-        client_id=given[CLIENT_ID],
-        client_secret=SecretValue(given.get(CLIENT_SECRET, "")),
-        scope=given.get(SCOPE, ""),
-        refresh_token=SecretValue(given.get(REFRESH_TOKEN, "")),
+        token_url=settings[TOKEN_URL],
+        client_id=settings[CLIENT_ID],
+        client_secret=SecretValue(settings.get(CLIENT_SECRET, "")),
+        scope=settings.get(SCOPE, ""),
+        refresh_token=SecretValue(settings.get(REFRESH_TOKEN, "")),
     )

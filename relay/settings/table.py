@@ -35,7 +35,7 @@ from relay.settings.smtp import (
 
 T = TypeVar("T")
 
-KEPT_FOR: timedelta | None = timedelta(days=365)
+RETENTION: timedelta | None = timedelta(days=365)
 """The default time for which a chat is kept after its last hook."""
 
 
@@ -93,7 +93,7 @@ class Settings:
     ca_file: Path | None = None
     """A file of certificate authorities to trust in addition to the system's."""
     log_format: LogFormat = LogFormat.TEXT
-    retention: timedelta | None = KEPT_FOR
+    retention: timedelta | None = RETENTION
     """How long a chat is kept after its last hook; None means for ever."""
     unused: tuple[str, ...] = ()
     """Settings that are set but that this version does not support."""
@@ -274,7 +274,7 @@ LATER_SETTINGS = ("RELAY_HOOK_SECRETS",)
 
 _EXAMPLE_HOST = re.compile(r"(?i)(?:.*\.)?example(?:\.(?:com|net|org))?\.?")
 """Host names reserved for examples (RFC 2606)."""
-_HERE = {"localhost", "127.0.0.1", "::1"}
+_LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 
 def placeholders(environment: Environment, names: Iterable[str] = SETTINGS) -> Iterator[str]:
@@ -305,14 +305,14 @@ def short_passwords(settings: Settings, names: Container[str] = SETTINGS) -> Ite
 
 def incomplete_oidc(settings: Settings) -> Iterator[str]:
     """Yield a sentence for each setting that OpenID Connect still needs, if some of them are set."""
-    given = {
+    values = {
         OIDC_ISSUER: settings.console_oidc_issuer,
         OIDC_CLIENT_ID: settings.console_oidc_client_id,
         OIDC_SECRET: settings.console_oidc_client_secret,
     }
-    if not any(given.values()):
+    if not any(values.values()):
         return
-    for name, value in (given | {"RELAY_PUBLIC_URL": settings.public_url}).items():
+    for name, value in (values | {"RELAY_PUBLIC_URL": settings.public_url}).items():
         if not value:
             yield f"{name} is not set; sign-in by OpenID Connect needs it"
     if find_spec("joserfc") is None:
@@ -332,7 +332,7 @@ def example_hosts(settings: Settings) -> Iterator[str]:
     )
     hosts = {
         "RELAY_SMTP_URL": [smtp.host] if smtp else [],
-        "RELAY_MAIL_FROM": [sender.domain] if sender and smtp and smtp.host not in _HERE else [],
+        "RELAY_MAIL_FROM": [sender.domain] if sender and smtp and smtp.host not in _LOCAL else [],
         "RELAY_PUBLIC_URL": [_host_of(settings.public_url)],
         "RELAY_HTTPS_PROXY": [_host_of(proxy.url.reveal())] if proxy else [],
         "RELAY_DATABASE": database.hosts if isinstance(database, PostgresServer) else [],

@@ -122,8 +122,8 @@ def _day(text: str) -> date:
 
 def with_year(holidays: Holidays, name: str, year: int, days: Mapping[date, str]) -> Holidays:
     """Return the holidays, in which `days` replace the holidays of one region and year."""
-    kept = {day: words for day, words in holidays.get(name, {}).items() if day.year != year}
-    return {**holidays, name: dict(sorted({**kept, **days}.items()))}
+    others = {day: words for day, words in holidays.get(name, {}).items() if day.year != year}
+    return {**holidays, name: dict(sorted({**others, **days}.items()))}
 
 
 def written(holidays: Holidays) -> str:

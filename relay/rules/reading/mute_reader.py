@@ -212,12 +212,12 @@ def refuse_undecided_urgent(
         urgent = [shown(name) for name in urgent_and_muted(rules, file_mute.mute)]
         if not urgent or not file_mute.mute.destination or file_mute.decides_urgent:
             continue
-        where = shown(file_mute.mute.destination)
+        destination = shown(file_mute.mute.destination)
         they, them = ("is", "it") if len(urgent) == 1 else ("are", "them")
         problems.error(
             file_mute.place,
-            f"this mute of {where} does not say what becomes of {', '.join(urgent)}, which {they} urgent",
-            f"write `urgent_too: false` if {where} is to be told of {them} all the same, "
+            f"this mute of {destination} does not say what becomes of {', '.join(urgent)}, which {they} urgent",
+            f"write `urgent_too: false` if {destination} is to be told of {them} all the same, "
             "`urgent_too: true` if not, or name the rule that is muted under `what:`",
         )
 

@@ -53,7 +53,7 @@ def contradiction(conditions: Sequence[Condition]) -> str:
         for first, second in combinations(atoms, 2)
         if _exclude(first, second)
     )
-    return next((why for why in alone if why), "") or next(pairs, "")
+    return next((reason for reason in alone if reason), "") or next(pairs, "")
 
 
 def _flat(conditions: Iterable[Condition]) -> Iterator[Condition]:
@@ -275,8 +275,8 @@ def _is_nobody(node: Node | None) -> bool:
 def warn_of_unreachable(reading: Reading, rules: tuple[Rule, ...]) -> None:
     """Warn of rules that can never match, and of rules below one that always matches and stops."""
     for rule in _reachable(reading, [rule for rule in rules if rule.enabled]):
-        if why := contradiction(rule.conditions):
-            reading.problems.warning(rule.place, f"{shown(rule.name)} can never match", why)
+        if reason := contradiction(rule.conditions):
+            reading.problems.warning(rule.place, f"{shown(rule.name)} can never match", reason)
 
 
 def _reachable(reading: Reading, rules: list[Rule]) -> list[Rule]:

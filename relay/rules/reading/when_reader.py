@@ -118,8 +118,8 @@ def _field_hint(name: str) -> str:
     if name.isdecimal():
         return "a decimal number is written with a point, a list of values in brackets: [1, 2]"
     for part in (name.casefold(), name.casefold().rpartition(".")[2]):
-        if other := OTHER_NAMES.get(part):
-            return f"write {other}"
+        if meant := OTHER_NAMES.get(part):
+            return f"write {meant}"
         if fields := fields_with(part):
             return f"write {listed(fields)}"
     near = nearest(name, [*FIELDS, *_GROUPS])
