@@ -12,14 +12,13 @@ from relay.cli.field_list import FILTER_HEADINGS, NAME_HEADINGS, filter_rows, na
 from relay.console.json_api import api_document
 from relay.rendering.template_reference import AROUND, CHAT, ENTRIES, EXAMPLES, JINJAS, VISITOR
 from relay.transports.cures import HTTP, Row
-from relay.transports.email import answers as mail
-from relay.transports.slack import answers as slack
-from relay.transports.teams import answers as teams
-from relay.transports.webhook import answers as webhook
+from relay.transports.registry import REGISTRATIONS
 from relay.transports.webhook.pack import json_schema
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = tuple(DOCS / f"{name}.md" for name in ("templates", "mail", "slack", "teams", "webhook"))
+PAGES = [
+    page for page in sorted(DOCS.glob("*.md")) if "<!-- made by make" in page.read_text("utf-8")
+]
 _MARKED = re.compile(r"(<!-- made by make reference: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -30,10 +29,10 @@ def tables() -> Mapping[str, str]:
     return {
         **{mark: names_table(name_rows(group)) for mark, group in names.items()},
         **{mark: filters_table(filter_rows(group)) for mark, group in filters.items()},
-        "mail": _answers(mail.rows()),
-        "slack": _answers((*slack.ROWS, *HTTP)),
-        "teams": _answers((*teams.ROWS, *HTTP)),
-        "webhook": _answers((*webhook.ROWS, *HTTP)),
+        **{
+            name: _answers((*each.answers, *(HTTP if each.service else ())))
+            for name, each in REGISTRATIONS.items()
+        },
     }
 
 

@@ -30,7 +30,8 @@ from relay.rules.recipients import Recipients
 from relay.settings.database import Database
 from relay.settings.table import Settings
 from relay.smartsupp import read_chat
-from relay.transports.registry import TRANSPORTS, Access, open_transport
+from relay.transports.access import Access
+from relay.transports.registry import TRANSPORTS, open_transport
 from tests.builders import NOON, a_delivery, a_hook
 from tests.postgres import PostgresCluster, server
 from tests.running import MovableClock, rows

@@ -62,7 +62,6 @@ MAY_SAY_CHANNEL = {
     "relay/rules/fields.py": "the wire's names, so that they are refused with the name to write instead",
     "relay/rendering/made_up_chats.py": "what a visitor types who wants to ring everybody in Slack",
     "relay/transports/slack/": "Slack's own word",
-    "relay/transports/registry.py": "the option of the Slack transport",
     "relay/transports/teams/": "Teams' own word, as its pages say it",
     "relay/services/trial_send.py": "the wire's word, in a hook that is made here; Teams' own word",
     "relay/destination.py": "the option of the Slack transport, as an example",

@@ -33,8 +33,9 @@ from relay.services.trial_send import (
 )
 from relay.settings.environment import Environment
 from relay.settings.table import Settings
+from relay.transports.access import Access
 from relay.transports.email.smtp_client import SmtpTimeouts
-from relay.transports.registry import Access, open_transport
+from relay.transports.registry import open_transport
 
 PATIENCE = 130.0
 """Seconds. A Teams flow that answers after it has posted may take two minutes."""

@@ -36,7 +36,8 @@ from relay.settings.environment import SecretValue
 from relay.settings.smtp import smtp_url
 from relay.settings.table import Settings
 from relay.timing.digest_contents import Digest
-from relay.transports.registry import TRANSPORTS, Access, open_transport
+from relay.transports.access import Access
+from relay.transports.registry import TRANSPORTS, open_transport
 
 LIST = "preview.json"
 """Lists the files that were written, so that the next preview can delete them."""

@@ -37,8 +37,9 @@ from relay.timing.digest_contents import Digest
 from relay.timing.digest_contents import Mute as ToldMute
 from relay.timing.plan import Mute, Timing
 from relay.transports import Ending, Outcome
+from relay.transports.access import Access
 from relay.transports.http import LONGEST_WAIT
-from relay.transports.registry import TRANSPORTS, Access, most_per_hour, open_transport, place_of
+from relay.transports.registry import TRANSPORTS, most_per_hour, open_transport, place_of
 
 BETWEEN_LOOKS = timedelta(seconds=1)
 """Time between two looks at pauses and mutes in the database."""

@@ -34,7 +34,8 @@ from relay.settings.table import (
     short_passwords,
 )
 from relay.text import nearest
-from relay.transports.registry import TRANSPORTS, Access, open_transport
+from relay.transports.access import Access
+from relay.transports.registry import TRANSPORTS, open_transport
 
 
 def token_file(settings: Settings) -> Path | None:

@@ -33,9 +33,10 @@ from relay.settings.table import Settings
 from relay.smartsupp import read_chat
 from relay.text import clean_line
 from relay.transports import Ending, Outcome, Transport, in_its_words
+from relay.transports.access import Access
 from relay.transports.email.smtp_client import SmtpTimeouts
 from relay.transports.http import NO_ANSWER, HttpClient, is_page, without_answer
-from relay.transports.registry import TRANSPORTS, Access, cure_of, open_transport
+from relay.transports.registry import TRANSPORTS, cure_of, open_transport
 
 
 def as_queued(

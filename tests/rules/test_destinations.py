@@ -11,7 +11,8 @@ from relay.chat import Chat, Variable, Visitor
 from relay.destination import UNLIMITED, Destination, Rate, Secret, WhenUnsure
 from relay.rules import RulesError
 from relay.settings.table import read_settings
-from relay.transports.registry import Access, most_per_hour
+from relay.transports.access import Access
+from relay.transports.registry import most_per_hour
 from tests.rules.books import a_book
 
 

@@ -21,7 +21,7 @@ from relay.transports.cures import HTTP, Row
 from relay.transports.email import answers
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
 from relay.transports.http import PrivateAddressError, RedirectError, without_answer
-from relay.transports.registry import cure_in_words, cure_of
+from relay.transports.registry import REGISTRATIONS, cure_in_words, cure_of
 from relay.transports.slack import answers as slack
 from relay.transports.teams import answers as teams
 from relay.transports.webhook import answers as webhook
@@ -124,7 +124,7 @@ SAYS_THAT_IT_RETRIES = re.compile(r"the relay (?:tries|waits|comes|sends)")
 
 
 def test_a_cure_for_what_is_sent_once_does_not_say_that_the_relay_retries() -> None:
-    for row in (*answers.rows(), *slack.ROWS, *teams.ROWS, *webhook.ROWS, *HTTP):
+    for row in (*HTTP, *(row for each in REGISTRATIONS.values() for row in each.answers)):
         assert not SAYS_THAT_IT_RETRIES.search(row.what_to_do(is_retried=False)), row
         assert bool(row.once) is bool(SAYS_THAT_IT_RETRIES.search(row.cure)), row
 

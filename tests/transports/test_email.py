@@ -18,9 +18,10 @@ from relay.settings.environment import SecretValue
 from relay.settings.smtp import SmtpServer, SmtpTls
 from relay.settings.table import Settings
 from relay.transports import PROGRESS, Ending, Outcome, Progress
+from relay.transports.access import Access
 from relay.transports.email.pool import PoolLimits
 from relay.transports.email.smtp_client import SmtpTimeouts
-from relay.transports.registry import Access, open_transport
+from relay.transports.registry import open_transport
 from tests.servers import DROP, HANG, PATIENCE, Certificates, LoopClock
 from tests.servers import SmtpServer as FarEnd
 from tests.servers import SmtpStep as Step

@@ -22,10 +22,10 @@ from relay.settings.environment import SecretValue
 from relay.settings.smtp import SmtpOAuth, SmtpServer, SmtpTls
 from relay.settings.table import Settings
 from relay.transports import Ending, Outcome
+from relay.transports.access import Access
 from relay.transports.email.pool import PoolLimits
 from relay.transports.email.smtp_client import SmtpTimeouts
 from relay.transports.http import HttpTimeouts
-from relay.transports.registry import Access
 from tests.servers import (
     DROP,
     HANG,

@@ -11,8 +11,9 @@ from relay.destination import Destination
 from relay.settings.environment import SecretValue
 from relay.settings.proxy import Proxy
 from relay.settings.table import Settings
+from relay.transports.access import Access
 from relay.transports.http import HttpTimeouts
-from relay.transports.registry import Access, open_transport
+from relay.transports.registry import open_transport
 from tests.servers import PATIENCE, HttpRequest, HttpServer, HttpStep, LoopClock
 from tests.transports.contract import Bench, Weather
 from tests.transports.examples import NOON

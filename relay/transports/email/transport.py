@@ -4,12 +4,22 @@ from datetime import timedelta
 
 from aiosmtplib.auth import auth_login_encode, auth_plain_encode, auth_xoauth2_encode
 
-from relay.destination import NOBODY, TEAM, VISITOR, Option, OptionKind, TransportSpec, WhenUnsure
+from relay.destination import (
+    NOBODY,
+    TEAM,
+    VISITOR,
+    Option,
+    OptionKind,
+    TransportSpec,
+    WhenUnsure,
+    reply_to,
+)
 from relay.mail_address import MailAddress
 from relay.notification import Notification
 from relay.settings.smtp import SmtpServer, SmtpTls
 from relay.transports import Ending, Identity, Outcome
-from relay.transports.email.answers import accepted, sort
+from relay.transports.access import Access, Options, Registration
+from relay.transports.email.answers import accepted, rows, sort
 from relay.transports.email.failure import SmtpFailure
 from relay.transports.email.mime import Envelope, pack, recipient_address
 from relay.transports.email.oauth import Tokens
@@ -106,3 +116,20 @@ class EmailTransport:
         coded += [auth_xoauth2_encode(user, token) for token in tokens]
         plain = (*tokens, password) if password else tokens
         return (*(code.decode("ascii") for code in coded), *plain)
+
+
+def _open(options: Options, access: Access) -> EmailTransport:
+    """Return the transport. The recipients are given with each email."""
+    return EmailTransport(
+        *access.mail,
+        reply_to=reply_to(options),
+        mark_as_automatic=options.get("mark_as_automatic") is not False,
+    )
+
+
+def _place(options: Options, access: Access) -> tuple[tuple[str, ...], object]:  # noqa: ARG001 - one server for all
+    _, server, sender, _ = access.mail
+    return (server.host, str(server.port), server.username), (server, sender)
+
+
+REGISTRATION = Registration(spec=SPEC, open=_open, place=_place, answers=rows())

@@ -10,10 +10,12 @@ from relay.clock import Clock
 from relay.destination import Option, OptionKind, Rate, TransportSpec
 from relay.links import service_mismatch, service_of
 from relay.notification import Notification
-from relay.transports import Ending, Identity, Outcome
+from relay.transports import Ending, Identity, Outcome, Transport
+from relay.transports.access import Access, Options, Registration
 from relay.transports.http import NO_ANSWER, HttpClient, without_answer
-from relay.transports.slack.answers import sort, webhook_answer
-from relay.transports.slack.api import client_options
+from relay.transports.slack.answers import ROWS, sort, webhook_answer
+from relay.transports.slack.api import SlackApi, client_options
+from relay.transports.slack.channel import SlackChannel
 from relay.transports.slack.pack import pack
 
 SPEC = TransportSpec(
@@ -113,3 +115,50 @@ def _of_slack(url: str) -> str:
     if service_of(url) == "Slack" and not _WHOLE.fullmatch(path):
         return "is not whole: the address of an incoming webhook has three parts behind /services/"
     return ""
+
+
+def _open(options: Options, access: Access) -> Transport:
+    mention = str(options.get("mention", ""))
+    if "webhook" in options:
+        return SlackWebhook(
+            access.http,
+            url=access.secret(options["webhook"]),
+            name=str(options["webhook"]),
+            mention=mention,
+            clock=access.clock,
+        )
+    token = access.settings.slack_token
+    if token is None:
+        raise ValueError("a Slack channel needs RELAY_SLACK_TOKEN")
+    url = access.settings.slack_api_url
+    objection = access.http.objection(url)
+    return SlackChannel(
+        SlackApi(
+            access.http,
+            url=url,
+            token=token.reveal(),
+            pause=access.slack_pause,
+            clock=access.clock,
+        ),
+        channel=str(options["channel"]),
+        mention=mention,
+        objection=f"what RELAY_SLACK_API_URL holds {objection}" if objection else "",
+    )
+
+
+def _place(options: Options, access: Access) -> tuple[tuple[str, ...], object]:
+    if "webhook" in options:
+        return (access.secret(options["webhook"]),), None
+    settings = access.settings
+    token = settings.slack_token.reveal() if settings.slack_token else ""
+    return (settings.slack_api_url, token, str(options["channel"])), None
+
+
+REGISTRATION = Registration(
+    spec=SPEC,
+    open=_open,
+    place=_place,
+    service="Slack",
+    answers=ROWS,
+    message=lambda notification, _: pack(notification),
+)

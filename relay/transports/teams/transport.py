@@ -1,5 +1,6 @@
 """The Teams transport: its options in the rules file, and attempts to post."""
 
+import json
 from datetime import timedelta
 from urllib.parse import parse_qsl, urlsplit
 
@@ -11,8 +12,9 @@ from relay.destination import Option, OptionKind, Rate, TransportSpec
 from relay.links import host_of, service_mismatch, service_of
 from relay.notification import Notification
 from relay.transports import Ending, Identity, Outcome
+from relay.transports.access import Access, Options, Registration
 from relay.transports.http import NO_ANSWER, HttpClient, without_answer
-from relay.transports.teams.answers import sort
+from relay.transports.teams.answers import ROWS, sort
 from relay.transports.teams.pack import pack
 
 SPEC = TransportSpec(
@@ -92,3 +94,23 @@ def _of_flow(url: str) -> str:
             "in single quotes a shell leaves its & alone"
         )
     return ""
+
+
+def _open(options: Options, access: Access) -> TeamsWebhook:
+    return TeamsWebhook(
+        access.http,
+        url=access.secret(options["webhook"]),
+        name=str(options["webhook"]),
+        clock=access.clock,
+    )
+
+
+REGISTRATION = Registration(
+    spec=SPEC,
+    open=_open,
+    place=lambda options, access: ((access.secret(options["webhook"]),), None),
+    service="Teams",
+    answers=ROWS,
+    message=lambda notification, _: json.loads(pack(notification)),
+    accepts_with=(202, ""),
+)

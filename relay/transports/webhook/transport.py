@@ -1,5 +1,7 @@
 """The webhook transport: its options in the rules file, and attempts to post."""
 
+import json
+
 from msgspec.structs import replace
 from yarl import URL
 
@@ -8,8 +10,9 @@ from relay.destination import Option, OptionKind, TransportSpec, WhenUnsure
 from relay.links import service_of
 from relay.notification import Notification
 from relay.transports import Ending, Identity, Outcome
+from relay.transports.access import Access, Options, Registration
 from relay.transports.http import NO_ANSWER, HttpClient, without_answer
-from relay.transports.webhook.answers import SERVICE, sort
+from relay.transports.webhook.answers import ROWS, SERVICE, sort
 from relay.transports.webhook.pack import pack
 from relay.transports.webhook.signature import message_id, read_keys, signed
 
@@ -100,3 +103,28 @@ def _of_a_room(url: str, name: str) -> str:
     if service := service_of(url):
         return f"is a webhook of {service}; write {service.lower()}: {{webhook: {name}}} for it"
     return ""
+
+
+def _open(options: Options, access: Access) -> Webhook:
+    return Webhook(
+        access.http,
+        url=access.secret(options["url"]),
+        url_name=str(options["url"]),
+        secret=access.secret(options["secret"]),
+        secret_name=str(options["secret"]),
+        clock=access.clock,
+    )
+
+
+REGISTRATION = Registration(
+    spec=SPEC,
+    open=_open,
+    place=lambda options, access: (
+        (access.secret(options["url"]),),
+        access.secret(options["secret"]),
+    ),
+    service=SERVICE,
+    answers=ROWS,
+    message=lambda notification, queued_at: json.loads(pack(notification, queued_at)),
+    accepts_with=(204, ""),
+)
