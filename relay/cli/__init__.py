@@ -12,8 +12,9 @@ from typing import Any
 import click
 
 from relay import __version__
+from relay.cli.bug_report import end_with_report
 from relay.cli.env_file import advice, load
-from relay.cli.printing import COULD_NOT_RUN, end_with_report, print_lines
+from relay.cli.printing import COULD_NOT_RUN, print_lines
 
 _COMMANDS = {
     "serve": ("relay.cli.serve", "Take hooks and deliver what the rules ask for."),
