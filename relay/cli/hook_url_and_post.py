@@ -9,7 +9,8 @@ import click
 
 from relay.cli.open_rules import good_settings
 from relay.cli.printing import FINE, FOUND, could_not_run, counted, print_lines
-from relay.runtime.startup import new_token, read_tokens, settings_of, token_file, write_tokens
+from relay.runtime.hook_tokens import new_token, read_tokens, token_file, write_tokens
+from relay.runtime.startup import settings_of
 from relay.services.trial_send import post_hook
 from relay.settings.environment import Environment
 from relay.settings.table import Settings

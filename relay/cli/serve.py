@@ -12,7 +12,8 @@ import uvloop
 
 from relay.console import console_of
 from relay.outbox import StorageRefused
-from relay.runtime.startup import NotReady, read_tokens, settings_of, token_file
+from relay.runtime.hook_tokens import read_tokens, token_file
+from relay.runtime.startup import NotReady, settings_of
 from relay.settings.table import Settings, read_settings
 from relay.web.server import run_relay
 

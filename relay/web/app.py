@@ -24,16 +24,10 @@ from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rendering.template_checks import misplaced
 from relay.rendering.template_folders import DIGEST
 from relay.runtime.file_watch import digests_of
+from relay.runtime.hook_tokens import new_token, token_file, write_tokens
 from relay.runtime.reload import Catalogues, KeptVersions, Reload
 from relay.runtime.rules_in_force import RulesInForce
-from relay.runtime.startup import (
-    NotReady,
-    Ready,
-    new_token,
-    template_names,
-    token_file,
-    write_tokens,
-)
+from relay.runtime.startup import NotReady, Ready, template_names
 from relay.settings.table import Settings
 from relay.web.health import Health, Parts, storage_trouble
 from relay.web.hook import PATH, HookRoute
