@@ -137,30 +137,30 @@ def query_of(text: bytes, kind: type[T]) -> T:
     except ValueError:
         raise Refusal(400, "The query can't be read.") from None
     types = get_type_hints(kind)
-    found: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
     for name, value in pairs:
         if _is_loose(value, types.get(name, str)):
             raise wrong(name, "needs a value as the document describes it, or has to be left out")
         if get_origin(types.get(name)) is tuple:
-            found.setdefault(name, []).append(value)
-        elif name in found:
+            parameters.setdefault(name, []).append(value)
+        elif name in parameters:
             raise wrong(name, "given twice")
         else:
-            found[name] = value
-    return converted(found, kind)
+            parameters[name] = value
+    return converted(parameters, kind)
 
 
-def _is_loose(value: str, of: Any) -> bool:  # noqa: ANN401 - a type
+def _is_loose(value: str, kind: Any) -> bool:  # noqa: ANN401 - a type
     """Whether msgspec would read more than the document allows: `null` as no value, or a number as a time."""
-    types = get_args(of) or (of,)
+    types = get_args(kind) or (kind,)
     is_null = value.lower() == "null" and str not in types and NoneType in types
     return is_null or (datetime in types and _NUMBER.fullmatch(value) is not None)
 
 
-def converted(found: Mapping[str, object], kind: type[T]) -> T:
+def converted(values: Mapping[str, object], kind: type[T]) -> T:
     """Strings by name as a `kind`, with numbers and times parsed. Raises Refusal for invalid ones."""
     try:
-        return msgspec.convert(found, kind, strict=False)
+        return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         raise _unfit(error) from None
 
@@ -175,23 +175,23 @@ def body_of(text: bytes, media_type: str, kind: type[T]) -> T:
     if media_type.partition(";")[0].strip().lower() != JSON:
         raise Refusal(415, f"Send the body as {JSON}.")
     try:
-        found = msgspec.json.decode(text, type=kind)
-        json.loads(text, object_pairs_hook=_once_each)
+        body = msgspec.json.decode(text, type=kind)
+        json.loads(text, object_pairs_hook=_unique_members)
     except msgspec.ValidationError as error:
         raise _unfit(error) from None
     except (ValueError, RecursionError):
         raise Refusal(400, "The body is no JSON that can be read.") from None
-    return found
+    return body
 
 
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """The members of a JSON object. Raises Refusal for a repeated name, of which it is unclear which value is meant."""
-    found: dict[str, Any] = {}
+    members: dict[str, Any] = {}
     for name, value in pairs:
-        if name in found:
+        if name in members:
             raise wrong(name, "given twice")
-        found[name] = value
-    return found
+        members[name] = value
+    return members
 
 
 MOST_IN_A_LIST = 200

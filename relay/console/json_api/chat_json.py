@@ -133,27 +133,28 @@ class ExplainedHook(Struct, kw_only=True):
     """When notifications are due, if not all are sent at once."""
 
 
-async def chats_listed(found: Sequence[StoredChat]) -> list[ListedChat]:
+async def chats_listed(chats: Sequence[StoredChat]) -> list[ListedChat]:
     """Chats of a list as JSON. Their hooks are read in a thread, as there may be hundreds."""
-    return await in_thread(lambda _: [listed(each) for each in found])
+    return await in_thread(lambda _: [listed(each) for each in chats])
 
 
-def listed(found: StoredChat) -> ListedChat:
+def listed(chat: StoredChat) -> ListedChat:
     """A chat of a list as JSON; reads its newest hook."""
-    about = found.chat.about
+    about = chat.chat.about
     return copied(
         ListedChat,
         about,
         number=about.id,
-        email=found.email,
-        question=found.question,
-        rules=list(found.rules),
-        trouble=found.trouble,
-        deliveries=[delivery_of(each) for each in found.chat.deliveries],
+        email=chat.email,
+        question=chat.question,
+        rules=list(chat.rules),
+        trouble=chat.trouble,
+        deliveries=[delivery_of(each) for each in chat.chat.deliveries],
     )
 
 
-def told_chat(chat: Chat) -> ToldChat:
+def described_chat(chat: Chat) -> ToldChat:
+    """A chat, as its hook described it, as JSON."""
     values = msgspec.structs.asdict(chat)
     lengths = {
         name: value.total_seconds()
@@ -163,7 +164,8 @@ def told_chat(chat: Chat) -> ToldChat:
     return ToldChat(**{**values, **lengths})
 
 
-def of_that_day(hook: StoredHook) -> ExplainedHook:
+def recorded_explanation(hook: StoredHook) -> ExplainedHook:
+    """A hook with the verdicts that were stored when it came in, as JSON."""
     record = read_record(hook.verdicts) if hook.verdicts else None
     return explained(
         hook,

@@ -23,14 +23,14 @@ from relay.console.json_api.chat_json import (
     PlannedDelivery,
     ToldChat,
     chats_listed,
+    described_chat,
     explained,
     listed,
-    of_that_day,
-    told_chat,
+    recorded_explanation,
 )
 from relay.console.json_api.delivery_json import TriedDelivery, tried
 from relay.console.json_api.operation import Operations
-from relay.console.json_api.problem_details import Refusal, not_there
+from relay.console.json_api.problem_details import Refusal, missing
 from relay.outbox.database_session import Sessions
 from relay.outbox.history import StoredHook
 from relay.outbox.past_chats import WantedChats
@@ -185,34 +185,34 @@ async def find_chats(call: Call, query: ChatFilter) -> ChatList:
         names=[(query.account, query.chat)] if query.chat else None,
     )
     before = position(call, query)
-    found = await list_chats(call.sessions, query.q, wanted, before=before, limit=query.limit)
+    chat_list = await list_chats(call.sessions, query.q, wanted, before=before, limit=query.limit)
     return ChatList(
-        chats=await chats_listed(found.chats), next=following(call, query, found.before)
+        chats=await chats_listed(chat_list.chats), next=following(call, query, chat_list.before)
     )
 
 
 @chats.operation(HttpMethod.GET, "/chats/today", Role.VIEWER)
 async def count_today(call: Call, query: TodayQuery) -> ChatCounts:
     """How many chats came in today, how many were missed or rated 2 or lower, and what failed."""
-    here = call.now.astimezone(call.running.parts.in_force.rules.timezone)
-    midnight = here.replace(hour=0, minute=0, second=0, microsecond=0)
+    local_now = call.now.astimezone(call.running.parts.in_force.rules.timezone)
+    midnight = local_now.replace(hour=0, minute=0, second=0, microsecond=0)
     since = query.since or midnight.astimezone(UTC)
-    found = await count_chats(call.sessions, since)
-    return copied(ChatCounts, found, since=since)
+    counts = await count_chats(call.sessions, since)
+    return copied(ChatCounts, counts, since=since)
 
 
 @chats.operation(HttpMethod.GET, "/chats/{number}", Role.VIEWER)
 async def get_chat(call: Call, path: Numbered) -> WholeChat:
     """A chat with its hooks, the verdicts of the rules, and its deliveries with each attempt."""
     history = await history_of(call, path.number)
-    found = history.chat
+    chat = history.chat
     return await in_thread(
         lambda _: WholeChat(
-            about=listed(found),
-            told=told_chat(found.read) if found.read else None,
-            hooks=[of_that_day(hook) for hook in found.chat.hooks],
+            about=listed(chat),
+            told=described_chat(chat.read) if chat.read else None,
+            hooks=[recorded_explanation(hook) for hook in chat.chat.hooks],
             deliveries=[
-                tried(each, history.attempts.get(each.id, [])) for each in found.chat.deliveries
+                tried(each, history.attempts.get(each.id, [])) for each in chat.chat.deliveries
             ],
         )
     )
@@ -224,10 +224,10 @@ async def explain_chat(call: Call, path: Numbered, query: ExplanationQuery) -> C
     history = await history_of(call, path.number)
     hooks = history.chat.chat.hooks
     if query.rules is WhichRules.OF_THAT_DAY:
-        said = await in_thread(lambda _: [of_that_day(hook) for hook in hooks])
+        explanations = await in_thread(lambda _: [recorded_explanation(hook) for hook in hooks])
     else:
-        said = [await in_thread(lambda _: _in_force(call, hooks[-1]))]
-    return ChatExplanation(rules=query.rules, hooks=said)
+        explanations = [await in_thread(lambda _: _in_force(call, hooks[-1]))]
+    return ChatExplanation(rules=query.rules, hooks=explanations)
 
 
 class QueuedAnew(Struct, kw_only=True):
@@ -300,7 +300,7 @@ async def history_of(call: Call, number: int) -> ChatHistory:
     """The chat with this number. Raises Refusal where there is none."""
     history = await chat_history(call.sessions, number)
     if history is None:
-        raise not_there(f"chat {number}; it may have been erased")
+        raise missing(f"chat {number}; it may have been erased")
     return history
 
 
@@ -310,7 +310,7 @@ def _in_force(call: Call, hook: StoredHook) -> ExplainedHook:
         chat = read_chat(hook.body, hook.received_at)
     except UnreadableHook as error:
         return explained(hook, book.hash, str(error), ())
-    found = explain(book, chat, now=call.now)
+    explanation = explain(book, chat, now=call.now)
     plans = [
         copied(
             PlannedDelivery,
@@ -319,6 +319,6 @@ def _in_force(call: Call, hook: StoredHook) -> ExplainedHook:
             destination=match.destination,
             why=plan.why or None,
         )
-        for match, plan in found.plans or ()
+        for match, plan in explanation.plans or ()
     ]
-    return explained(hook, book.hash, "", found.verdicts, plans=plans)
+    return explained(hook, book.hash, "", explanation.verdicts, plans=plans)

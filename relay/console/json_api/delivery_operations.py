@@ -26,7 +26,7 @@ from relay.console.json_api.delivery_json import (
     shown_notification,
 )
 from relay.console.json_api.operation import Operations
-from relay.console.json_api.problem_details import Refusal, not_there
+from relay.console.json_api.problem_details import Refusal, missing
 from relay.console.notification_look import CantBeShown, rendered
 from relay.outbox.delivery_types import State
 from relay.outbox.history import Wanted
@@ -142,10 +142,10 @@ async def find_deliveries(call: Call, query: DeliveryFilter) -> DeliveryList:
         before=position(call, query),
         alerts=query.alerts,
     )
-    found = await list_deliveries(call.sessions, wanted, limit=query.limit)
-    before = found.deliveries[-1].id if found.more else None
+    page = await list_deliveries(call.sessions, wanted, limit=query.limit)
+    before = page.deliveries[-1].id if page.more else None
     return DeliveryList(
-        deliveries=[delivery_of(each) for each in found.deliveries],
+        deliveries=[delivery_of(each) for each in page.deliveries],
         next=following(call, query, before),
     )
 
@@ -247,4 +247,4 @@ async def _details(call: Call, number: int) -> Details:
     """The delivery with this number, and its attempts. Raises Refusal where there is none."""
     for details in await delivery_details(call.sessions, [number]):
         return details
-    raise not_there(f"delivery {number}; it may have been erased")
+    raise missing(f"delivery {number}; it may have been erased")

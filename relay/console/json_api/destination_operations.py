@@ -11,7 +11,7 @@ from relay.console.delivery_pages import cure_lines
 from relay.console.destination_page import LONGEST_TEST
 from relay.console.json_api.api_request import Call, Instant, Line, Reason, copied
 from relay.console.json_api.operation import Operations
-from relay.console.json_api.problem_details import Refusal, not_there, wrong
+from relay.console.json_api.problem_details import Refusal, missing, wrong
 from relay.console.logged_acts import act_of, write_act
 from relay.delivery.lane import Lane, LaneState
 from relay.outbox.pauses import Pause
@@ -184,7 +184,7 @@ def _lane(call: Call, name: str) -> Lane:
     """The lane of a destination in force. Raises Refusal where there is none."""
     lane = call.running.parts.in_force.lanes.get(name)
     if lane is None:
-        raise not_there("such destination in the rules in force")
+        raise missing("such destination in the rules in force")
     return lane
 
 
@@ -232,7 +232,7 @@ async def test_destination(call: Call, path: DestinationName, body: TestRequest)
         words = f"Too many tests. Wait {wait} s."
         raise Refusal(429, words, headers={"retry-after": str(wait)})
     await write_act(call.sessions, act_of(call.caller, "test", lane.name), call.now, call.key)
-    found = await trial_of(
+    trial = await trial_of(
         delivery, lane.destination, lane.transport, in_force.renderer, LONGEST_TEST
     )
-    return copied(TestResult, found, advice=found.next)
+    return copied(TestResult, trial, advice=trial.next)

@@ -71,10 +71,10 @@ class DigestQuery(Struct, kw_only=True, forbid_unknown_fields=True):
 @digests.operation(HttpMethod.GET, "/digests", Role.VIEWER)
 async def list_digests(call: Call, query: DigestQuery) -> DigestList:
     """Open digests with waiting chats, and the newest closed ones."""
-    found = await find_digests(call.sessions, limit=query.limit, destination=query.destination)
+    listed = await find_digests(call.sessions, limit=query.limit, destination=query.destination)
     return DigestList(
-        waiting=[copied(WaitingDigest, one, chats=one.counts) for one in found.waiting],
-        past=[copied(PastDigest, one, due_at=one.since, chats=one.counts) for one in found.past],
+        waiting=[copied(WaitingDigest, row, chats=row.counts) for row in listed.waiting],
+        past=[copied(PastDigest, row, due_at=row.since, chats=row.counts) for row in listed.past],
     )
 
 

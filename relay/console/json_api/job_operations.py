@@ -15,9 +15,9 @@ from relay.console.jobs import Job, TooManyJobs, Work
 from relay.console.jobs import State as JobState
 from relay.console.json_api.api_request import BASE, Call, Reason, copied
 from relay.console.json_api.chat_json import ListedChat, chats_listed
-from relay.console.json_api.mute_operations import MuteScope, asked_for
+from relay.console.json_api.mute_operations import MuteScope, mute_in_scope
 from relay.console.json_api.operation import Operations
-from relay.console.json_api.problem_details import Refusal, not_there
+from relay.console.json_api.problem_details import Refusal, missing
 from relay.console.json_api.rules_operations import usable_rules
 from relay.console.logged_acts import act_of, write_act
 from relay.console.mute_page import TRIAL as MUTE
@@ -162,7 +162,7 @@ async def begin_resends(call: Call, body: ResendRequest) -> JobAnswer:
     groups, _ = await failed_by_cause(call.sessions, limit=MOST)
     group = next((each for each in groups if each.id == body.group), None)
     if group is None:
-        raise not_there("such group of failed deliveries any more")
+        raise missing("such group of failed deliveries any more")
     count = len(group.deliveries)
     if body.expect != count:
         words = f"There are {count} such deliveries now, and not {body.expect}."
@@ -185,7 +185,7 @@ async def begin_word_search(call: Call, body: WordsRequest) -> JobAnswer:
 @jobs.operation(HttpMethod.POST, "/mutes/try", Role.EDITOR, status=202, refusals=(429,))
 async def begin_mute_trial(call: Call, body: MuteScope) -> JobAnswer:
     """Count what a mute would have held back in the last seven days. Nothing is muted."""
-    mute, _ = asked_for(call, body)
+    mute, _ = mute_in_scope(call, body)
     return await _answer(call, _begun(call, MUTE, mute_trial(call.running, mute), alone=True))
 
 
@@ -226,17 +226,17 @@ def _job_called(call: Call, id_: str) -> Job:
     """The job with this id. Raises Refusal where there is none."""
     job = call.api.jobs.find(call.caller, id_)
     if job is None or job.kind not in {BACKTEST, RESEND, WORD_SEARCH, MUTE}:
-        raise not_there("such job of yours")
+        raise missing("such job of yours")
     return job
 
 
 async def _with_words(
-    found: Sequence[tuple[StoredChat, FoundWords | None]],
+    matches: Sequence[tuple[StoredChat, FoundWords | None]],
 ) -> list[ChatWithWords]:
-    chats = await chats_listed([each for each, _ in found])
+    chats = await chats_listed([each for each, _ in matches])
     return [
         ChatWithWords(**structs.asdict(each), found=words)
-        for each, (_, words) in zip(chats, found, strict=True)
+        for each, (_, words) in zip(chats, matches, strict=True)
     ]
 
 

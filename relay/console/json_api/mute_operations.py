@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from relay.console.json_api.api_request import Call, Instant, Line, Numbered, Reason, copied
 from relay.console.json_api.operation import Operations
-from relay.console.json_api.problem_details import Refusal, not_there, wrong
+from relay.console.json_api.problem_details import Refusal, missing, wrong
 from relay.outbox.mutes import KeptMute
 from relay.outbox.user_accounts import Role
 from relay.rules import RuleBook, RulesError
@@ -113,8 +113,8 @@ class EndedMute(Struct, kw_only=True):
 @mutes.operation(HttpMethod.GET, "/mutes", Role.VIEWER)
 async def find_mutes(call: Call) -> MuteList:
     """The mutes that are in force or will be, with who made them, until when and why."""
-    found = await list_mutes(call.sessions, call.now)
-    return MuteList(mutes=[mute_of(call, each) for each in found])
+    stored_mutes = await list_mutes(call.sessions, call.now)
+    return MuteList(mutes=[mute_of(call, each) for each in stored_mutes])
 
 
 def mute_of(call: Call, kept: KeptMute) -> Mute:
@@ -138,7 +138,7 @@ async def mute(call: Call, body: MuteRequest) -> MadeMute:
     if not call.now < body.until <= call.now + LONGEST:
         words = f"must be later than now, and at most {LONGEST.days} days from now"
         raise wrong("until", words)
-    made, rules = asked_for(call, body)
+    made, rules = mute_in_scope(call, body)
     made = replace(made, until=body.until, because=body.because.strip(), then=body.then)
     done = await make_mute(
         call.acting("mute", made.rule or made.destination or "by a condition", made.destination),
@@ -152,7 +152,7 @@ async def mute(call: Call, body: MuteRequest) -> MadeMute:
     return MadeMute(id=done.number, until=made.until, held=done.held)
 
 
-def asked_for(call: Call, body: MuteScope) -> tuple[NewMute, RuleBook]:
+def mute_in_scope(call: Call, body: MuteScope) -> tuple[NewMute, RuleBook]:
     """A mute with this scope that ends at once, and the rules with its condition. Raises Refusal."""
     rules, now = call.running.parts.in_force.rules, call.now
     if not (body.rule or body.destination or body.when):
@@ -188,13 +188,13 @@ def asked_for(call: Call, body: MuteScope) -> tuple[NewMute, RuleBook]:
 async def end_mute(call: Call, path: Numbered) -> EndedMute:
     """End a mute early."""
     rules = call.running.parts.in_force.rules
-    found = await list_mutes(call.sessions, call.now, ended=True)
-    kept = next((each for each in found if each.mute.id == path.number), None)
+    stored_mutes = await list_mutes(call.sessions, call.now, ended=True)
+    kept = next((each for each in stored_mutes if each.mute.id == path.number), None)
     if kept is None:
-        raise not_there(f"mute {path.number}")
+        raise missing(f"mute {path.number}")
     if kept.origin == "file" or not kept.lasts(call.now):
         raise _not_ended(path.number, of_file=kept.origin == "file")
-    what, _ = await unmute(
+    ending, _ = await unmute(
         call.acting("unmute", str(path.number)),
         path.number,
         by=call.caller.name,
@@ -202,7 +202,7 @@ async def end_mute(call: Call, path: Numbered) -> EndedMute:
         now=call.now,
     )
     await call.running.parts.in_force.apply_mutes_and_pauses()
-    if what != "ended":
+    if ending != "ended":
         raise _not_ended(path.number, of_file=False)
     return EndedMute(id=path.number)
 

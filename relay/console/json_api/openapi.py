@@ -108,13 +108,13 @@ def _kinds(operations: Sequence[Operation]) -> Iterator[type[Any]]:
 
 def _described(kinds: Iterable[type[Any]]) -> set[type[Any]]:
     """These types with fields, and all types with fields that their fields hold."""
-    found: set[type[Any]] = set()
+    described: set[type[Any]] = set()
 
     def look(info: object) -> None:
         if isinstance(info, (inspect.StructType, inspect.DataclassType)):
-            if info.cls in found:
+            if info.cls in described:
                 return
-            found.add(info.cls)
+            described.add(info.cls)
             info = info.fields
         if isinstance(info, tuple):
             for each in info:
@@ -123,16 +123,16 @@ def _described(kinds: Iterable[type[Any]]) -> set[type[Any]]:
             look(tuple(getattr(info, name) for name in info.__struct_fields__))
 
     look(tuple(inspect.multi_type_info(kinds)))
-    return found
+    return described
 
 
 def _describe(schema: _Json, kind: type[Any]) -> None:
     """Put the docstrings of the type's fields into its schema, where no Meta describes them."""
-    said = _docstrings(kind)
+    docstrings = _docstrings(kind)
     names = {each.encode_name: each.name for each in _fields(kind)}
     for name, described in schema["properties"].items():
         inner = [each.pop("description", "") for each in described.get("anyOf", ())]
-        words = said.get(names[name], "") or "".join(inner)
+        words = docstrings.get(names[name], "") or "".join(inner)
         if words and "description" not in described:
             described["description"] = words
 
@@ -145,14 +145,14 @@ def _fields(kind: type[Any]) -> Sequence[Any]:
 
 def _docstrings(kind: type[Any]) -> dict[str, str]:
     """The attribute docstrings of a type, by field, with null in place of None."""
-    found: dict[str, str] = {}
+    docstrings: dict[str, str] = {}
     for base in reversed(kind.__mro__):
         body = _classes(base.__module__).get(base.__name__, [])
         for field, text in pairwise(body):
             match field, text:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(ast.Constant(str(words))):
-                    found[name] = re.sub(r"\bNone\b", "null", " ".join(words.split()))
-    return found
+                    docstrings[name] = re.sub(r"\bNone\b", "null", " ".join(words.split()))
+    return docstrings
 
 
 @cache
@@ -188,7 +188,7 @@ class _Made:
 
     def paths(self, operations: Sequence[Operation]) -> _Json:
         """The operations of each path, by method."""
-        found: _Json = {
+        paths: _Json = {
             "/openapi.json": {
                 "get": {
                     "operationId": "get_openapi",
@@ -205,8 +205,8 @@ class _Made:
             }
         }
         for each in operations:
-            found.setdefault(each.path, {})[each.method.value.lower()] = self._operation(each)
-        return found
+            paths.setdefault(each.path, {})[each.method.value.lower()] = self._operation(each)
+        return paths
 
     def _operation(self, operation: Operation) -> _Json:
         answer = {"description": "Done.", "content": self._content(operation.kinds["return"])}
@@ -239,10 +239,10 @@ class _Made:
         schema = self._components[name]
         for each, described in schema["properties"].items():
             made = {"name": each, "in": place, "required": each in schema.get("required", ())}
-            of_one = dict(described)
-            if "description" in of_one:
-                made["description"] = of_one.pop("description")
-            yield {**made, "schema": _without_null(of_one)}
+            details = dict(described)
+            if "description" in details:
+                made["description"] = details.pop("description")
+            yield {**made, "schema": _without_null(details)}
 
 
 def _without_null(schema: _Json) -> _Json:
@@ -259,16 +259,16 @@ def _above(role: Role) -> str:
 
 
 def _statuses(operation: Operation) -> set[int]:
-    found = {400, 401, 422, *operation.refusals}
+    statuses = {400, 401, 422, *operation.refusals}
     if operation.role is not Role.VIEWER or operation.method.value != "GET":
-        found.add(403)
+        statuses.add(403)
     if "path" in operation.kinds:
-        found.add(404)
+        statuses.add(404)
     if "body" in operation.kinds:
-        found |= {413, 415}
+        statuses |= {413, 415}
     if operation.once:
-        found.add(409)
-    return found
+        statuses.add(409)
+    return statuses
 
 
 def _refused(statuses: set[int]) -> _Json:

@@ -96,9 +96,9 @@ class Refusal(Exception):
         )
 
 
-def not_there(what: str) -> Refusal:
-    """The error for a name or number that does not exist. `what`: such as "delivery 7"."""
-    return Refusal(404, f"There is no {what}.")
+def missing(subject: str) -> Refusal:
+    """The error for a name or number that does not exist. `subject`: such as "delivery 7"."""
+    return Refusal(404, f"There is no {subject}.")
 
 
 def wrong(name: str, words: str) -> Refusal:

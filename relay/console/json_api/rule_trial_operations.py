@@ -119,7 +119,7 @@ async def try_rules(call: Call, body: TryRequest) -> TriedChat:
     running = call.running
     try:
         hook = await find_hook(call.sessions, body.chat)
-        found = await try_on_chat(
+        trial = await try_on_chat(
             hook,
             running.parts.in_force.rules,
             draft,
@@ -129,7 +129,7 @@ async def try_rules(call: Call, body: TryRequest) -> TriedChat:
     except NoSuchChat:
         raise wrong("chat", "there is no chat of this number or name that can be read") from None
     return TriedChat(
-        hook=found.hook.id,
+        hook=trial.hook.id,
         rules=[
             TriedRule(
                 rule=each.rule,
@@ -137,7 +137,7 @@ async def try_rules(call: Call, body: TryRequest) -> TriedChat:
                 draft=verdict_of(each.draft) if each.draft else None,
                 is_changed=each.is_changed,
             )
-            for each in found.pairs
+            for each in trial.pairs
         ],
         notifications=[
             copied(
@@ -150,9 +150,9 @@ async def try_rules(call: Call, body: TryRequest) -> TriedChat:
                     each.trouble,
                 ),
             )
-            for each in found.shown
+            for each in trial.shown
         ],
-        more=found.more,
+        more=trial.more,
     )
 
 
@@ -160,13 +160,13 @@ async def try_rules(call: Call, body: TryRequest) -> TriedChat:
 async def test_rules(call: Call, body: RulesRequest) -> CaseResults:
     """Run the cases and stories of the test file beside the rules file on a text, as `relay test` does."""
     path = call.running.ready.settings.rules
-    book, beside = await usable_rules(call, body.text.encode()), case_file_of(path)
-    if not await in_thread(lambda _: beside.exists()):
-        raise Refusal(404, f"There is no test file {beside.name} beside the rules file.")
+    book, cases_file = await usable_rules(call, body.text.encode()), case_file_of(path)
+    if not await in_thread(lambda _: cases_file.exists()):
+        raise Refusal(404, f"There is no test file {cases_file.name} beside the rules file.")
     try:
-        run = await run_cases(await read_suite(beside, path, path), book)
+        run = await run_cases(await read_suite(cases_file, path, path), book)
     except RulesError as error:
-        words = f"The test file {beside.name} can't be used with these rules."
+        words = f"The test file {cases_file.name} can't be used with these rules."
         problems = file_problems(error.problems)
         raise Refusal(422, words, kind="cases-unusable", problems=problems) from None
     return CaseResults(

@@ -8,7 +8,7 @@ from msgspec import Struct
 from relay.console.file_access import rules_file
 from relay.console.json_api.api_request import Call, copied
 from relay.console.json_api.operation import Operations
-from relay.console.json_api.problem_details import not_there
+from relay.console.json_api.problem_details import missing
 from relay.console.json_api.rules_operations import readable_text
 from relay.console.rules_page import COUNTED
 from relay.outbox.user_accounts import Role
@@ -90,8 +90,8 @@ async def list_rules(call: Call) -> RuleList:
     """The rules in force in words, with how many chats each sent in the last 30 days."""
     book = call.running.parts.in_force.rules
     counts = await rule_counts(call.sessions, call.now - COUNTED)
-    made = await in_thread(lambda _: [_in_words(one, counts.get(one.name)) for one in book.rules])
-    return RuleList(hash=book.hash, rules=made)
+    listed = await in_thread(lambda _: [_rule(rule, counts.get(rule.name)) for rule in book.rules])
+    return RuleList(hash=book.hash, rules=listed)
 
 
 @rules_in_force.operation(HttpMethod.GET, "/rules/in-force/{name}", Role.VIEWER)
@@ -100,20 +100,20 @@ async def get_rule(call: Call, path: RuleName) -> RuleDetails:
     book = call.running.parts.in_force.rules
     rule = next((each for each in book.rules if each.name == path.name), None)
     if rule is None:
-        raise not_there("such rule in force")
+        raise missing("such rule in force")
     counts = await rule_counts(call.sessions, call.now - COUNTED)
     kept = await rules_file(call.running).history.version(book.hash)
     source = kept[1] if kept else b""
     text = await in_thread(lambda _: text_of_rule(source, rule.name))
     near = await near_misses(call.sessions, rule.name)
     return RuleDetails(
-        rule=_in_words(rule, counts.get(rule.name)),
+        rule=_rule(rule, counts.get(rule.name)),
         text=await readable_text(call, text.encode(), is_refused=False),
         near=[copied(NearMiss, each) for each in near],
     )
 
 
-def _in_words(rule: Rule, count: RuleCount | None) -> RuleInForce:
+def _rule(rule: Rule, count: RuleCount | None) -> RuleInForce:
     return copied(
         RuleInForce,
         rule,

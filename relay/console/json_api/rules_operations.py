@@ -141,14 +141,14 @@ class RulesSchema(Struct, kw_only=True):
 @rules.operation(HttpMethod.GET, "/rules", Role.VIEWER)
 async def get_rules(call: Call) -> RulesText:
     """The rules file as saved on the disk, with its hash as the ETag."""
-    found = await rules_file(call.running).read()
-    is_in_force = found.hash == call.running.parts.in_force.rules.hash
+    file = await rules_file(call.running).read()
+    is_in_force = file.hash == call.running.parts.in_force.rules.hash
     return RulesText(
-        text=await readable_text(call, found.source, is_refused=not is_in_force),
-        hash=found.hash,
+        text=await readable_text(call, file.source, is_refused=not is_in_force),
+        hash=file.hash,
         is_in_force=is_in_force,
         problems=() if is_in_force else tuple(call.running.parts.reload.problems),
-        read_only=found.read_only.value if found.read_only else None,
+        read_only=file.read_only.value if file.read_only else None,
     )
 
 
@@ -158,12 +158,12 @@ async def check_rules(call: Call, body: RulesRequest) -> RulesCheck:
     call.api.jobs.spare.prepare()  # for a trial on the past, which often follows
     path = call.running.ready.settings.rules
     file = rules_file(call.running)
-    found = await check_draft(_source(body), path, call.running.variables, call.now)
-    flaws = (*found.errors, *found.warnings)
+    check = await check_draft(_source(body), path, call.running.variables, call.now)
+    flaws = (*check.errors, *check.warnings)
     return RulesCheck(
-        ok=not found.count,
+        ok=not check.count,
         problems=[_problem(each.problem, each) for each in flaws],
-        settings=found.checked.settings,
+        settings=check.checked.settings,
         changes=await file.changes((await file.read()).source, _source(body)),
     )
 
@@ -245,8 +245,8 @@ async def write_rule(call: Call, body: NewRuleRequest) -> TextWithRule:
 async def get_schema(call: Call) -> RulesSchema:
     """The JSON Schema of a rules file, with the templates that this relay has."""
     folders = template_folders(call.running.ready.settings)
-    found = await in_thread(lambda _: json_schema(TRANSPORTS, template_names(folders), LANGUAGES))
-    return RulesSchema(schema=found)
+    schema = await in_thread(lambda _: json_schema(TRANSPORTS, template_names(folders), LANGUAGES))
+    return RulesSchema(schema=schema)
 
 
 async def readable_text(call: Call, source: bytes, *, is_refused: bool) -> str:
@@ -260,14 +260,14 @@ def _source(body: RulesRequest | NewRuleRequest) -> bytes:
     return (body.text or "").encode("utf-8", "replace")
 
 
-def _problem(found: Problem, flaw: Flaw | None = None) -> FileProblem:
+def _problem(problem: Problem, flaw: Flaw | None = None) -> FileProblem:
     return FileProblem(
-        severity=found.severity.value,
-        path=found.path,
-        line=found.line or None,
-        column=found.column or None,
-        what=found.message,
-        hint=found.hint,
+        severity=problem.severity.value,
+        path=problem.path,
+        line=problem.line or None,
+        column=problem.column or None,
+        what=problem.message,
+        hint=problem.hint,
         fixes=tuple(copied(TextFix, each) for each in flaw.fixes) if flaw else (),
     )
 
@@ -322,13 +322,13 @@ async def _unusable(call: Call, source: bytes | None, error: NotUsable) -> Refus
     path, words = call.running.ready.settings.rules, "The relay could not use these rules."
     problems: tuple[FileProblem, ...] = ()
     if source is not None:
-        found = await check_draft(source, path, call.running.variables, call.now)
-        problems = file_problems(each.problem for each in found.errors)
+        check = await check_draft(source, path, call.running.variables, call.now)
+        problems = file_problems(each.problem for each in check.errors)
     if not problems:  # but of the environment, or of a text that the caller does not have
         words = "\n".join((words, *error.problems))
     return Refusal(422, words, kind="rules-unusable", problems=problems)
 
 
-def file_problems(found: Iterable[Problem]) -> tuple[FileProblem, ...]:
+def file_problems(problems: Iterable[Problem]) -> tuple[FileProblem, ...]:
     """Problems of a rules file or test file as JSON."""
-    return tuple(map(_problem, found))
+    return tuple(map(_problem, problems))

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from relay.console.file_access import rules_file
 from relay.console.json_api.api_request import Call, Listing, copied, following, position
 from relay.console.json_api.operation import Operations
-from relay.console.json_api.problem_details import Refusal, not_there
+from relay.console.json_api.problem_details import Refusal, missing
 from relay.console.json_api.rules_operations import RulesRequest, readable_text
 from relay.outbox.rules_versions import NEWEST
 from relay.outbox.user_accounts import Role
@@ -99,9 +99,9 @@ class VersionText(Struct, kw_only=True):
 async def list_versions(call: Call, query: Listing) -> VersionList:
     """All versions of the rules file, newest first."""
     before = position(call, query) or NEWEST
-    found = await rules_file(call.running).history.versions(before, query.limit + 1)
-    some = found[: query.limit]
-    last = some[-1].id if len(found) > query.limit else None
+    stored_versions = await rules_file(call.running).history.versions(before, query.limit + 1)
+    some = stored_versions[: query.limit]
+    last = some[-1].id if len(stored_versions) > query.limit else None
     return VersionList(
         versions=[copied(RulesVersion, each) for each in some], next=following(call, query, last)
     )
@@ -111,10 +111,10 @@ async def list_versions(call: Call, query: Listing) -> VersionList:
 async def get_version(call: Call, path: VersionHash, query: VersionQuery) -> VersionText:
     """A version of the rules file."""
     file = rules_file(call.running)
-    found = await file.history.version(path.hash)
-    if found is None:
-        raise not_there("version with this hash")
-    version, source = found
+    stored_version = await file.history.version(path.hash)
+    if stored_version is None:
+        raise missing("version with this hash")
+    version, source = stored_version
     text = await readable_text(call, source, is_refused=bool(version.problems))
     base = await file.history.version(query.against or version.base_hash)
     changes = await file.changes(base[1], source) if base else None
@@ -125,12 +125,12 @@ async def get_version(call: Call, path: VersionHash, query: VersionQuery) -> Ver
 async def merge_rules(call: Call, body: MergeRequest) -> MergedRules:
     """Merge the changes of an edited text into the current file, if they do not touch what others have changed."""
     file = rules_file(call.running)
-    found, now = await file.history.version(body.base), await file.read()
-    if found is None:
-        raise not_there("version with the hash `base`")
-    base, theirs, mine = shown(found[1]), shown(now.source), with_newlines(body.text)
+    base_version, current = await file.history.version(body.base), await file.read()
+    if base_version is None:
+        raise missing("version with the hash `base`")
+    base, theirs, mine = shown(base_version[1]), shown(current.source), with_newlines(body.text)
     text = await in_thread(lambda _: merged(base, theirs, mine))
     if text is None:
         words = "You and somebody else have changed the same or neighbouring lines."
         raise Refusal(409, words, kind="same-lines")
-    return MergedRules(text=text, hash=now.hash)
+    return MergedRules(text=text, hash=current.hash)

@@ -11,7 +11,7 @@ from relay.console.file_access import template_folder
 from relay.console.json_api.api_request import Call, Line, copied
 from relay.console.json_api.delivery_json import ShownNotification, shown_notification
 from relay.console.json_api.operation import Operations
-from relay.console.json_api.problem_details import Refusal, not_there, wrong
+from relay.console.json_api.problem_details import Refusal, missing, wrong
 from relay.console.wording_pages import act_on_sentence
 from relay.languages import OWN
 from relay.languages.catalogue_writer import NotChanged
@@ -47,9 +47,9 @@ Hash = Annotated[
 ReadOnlyWhy = Annotated[
     str | None, Meta(description="Why nothing can be changed; null where it can.")
 ]
-Said = Annotated[str, Meta(max_length=LONGEST, pattern=r"^[^\u0000]*$")]
+FormText = Annotated[str, Meta(max_length=LONGEST, pattern=r"^[^\u0000]*$")]
 Forms = Annotated[
-    tuple[Said, ...],
+    tuple[FormText, ...],
     Meta(
         max_length=10,
         description="The words, one for each plural form; places such as `{who}` must stay.",
@@ -161,17 +161,17 @@ async def list_wordings(call: Call, query: WordingQuery) -> WordingList:
         query.language or call.running.parts.in_force.rules.language,
     )
     try:
-        found = await sentences.read(tag)
+        catalogue = await sentences.read(tag)
     except UnknownLanguage:
         raise wrong("language", f"one of {', '.join(sentences.languages())}") from None
     return WordingList(
         language=tag,
         languages=await in_thread(lambda _: sentences.languages()),
-        read_only=found.file.read_only,
-        problem=found.problem,
+        read_only=catalogue.file.read_only,
+        problem=catalogue.problem,
         sentences=[
             copied(SentenceText, each)
-            for each in sentences_with(found, query.q, only_own=query.own)
+            for each in sentences_with(catalogue, query.q, only_own=query.own)
         ],
     )
 
@@ -191,10 +191,10 @@ async def get_wording(call: Call, path: SentenceName) -> OneSentence:
 )
 async def change_wording(call: Call, path: SentenceName, body: SentenceRequest) -> OneSentence:
     """Replace the text of a sentence by the user's, within seconds."""
-    found, one = await _sentence_at(call, path)
-    said = tuple(map(without_line_breaks, body.said))
-    said = ("",) * len(said) if said == one.shipped else said
-    return await _changed(call, path, found.file.hash, said)
+    catalogue, sentence = await _sentence_at(call, path)
+    texts = tuple(map(without_line_breaks, body.said))
+    texts = ("",) * len(texts) if texts == sentence.shipped else texts
+    return await _changed(call, path, catalogue.file.hash, texts)
 
 
 @wording.operation(
@@ -206,8 +206,8 @@ async def change_wording(call: Call, path: SentenceName, body: SentenceRequest) 
 )
 async def reset_wording(call: Call, path: SentenceName) -> OneSentence:
     """Restore the relay's own text of a sentence."""
-    found, one = await _sentence_at(call, path)
-    return await _changed(call, path, found.file.hash, ("",) * len(one.shipped))
+    catalogue, sentence = await _sentence_at(call, path)
+    return await _changed(call, path, catalogue.file.hash, ("",) * len(sentence.shipped))
 
 
 @wording.operation(HttpMethod.POST, "/wordings/{language}/{key}/preview", Role.EDITOR)
@@ -215,15 +215,15 @@ async def preview_wording(
     call: Call, path: SentenceName, body: SentencePreviewRequest
 ) -> WordingPreview:
     """A notification as email, Slack and Teams would show it with another text for a sentence."""
-    found, one = await _sentence_at(call, path)
-    said = tuple(map(without_line_breaks, body.said))
-    problems = await in_thread(lambda _: problems_with(found, one, said))
-    words = said if any(said) and not problems else one.words
+    catalogue, sentence = await _sentence_at(call, path)
+    texts = tuple(map(without_line_breaks, body.said))
+    problems = await in_thread(lambda _: problems_with(catalogue, sentence, texts))
+    words = texts if any(texts) and not problems else sentence.words
     drafts = {}
     with contextlib.suppress(NotChanged):  # what the user's own templates say may be odd
-        drafts = {f"{OWN}/{found.tag}.po": draft_catalogue(found, one, words)}
+        drafts = {f"{OWN}/{catalogue.tag}.po": draft_catalogue(catalogue, sentence, words)}
     return await preview(
-        call, body, drafts, problems, template="", language=found.tag, words=words[0]
+        call, body, drafts, problems, template="", language=catalogue.tag, words=words[0]
     )
 
 
@@ -235,34 +235,34 @@ def sentences_of(call: Call) -> Sentences:
 async def _sentence_at(call: Call, path: SentenceName) -> tuple[Wording, Sentence]:
     """The sentence of a path. Raises Refusal where there is none."""
     try:
-        found = await sentences_of(call).read(path.language)
-        return found, sentence_called(found, path.key)
+        catalogue = await sentences_of(call).read(path.language)
+        return catalogue, sentence_called(catalogue, path.key)
     except (UnknownLanguage, UnknownSentence):
-        raise not_there("such sentence in such a language") from None
+        raise missing("such sentence in such a language") from None
 
 
 async def _answer(call: Call, path: SentenceName) -> OneSentence:
-    found, one = await _sentence_at(call, path)
+    catalogue, sentence = await _sentence_at(call, path)
     return OneSentence(
-        sentence=copied(SentenceText, one),
-        hash=found.file.hash or NO_FILE,
-        read_only=found.file.read_only,
+        sentence=copied(SentenceText, sentence),
+        hash=catalogue.file.hash or NO_FILE,
+        read_only=catalogue.file.read_only,
     )
 
 
 async def _changed(
-    call: Call, path: SentenceName, current: str, said: Sequence[str]
+    call: Call, path: SentenceName, current: str, texts: Sequence[str]
 ) -> OneSentence:
     """The sentence after the change; `current`: the present hash of the catalogue. Raises Refusal."""
-    doing = act_on_sentence(call.caller, path.language, path.key, said)
+    doing = act_on_sentence(call.caller, path.language, path.key, texts)
     await saved(
         "said",
-        sentences_of(call).change(path.language, path.key, said, base_of(call, current), doing),
+        sentences_of(call).change(path.language, path.key, texts, base_of(call, current), doing),
     )
     return await _answer(call, path)
 
 
-# -- what both share -------------------------------------------------------------------------------------------
+# -- shared with templates -------------------------------------------------------------------------------------
 
 
 def base_of(call: Call, current: str) -> str:
@@ -302,7 +302,7 @@ async def preview(
         raise wrong("sample", f"one of {', '.join(SAMPLES)}")
     try:
         _, bodies, now = await chosen_chats(call.sessions, body.chat, body.sample, call.now)
-        found = await call.api.previews.show(
+        rendered = await call.api.previews.show(
             drafts,
             bodies,
             now,
@@ -315,9 +315,9 @@ async def preview(
         raise wrong("chat", "there is no chat of this number or name that can be read") from None
     return WordingPreview(
         problems=list(problems),
-        is_said=found.has_words,
+        is_said=rendered.has_words,
         notifications=[
             shown_notification(each.notification, each.transport, each.made_at, each.trouble)
-            for each in found.media
+            for each in rendered.media
         ],
     )

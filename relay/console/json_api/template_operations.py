@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 from relay.console.file_access import template_folder
 from relay.console.json_api.api_request import Call, Line, copied
 from relay.console.json_api.operation import Operations
-from relay.console.json_api.problem_details import not_there, wrong
+from relay.console.json_api.problem_details import missing, wrong
 from relay.console.json_api.sentence_operations import (
     NO_FILE,
     Hash,
@@ -91,10 +91,10 @@ class TemplatePreviewRequest(PreviewOf, kw_only=True, forbid_unknown_fields=True
 @templates.operation(HttpMethod.GET, "/templates", Role.ADMIN)
 async def list_templates(call: Call) -> TemplateList:
     """The files of templates that may be changed."""
-    found = _templates(call)
+    template_files = _templates(call)
     return TemplateList(
-        read_only=await in_thread(lambda _: found.files.why_not()),
-        files=[copied(ListedTemplate, each) for each in await found.every()],
+        read_only=await in_thread(lambda _: template_files.files.why_not()),
+        files=[copied(ListedTemplate, each) for each in await template_files.every()],
     )
 
 
@@ -109,9 +109,9 @@ async def get_template(call: Call, path: TemplateName) -> OneTemplate:
 )
 async def change_template(call: Call, path: TemplateName, body: TemplateRequest) -> OneTemplate:
     """Save the user's file of a template, which is used within seconds."""
-    found = await _file(call, path)
-    data = as_written(body.text.replace("\r\n", "\n"), found.own.source or found.shipped)
-    return await _replaced(call, path, found.own.hash, data)
+    template = await _file(call, path)
+    data = as_written(body.text.replace("\r\n", "\n"), template.own.source or template.shipped)
+    return await _replaced(call, path, template.own.hash, data)
 
 
 @templates.operation(
@@ -123,8 +123,8 @@ async def change_template(call: Call, path: TemplateName, body: TemplateRequest)
 )
 async def reset_template(call: Call, path: TemplateName) -> OneTemplate:
     """Remove the user's file of a template, so that the relay's own is used again."""
-    found = await _file(call, path)
-    return await _replaced(call, path, found.own.hash, None)
+    template = await _file(call, path)
+    return await _replaced(call, path, template.own.hash, None)
 
 
 @templates.operation(HttpMethod.POST, "/templates/{name}/{file}/preview", Role.ADMIN)
@@ -132,8 +132,8 @@ async def preview_template(
     call: Call, path: TemplateName, body: TemplatePreviewRequest
 ) -> WordingPreview:
     """A notification as email, Slack and Teams would show it with another text of a template's file."""
-    found = await _file(call, path)
-    name, rules = found.about.name, call.running.parts.in_force.rules
+    template_text = await _file(call, path)
+    name, rules = template_text.about.name, call.running.parts.in_force.rules
     language = body.language or rules.language
     if language not in (known := await in_thread(lambda _: sentences_of(call).languages())):
         raise wrong("language", f"one of {', '.join(known)}")
@@ -155,7 +155,7 @@ async def _file(call: Call, path: TemplateName) -> TemplateText:
     try:
         return await _templates(call).read(name)
     except NoSuchFile:
-        raise not_there("such file of a template") from None
+        raise missing("such file of a template") from None
 
 
 async def _replaced(
@@ -168,11 +168,11 @@ async def _replaced(
     return _template(await _file(call, path))
 
 
-def _template(found: TemplateText) -> OneTemplate:
+def _template(template: TemplateText) -> OneTemplate:
     return OneTemplate(
-        file=copied(ListedTemplate, found.about),
-        text=text_in(found),
-        shipped=shown(found.shipped),
-        hash=found.own.hash or NO_FILE,
-        read_only=found.own.read_only,
+        file=copied(ListedTemplate, template.about),
+        text=text_in(template),
+        shipped=shown(template.shipped),
+        hash=template.own.hash or NO_FILE,
+        read_only=template.own.read_only,
     )

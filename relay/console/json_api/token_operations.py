@@ -81,8 +81,8 @@ class EndedToken(Struct, kw_only=True):
 @tokens.operation(HttpMethod.GET, "/tokens", Role.ADMIN)
 async def list_tokens(call: Call) -> TokenList:
     """All API tokens that were not ended, without their secrets."""
-    found = await call.api.sign_in.read(all_tokens)
-    return TokenList(tokens=[copied(Token, each) for each in found])
+    stored_tokens = await call.api.sign_in.read(all_tokens)
+    return TokenList(tokens=[copied(Token, each) for each in stored_tokens])
 
 
 @tokens.operation(HttpMethod.POST, "/tokens", Role.ADMIN, status=201, once=True, tells_secret=True)

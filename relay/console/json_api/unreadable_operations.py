@@ -10,7 +10,7 @@ from relay.console.delivery_pages import MOST_UNREADABLE
 from relay.console.json_api.api_request import Call, Numbered, copied
 from relay.console.json_api.chat_operations import QueuedAnew, queued_of
 from relay.console.json_api.operation import Operations
-from relay.console.json_api.problem_details import Refusal, not_there
+from relay.console.json_api.problem_details import Refusal, missing
 from relay.outbox.chat_list import number_of_chat
 from relay.outbox.history import SetAside
 from relay.outbox.user_accounts import Role
@@ -61,8 +61,8 @@ class UnreadablePosts(Struct, kw_only=True):
 @unreadable.operation(HttpMethod.GET, "/unreadable-posts", Role.VIEWER)
 async def list_unreadable_posts(call: Call) -> UnreadablePosts:
     """The newest posts to the hook's address that could not be read."""
-    found = await unreadable_posts(call.sessions, limit=MOST_UNREADABLE)
-    return UnreadablePosts(posts=list(map(_unreadable, found)))
+    posts = await unreadable_posts(call.sessions, limit=MOST_UNREADABLE)
+    return UnreadablePosts(posts=list(map(_unreadable, posts)))
 
 
 @unreadable.operation(HttpMethod.GET, "/unreadable-posts/{number}", Role.ADMIN)
@@ -86,12 +86,12 @@ async def take_in_post(call: Call, path: Numbered) -> TakenIn:
         now=call.now,
     )
     # First as a trial: what is refused uses up no Idempotency-Key.
-    if still := (await replayed(call.sessions, dry_run=True)).still_unreadable.get(post.id):
-        words = f"Unreadable post {post.id} still can't be read: {still}"
+    if problem := (await replayed(call.sessions, dry_run=True)).still_unreadable.get(post.id):
+        words = f"Unreadable post {post.id} still can't be read: {problem}"
         raise Refusal(422, words, kind="still-unreadable")
     done = await replayed(call.acting("take in", str(post.id)))
     if not done.judged:
-        raise not_there(f"unreadable post {post.id}")
+        raise missing(f"unreadable post {post.id}")
     (judged,) = done.judged
     name = judged.hook.chat.account, judged.hook.chat.id
     outbox = call.running.parts.outbox
@@ -105,7 +105,7 @@ async def _post(call: Call, number: int) -> SetAside:
     """The post with this number. Raises Refusal where there is none."""
     for post in await unreadable_posts(call.sessions, ids=[number], limit=1):
         return post
-    raise not_there(f"unreadable post {number}")
+    raise missing(f"unreadable post {number}")
 
 
 def unreadable_body(post: SetAside) -> UnreadableBody:

@@ -18,7 +18,7 @@ from relay.console.json_api.api_request import (
     position,
 )
 from relay.console.json_api.operation import Operations
-from relay.console.json_api.problem_details import Refusal, not_there, wrong
+from relay.console.json_api.problem_details import Refusal, missing, wrong
 from relay.console.logged_acts import AlreadyDone
 from relay.outbox.audit_log import list_acts
 from relay.outbox.user_accounts import Role, all_users
@@ -108,9 +108,9 @@ async def get_me(call: Call) -> Me:
 async def find_acts(call: Call, query: Listing) -> ActList:
     """The log of acts, newest first: who did what."""
     before = position(call, query) or LARGEST
-    found = await call.api.sign_in.read(list_acts, before=before, most=query.limit + 1)
-    some = found[: query.limit]
-    last = some[-1].id if len(found) > query.limit else None
+    acts = await call.api.sign_in.read(list_acts, before=before, most=query.limit + 1)
+    some = acts[: query.limit]
+    last = some[-1].id if len(acts) > query.limit else None
     return ActList(
         acts=[copied(Act, each) for each in some],
         next=following(call, query, last),
@@ -120,13 +120,13 @@ async def find_acts(call: Call, query: Listing) -> ActList:
 @people.operation(HttpMethod.GET, "/users", Role.ADMIN)
 async def list_users(call: Call) -> UserList:
     """All users, with their roles."""
-    found = await call.api.sign_in.read(all_users, now=call.api.sign_in.now())
+    users = await call.api.sign_in.read(all_users, now=call.api.sign_in.now())
     return UserList(
         users=[
             copied(
                 User, each.user, origin=each.origin, seen_at=each.seen_at, sessions=each.sessions
             )
-            for each in found
+            for each in users
         ]
     )
 
@@ -227,11 +227,11 @@ async def remove_user(call: Call, path: Numbered) -> ChangedUser:
     return await changed_by(call, work)
 
 
-async def _with_link(call: Call, found: Callable[[Users], KeptUser]) -> UserLink:
+async def _with_link(call: Call, find_user: Callable[[Users], KeptUser]) -> UserLink:
     address = call.running.ready.settings.public_url or f"http://{call.headers['host']}"
 
     def work(users: Users) -> UserLink:
-        user = found(users)
+        user = find_user(users)
         link = f"{address}/login/{users.make_link(user)}"
         return copied(UserLink, user, link=link)
 
@@ -265,4 +265,4 @@ def _refusal(why: Why) -> Refusal:
         case Why.OUTLIVES:
             return wrong("days", "no more than are left of the token that makes it")
         case Why.UNKNOWN_USER:
-            return not_there("such user or token")
+            return missing("such user or token")
