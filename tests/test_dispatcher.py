@@ -927,7 +927,7 @@ async def test_what_is_claimed_while_its_gate_closes_is_settled_and_the_gate_hol
         with bench.locked():
             accepting = asyncio.create_task(dispatcher.accept(bench.hook(1)))
             await asyncio.sleep(0)
-            bench.lane.hear(Gate(NOON + timedelta(hours=1), None, "429"))
+            bench.lane.adopt(Gate(NOON + timedelta(hours=1), None, "429"))
         assert len((await accepting).claimed) == 1
         await room.received(1)
         assert (await dispatcher.accept(bench.hook(2))).claimed == ()

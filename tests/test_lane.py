@@ -244,7 +244,7 @@ def test_a_broken_destination_that_asks_for_a_pause_is_still_broken() -> None:
 
 def test_a_clock_that_is_set_back_holds_nothing_up_for_longer() -> None:
     lane, earlier = a_lane((Rate(1),)), later(hours=-2)
-    lane.seen(NOON)
+    lane.note_time(NOON)
     lane.claimed([a_delivery()], NOON)
     lane.ended(a_delivery())
     for _ in range(FAILURES_TO_OPEN):
@@ -252,7 +252,7 @@ def test_a_clock_that_is_set_back_holds_nothing_up_for_longer() -> None:
     lane.falls_due(later(minutes=5))
     assert lane.slots(earlier) == 0
     assert lane.is_before(earlier)
-    lane.seen(earlier)
+    lane.note_time(earlier)
     assert lane.slots(earlier) == 1
     assert lane.wakes_at(earlier) == earlier
     assert not lane.is_before(earlier)
@@ -260,18 +260,18 @@ def test_a_clock_that_is_set_back_holds_nothing_up_for_longer() -> None:
 
 def test_a_wait_that_was_asked_for_is_as_long_by_a_clock_that_is_set_back() -> None:
     lane, earlier = a_lane(), later(hours=-2)
-    lane.seen(NOON)
+    lane.note_time(NOON)
     learns(lane, Outcome(Ending.RATE_LIMITED, "429", after=timedelta(minutes=10)), NOON)
-    lane.seen(earlier)
+    lane.note_time(earlier)
     assert lane.opens_at(earlier) == earlier + timedelta(minutes=10)
 
 
 def test_a_clock_that_goes_back_by_a_hair_is_not_heeded() -> None:
     lane = a_lane((Rate(1),))
-    lane.seen(NOON)
+    lane.note_time(NOON)
     lane.claimed([a_delivery()], NOON)
     assert not lane.is_before(later(seconds=-0.5))
-    lane.seen(later(seconds=-0.5))
+    lane.note_time(later(seconds=-0.5))
     assert lane.slots(later(seconds=0.5)) == 0
 
 
@@ -338,7 +338,7 @@ def test_nothing_is_reserved_where_nothing_may_go() -> None:
 def test_nothing_is_reserved_by_a_clock_that_was_set_back() -> None:
     """Then what waits is due sooner than is known."""
     lane = a_lane()
-    lane.seen(NOON)
+    lane.note_time(NOON)
     assert not lane.reserve(later(hours=-2))
 
 
@@ -367,9 +367,9 @@ def test_it_wakes_when_something_is_due_and_may_go() -> None:
 
 def test_a_gate_that_another_relay_met_holds_here_too_unless_ours_holds_longer() -> None:
     lane = a_lane()
-    lane.hear(Gate(later(minutes=5), None, "429"))
+    lane.adopt(Gate(later(minutes=5), None, "429"))
     assert lane.slots(later(minutes=4)) == 0
-    lane.hear(Gate(later(minutes=2), None, "429"))
+    lane.adopt(Gate(later(minutes=2), None, "429"))
     assert lane.slots(later(minutes=4)) == 0
     assert lane.slots(later(minutes=5)) > 0
 
@@ -377,7 +377,7 @@ def test_a_gate_that_another_relay_met_holds_here_too_unless_ours_holds_longer()
 def test_a_destination_that_works_again_for_another_relay_is_open_here_too() -> None:
     lane = a_lane()
     learns(lane, Outcome(Ending.DESTINATION_BROKEN, "535"), NOON)
-    lane.hear(None)
+    lane.adopt(None)
     assert not lane.is_broken
     assert lane.slots(NOON) > 0
 
@@ -385,13 +385,13 @@ def test_a_destination_that_works_again_for_another_relay_is_open_here_too() -> 
 def test_what_the_disk_still_says_of_a_gate_that_was_opened_here_is_no_news() -> None:
     lane = a_lane()
     learns(lane, Outcome(Ending.DESTINATION_BROKEN, "535"), NOON)
-    gate, kept_for = lane.gate, lane.endpoint.kept_for
-    kept_for.add(lane.name)
+    gate, stored_for = lane.gate, lane.endpoint.stored_for
+    stored_for.add(lane.name)
     assert learns(lane, WORKS, later(minutes=5)) is Lesson.WORKS_AGAIN
-    lane.hear(gate)
+    lane.adopt(gate)
     assert not lane.is_broken
-    kept_for.clear()  # it is written down
-    lane.hear(gate)
+    stored_for.clear()  # it is written down
+    lane.adopt(gate)
     assert lane.is_broken
 
 
@@ -402,7 +402,7 @@ def side_by_side(endpoint: Endpoint, *rates: Rate) -> tuple[Lane, Lane]:
     """Two destinations of one webhook, each with something due."""
     lanes = a_lane(rates, endpoint=endpoint), a_lane(rates, endpoint=endpoint, name="twin")
     for lane in lanes:
-        lane.beside = lanes
+        lane.siblings = lanes
     return lanes
 
 
@@ -487,7 +487,7 @@ def test_only_one_of_all_that_lead_there_looks_whether_it_works_again() -> None:
         lane.falls_due(NOON)
     one.claim_begins(later(minutes=5))
     assert other.slots(later(minutes=5)) == 0
-    assert one.waiting_beside() == [other]
+    assert one.waiting_siblings() == [other]
     one.claim_ended(None)
     assert other.slots(later(minutes=5)) == 1
 
@@ -530,7 +530,7 @@ def test_a_destination_that_has_had_its_most_waits_and_holds_up_no_other_at_its_
     full, other = lanes = [a_lane((Rate(1),), endpoint=place, name=name) for name in "ab"]
     full.next_due, full.full_until, other.next_due = NOON, later(hours=1), later(seconds=1)
     for lane in lanes:
-        lane.beside = lanes
+        lane.siblings = lanes
     now = later(seconds=2)
     assert (full.slots(now), other.slots(now)) == (0, 1)
     assert full.state(now) is LaneState.FULL

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from relay.delivery.retry import WAITS, held_back, wait_after, what_follows
+from relay.delivery.retry import WAITS, held_back, settlement_after, wait_after
 from relay.destination import TransportSpec, WhenUnsure
 from relay.outbox import Settlement, State
 from relay.transports import Ending, Outcome
@@ -30,7 +30,7 @@ def follows(
     probe_at: datetime | None = None,
     **delivery: object,
 ) -> Settlement:
-    return what_follows(
+    return settlement_after(
         outcome,
         a_delivery(**delivery),
         spec,

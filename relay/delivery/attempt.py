@@ -18,7 +18,7 @@ from relay.crash_points import CrashPoint, reach
 from relay.delivery.lane import Lane
 from relay.delivery.redirect import Redirect
 from relay.delivery.renderer import NothingLeft, Renderer
-from relay.delivery.retry import Random, held_back, queued_at_once, what_follows
+from relay.delivery.retry import Random, held_back, queued_at_once, settlement_after
 from relay.destination import Destination, WhenUnsure
 from relay.notification import Notification
 from relay.outbox import Delivery, NewDelivery, Outbox, Settlement, State
@@ -153,13 +153,13 @@ class Attempts:
         """The outcome of an attempt that was cancelled, which happens only when the relay stops."""
         return _CUT if progress.is_sending else _NOT_BEGUN
 
-    def what_follows(
+    def settlement_after(
         self, lane: Lane, delivery: Delivery, outcome: Outcome, now: datetime
     ) -> Settlement:
         may_repeat = outcome is _CUT and lane.when_unsure is not WhenUnsure.HOLD
         if may_repeat or outcome in (_STOOD_STILL, _NOT_BEGUN, _RULES_CHANGED):
             return queued_at_once(outcome, delivery, now)
-        settlement = what_follows(
+        settlement = settlement_after(
             outcome,
             delivery,
             lane.spec,
@@ -169,13 +169,13 @@ class Attempts:
             random=self.random,
         )
         try:
-            return replace(settlement, also_queued=self._in_its_place(lane, delivery, settlement))
+            return replace(settlement, also_queued=self._replacements(lane, delivery, settlement))
         except Exception:
             # A bug here must not leave the delivery unsettled.
             log.exception("delivery %d: who gets it instead could not be found", delivery.id)
             return replace(settlement, state=State.FAILED)
 
-    def _in_its_place(
+    def _replacements(
         self, lane: Lane, delivery: Delivery, settlement: Settlement
     ) -> tuple[NewDelivery, ...]:
         match settlement.state:

@@ -14,7 +14,7 @@ from relay.delivery.endpoint import Endpoint
 from relay.delivery.lane import Lane
 from relay.delivery.redirect import Redirect
 from relay.delivery.retry import LONGEST_WAIT, Random
-from relay.delivery.settlement import WAIT_FOR_STORAGE, Settling, UnderWay
+from relay.delivery.settlement import WAIT_FOR_STORAGE, RunningAttempts, Settling
 from relay.metrics import Metrics
 from relay.outbox import (
     Accepted,
@@ -59,10 +59,10 @@ class Dispatcher:
             metrics=metrics,
             clock=clock,
         )
-        self._under_way = UnderWay(making, self._settling)
+        self._running = RunningAttempts(making, self._settling)
         self._clock = clock
         self._services = {name: _Service(lane) for name, lane in lanes.items()}
-        _set_side_by_side(lanes.values())
+        _set_siblings(lanes.values())
         self._sweeping: asyncio.Task[None] | None = None
         self._claim_failed = asyncio.Event()
         """Set when a claim failed that may have been stored all the same."""
@@ -79,13 +79,13 @@ class Dispatcher:
         for service in self._services.values():
             self._begin(service)
 
-    def wake(self, destinations: Iterable[str], *, whatever_it_had: bool = False) -> None:
+    def wake(self, destinations: Iterable[str], *, past_ceiling: bool = False) -> None:
         """Let the lanes of `destinations` look for newly queued deliveries.
 
-        `whatever_it_had`: an alert is queued, to which the hourly limit does not apply.
+        `past_ceiling`: an alert is queued, to which the hourly limit does not apply.
         """
         for name in set(destinations) & self._services.keys():
-            if whatever_it_had:
+            if past_ceiling:
                 self._services[name].lane.full_until = None
             self._services[name].lane.falls_due(self._clock())
             self._services[name].woken.set()
@@ -99,7 +99,7 @@ class Dispatcher:
         reserved = self._reserve(hook)
         if not reserved:
             accepted = await self._outbox.accept(hook)
-            self.wake(accepted.waiting, whatever_it_had=is_alert(hook.chat.account, hook.chat.id))
+            self.wake(accepted.waiting, past_ceiling=is_alert(hook.chat.account, hook.chat.id))
             return accepted
         # In a task of its own, so that claimed deliveries are sent even if the caller is cancelled.
         accepting = asyncio.get_running_loop().create_task(self._accept(hook, reserved))
@@ -136,7 +136,7 @@ class Dispatcher:
         try:
             accepted = await self._outbox.accept(hook, places)
             for lane in {lane.name: lane for lane in lanes}.values():
-                begun = [one for one in accepted.claimed if one.destination == lane.name]
+                begun = [each for each in accepted.claimed if each.destination == lane.name]
                 self._start(lane, begun, hook.received_at, renderings)
         except StorageUnavailable:
             # Until a claim works again, hooks are stored without claiming.
@@ -147,10 +147,10 @@ class Dispatcher:
             for lane in lanes:
                 lane.release()
                 self.look_again(lane)
-                self._look_beside(lane)
+                self._wake_siblings(lane)
             for unused in renderings.values():
                 unused.cancel()
-        self.wake(accepted.waiting, whatever_it_had=is_alert(hook.chat.account, hook.chat.id))
+        self.wake(accepted.waiting, past_ceiling=is_alert(hook.chat.account, hook.chat.id))
         return accepted
 
     def _start(
@@ -162,7 +162,7 @@ class Dispatcher:
     ) -> None:
         """Begin an attempt at each claimed delivery, removing what it uses from `renderings`. `now`: when they were claimed."""
         lane.claimed(claimed, now)
-        self._under_way.begin(lane, claimed, renderings or {})
+        self._running.begin(lane, claimed, renderings or {})
 
     def lane(self, destination: str) -> Lane | None:
         """The lane of a destination; None where the destination is not served."""
@@ -171,7 +171,7 @@ class Dispatcher:
 
     def leading_to(self, endpoint: Endpoint) -> list[Lane]:
         """The lanes that are served now and use `endpoint`."""
-        return [one.lane for one in self._services.values() if one.lane.endpoint is endpoint]
+        return [each.lane for each in self._services.values() if each.lane.endpoint is endpoint]
 
     def look_again(self, lane: Lane) -> None:
         """Let the lane look at its queue again, because it may claim more now, or sooner."""
@@ -179,21 +179,21 @@ class Dispatcher:
         if service is not None and service.lane.next_due is not None:
             service.woken.set()
 
-    def _look_beside(self, lane: Lane) -> None:
-        for other in lane.waiting_beside():
-            self.look_again(other)
+    def _wake_siblings(self, lane: Lane) -> None:
+        for sibling in lane.waiting_siblings():
+            self.look_again(sibling)
 
     async def change(self, lanes: Mapping[str, Lane]) -> None:
         """Serve these lanes from now on. A lane that is the same object goes on undisturbed."""
-        gone = [s for name, s in self._services.items() if lanes.get(name) is not s.lane]
-        kept = {name: s for name, s in self._services.items() if lanes.get(name) is s.lane}
-        new = {name: _Service(lane) for name, lane in lanes.items() if name not in kept}
-        self._services = {**kept, **new}
-        await self._end(gone)
-        _set_side_by_side(lanes.values())
-        for service in new.values():
+        removed = [s for name, s in self._services.items() if lanes.get(name) is not s.lane]
+        unchanged = {name: s for name, s in self._services.items() if lanes.get(name) is s.lane}
+        added = {name: _Service(lane) for name, lane in lanes.items() if name not in unchanged}
+        self._services = {**unchanged, **added}
+        await self._end(removed)
+        _set_siblings(lanes.values())
+        for service in added.values():
             self._begin(service)
-        for name in kept:
+        for name in unchanged:
             self.look_again(lanes[name])
 
     async def stop(self, grace: float, hurry: asyncio.Event) -> None:
@@ -204,7 +204,7 @@ class Dispatcher:
         if self._sweeping is not None:
             self._sweeping.cancel()
         await self._end(list(self._services.values()))
-        await self._under_way.stop(grace, hurry)
+        await self._running.stop(grace, hurry)
 
     async def _end(self, services: Collection["_Service"]) -> None:
         """End the tasks of services without cancelling them, so that a claim in progress is finished."""
@@ -228,7 +228,7 @@ class Dispatcher:
             # wait for something else, and nothing would wake it.
             now = self._clock()
             try:
-                await self._heed_clock(service, now)
+                await self._follow_clock(service, now)
                 await self._settling.fall_back(lane, now)
                 if not service.ended and not await self._claim(lane, now):
                     await self._rest(service, now)
@@ -239,7 +239,7 @@ class Dispatcher:
                 log.exception("serving %s failed; going on", lane.name)
                 await asyncio.sleep(WAIT_FOR_STORAGE.total_seconds())
 
-    async def _heed_clock(self, service: "_Service", now: datetime) -> None:
+    async def _follow_clock(self, service: "_Service", now: datetime) -> None:
         """Make due what was scheduled by a clock that was wrong, before the start or since the last look."""
         lane = service.lane
         if lane.is_before(now):
@@ -248,7 +248,7 @@ class Dispatcher:
         elif not service.is_begun:
             await self._outbox.recall(lane.name, now, beyond=now + LONGEST_WAIT)
         service.is_begun = True
-        lane.seen(now)
+        lane.note_time(now)
 
     async def _claim(self, lane: Lane, now: datetime) -> bool:
         slots = lane.slots(now)
@@ -278,7 +278,7 @@ class Dispatcher:
             raise
         finally:
             lane.claim_ended(next_due, took_nothing=took_nothing)
-            self._look_beside(lane)
+            self._wake_siblings(lane)
         self._start(lane, claim.deliveries, now)
         return bool(claim.deliveries)
 
@@ -308,18 +308,18 @@ class Dispatcher:
 
     async def take_back(self) -> None:
         """Queue again the deliveries that nobody is sending, but none that this process is, even if the clock jumped ahead."""
-        under_way = self._under_way.all()
+        under_way = self._running.all()
         if expired := await self._outbox.expire_leases(self._clock(), under_way=under_way):
             log.warning("deliveries queued again, as they were not under way any more: %d", expired)
             self.wake(self._services)
 
 
-def _set_side_by_side(lanes: Iterable[Lane]) -> None:
+def _set_siblings(lanes: Iterable[Lane]) -> None:
     """Let the lanes that use the same endpoint know each other."""
-    beside: dict[str, list[Lane]] = {}
+    by_endpoint: dict[str, list[Lane]] = {}
     for lane in lanes:
-        lane.beside = beside.setdefault(lane.endpoint.key, [])
-        beside[lane.endpoint.key].append(lane)
+        lane.siblings = by_endpoint.setdefault(lane.endpoint.key, [])
+        by_endpoint[lane.endpoint.key].append(lane)
 
 
 @dataclass(slots=True)

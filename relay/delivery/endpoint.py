@@ -113,7 +113,7 @@ class Endpoint:
     """Identifies the endpoint, without a secret."""
     gate: Gate | None = None
     """Set while the server has asked to wait or is broken. The dispatcher stores it."""
-    kept_for: set[str] = field(default_factory=set)
+    stored_for: set[str] = field(default_factory=set)
     """The destinations under whose names the gate is stored."""
     taken: int = 0
     """How many messages are reserved or being claimed, for all destinations."""
@@ -124,7 +124,7 @@ class Endpoint:
     _breakers: dict[str, Breaker] = field(default_factory=dict)
     _paces: dict[tuple[Rate, ...], Pace] = field(default_factory=dict)
     _started: deque[datetime] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
-    _seen_at: datetime | None = None
+    _noted_at: datetime | None = None
 
     @property
     def is_broken(self) -> bool:
@@ -146,18 +146,18 @@ class Endpoint:
         """An endpoint for another login to the same server, of which only the messages already sent are known."""
         return Endpoint(self.key, _started=self._started)
 
-    def seen(self, now: datetime) -> None:
+    def note_time(self, now: datetime) -> None:
         """Note the time. If the clock was set back, waits by the old time become no longer than they would have been."""
-        if self._seen_at is not None and now < self._seen_at - NO_MATTER:
+        if self._noted_at is not None and now < self._noted_at - NO_MATTER:
             self._started.clear()
             for pace in self._paces.values():
                 pace.pacer.forget()
             for breaker in self._breakers.values():
                 breaker.probe_at = breaker.probe_at and now
             if self.gate is not None:
-                left = max(self.gate.closed_until - self._seen_at, timedelta())
+                left = max(self.gate.closed_until - self._noted_at, timedelta())
                 self.gate = replace(self.gate, closed_until=now + left)
-        self._seen_at = now
+        self._noted_at = now
 
     # -- attempts ----------------------------------------------------------------------------------------
 
@@ -202,7 +202,7 @@ class Endpoint:
         self.close(Gate(now + min(wait, SLOWEST_LOOK_AT_BROKEN), since, outcome.detail))
         return True
 
-    def hear(self, gate: Gate | None) -> None:
+    def adopt(self, gate: Gate | None) -> None:
         """Take over the gate that another process has closed, or opened (None)."""
         if gate is None:
             self.gate = None

@@ -80,10 +80,10 @@ class Lane:
     """The due time of what could not be claimed, such as a suspect while another is tried."""
     breaker: Breaker = field(init=False)
     pace: Pace = field(init=False)
-    beside: Sequence["Lane"] = ()
+    siblings: Sequence["Lane"] = ()
     """All lanes that use the same endpoint, this one included."""
     _claimed_at: datetime | None = None
-    _seen_at: datetime | None = None
+    _noted_at: datetime | None = None
     _took_new: bool = False
 
     def __post_init__(self) -> None:
@@ -155,15 +155,15 @@ class Lane:
         return now - after
 
     def is_before(self, now: datetime) -> bool:
-        """Whether the clock was set back since it was last `seen`."""
-        return self._seen_at is not None and now < self._seen_at - NO_MATTER
+        """Whether the clock was set back since it was last noted (`note_time`)."""
+        return self._noted_at is not None and now < self._noted_at - NO_MATTER
 
-    def seen(self, now: datetime) -> None:
+    def note_time(self, now: datetime) -> None:
         """Note the time. If the clock was set back, waits by the old time become no longer than they would have been."""
-        self.endpoint.seen(now)
+        self.endpoint.note_time(now)
         if self.is_before(now):
             self._claimed_at, self.next_due, self.full_until = None, now, None
-        self._seen_at = now
+        self._noted_at = now
 
     def slots(self, now: datetime) -> int:
         """How many deliveries may be claimed at this moment."""
@@ -191,14 +191,14 @@ class Lane:
     def _is_behind(self, now: datetime) -> bool:
         """Whether an older delivery of another lane waits for the same pace, so that it is that lane's turn."""
         return not self.pacer.unlimited and any(
-            other.next_due is not None
-            and other.next_due <= now
-            and (self.next_due is None or other.next_due < self.next_due)
-            and other.own_free > 0
-            and other.next_due != other.stuck
-            and other.may_try_at(now) <= now
-            for other in self.beside
-            if other is not self and other.pace is self.pace
+            sibling.next_due is not None
+            and sibling.next_due <= now
+            and (self.next_due is None or sibling.next_due < self.next_due)
+            and sibling.own_free > 0
+            and sibling.next_due != sibling.stuck
+            and sibling.may_try_at(now) <= now
+            for sibling in self.siblings
+            if sibling is not self and sibling.pace is self.pace
         )
 
     def _may_begin_at(self, now: datetime) -> datetime:
@@ -270,13 +270,13 @@ class Lane:
         self.pace.taken += places
         self.endpoint.taken += places
 
-    def waiting_beside(self) -> list["Lane"]:
+    def waiting_siblings(self) -> list["Lane"]:
         """Lanes of the same endpoint that may have waited until this one had claimed, or found nothing to claim."""
         return [
-            other
-            for other in self.beside
-            if other is not self
-            and (self.is_broken or (other.pace is self.pace and not self.pacer.unlimited))
+            sibling
+            for sibling in self.siblings
+            if sibling is not self
+            and (self.is_broken or (sibling.pace is self.pace and not self.pacer.unlimited))
         ]
 
     def claimed(self, deliveries: Iterable[Delivery], now: datetime) -> None:
@@ -327,15 +327,15 @@ class Lane:
                 self.breaker.failed(delivery, now)
         return Lesson.NONE
 
-    def hear(self, gate: Gate | None) -> None:
+    def adopt(self, gate: Gate | None) -> None:
         """Take over the gate that another process has closed, or opened (None)."""
         if gate is None and self.is_broken:
             self.breaker.worked()
-        kept_for = self.endpoint.kept_for
-        if gate is not None and self.endpoint.gate is None and self.name in kept_for:
+        stored_for = self.endpoint.stored_for
+        if gate is not None and self.endpoint.gate is None and self.name in stored_for:
             return  # this relay's own gate, whose opening is about to be stored
-        (kept_for.discard if gate is None else kept_for.add)(self.name)
-        self.endpoint.hear(gate)
+        (stored_for.discard if gate is None else stored_for.add)(self.name)
+        self.endpoint.adopt(gate)
 
     def _works(self) -> Lesson:
         had_failed, was_broken = self.breaker.failures > 0, self.is_broken

@@ -103,11 +103,11 @@ class Redirect:
         if delivery.account == ITSELF:
             planned = (plan_alert if delivery.is_alert else plan_digest)(destination, mutes, now)
             return new_deliveries(chat, [match], self.mail_domain, planned)
-        found = planned_deliveries(
+        replacements = planned_deliveries(
             self.rules, chat, [match], self.mail_domain, mutes=mutes, now=now, may_skip=False
         )
         visitor = visitor_key(chat.visitor)
-        return tuple(structs.replace(each, visitor=visitor) for each in found)
+        return tuple(structs.replace(each, visitor=visitor) for each in replacements)
 
 
 def _chat(delivery: Delivery) -> Chat:

@@ -81,7 +81,7 @@ class Renderer:
         if mute is None or delivery.queued_at < mute.until:
             return notification  # sent by hand during the mute
         return await asyncio.to_thread(
-            after_mute,
+            add_mute_footer,
             *(notification, mute),
             now=delivery.queued_at,
             zone=destination.timezone,
@@ -96,7 +96,7 @@ class Renderer:
             return await asyncio.to_thread(_alert, delivery, destination, bodies=bodies)
         notification, trouble = await self.try_out(delivery, destination, bodies=bodies)
         if trouble:
-            log.error("%s; %s", trouble, what_goes_out(notification))
+            log.error("%s; %s", trouble, describe_replacement(notification))
         return notification
 
     async def try_out(
@@ -105,7 +105,7 @@ class Renderer:
         """The notification, and what is wrong with the template, as `file:line: what`; empty where nothing is."""
         if delivery.is_digest:
             return await self._digest(delivery, destination, bodies=bodies)
-        asked = Render(
+        request = Render(
             limits=RENDERING,
             body=delivery.body,
             arrived=delivery.created_at,
@@ -121,7 +121,7 @@ class Renderer:
             front=self._front,
         )
         try:
-            rendered = await self._workers.render(asked)
+            rendered = await self._workers.render(request)
             notification, trouble = rendered.notification, rendered.trouble
         except RenderingEnded as ended:
             trouble = f"template {delivery.template!r}: {ended}"
@@ -137,7 +137,7 @@ class Renderer:
         digest = await self._read_digest(delivery) if self._read_digest else None
         if digest is None:
             raise NothingLeft
-        asked = RenderDigest(
+        request = RenderDigest(
             limits=DIGEST_RENDERING,
             digest=digest,
             language=destination.language,
@@ -147,22 +147,22 @@ class Renderer:
             front=self._front,
         )
         try:
-            rendered = await self._workers.render(asked)
+            rendered = await self._workers.render(request)
         except RenderingEnded as ended:
-            trouble = f"template {asked.template!r}: {ended}"
+            trouble = f"template {request.template!r}: {ended}"
             built_in = partial(
                 built_in_digest,
                 digest,
                 language=destination.language,
                 zone=destination.timezone,
                 reason=str(ended),
-                template=asked.template,
+                template=request.template,
             )
             return await asyncio.to_thread(built_in), trouble
         return rendered.notification, rendered.trouble
 
 
-def what_goes_out(notification: Notification) -> str:
+def describe_replacement(notification: Notification) -> str:
     """A sentence that says what is sent instead of a broken template: the built-in wording, or the relay's own layout."""
     if notification.built_in:
         return "the built-in wording is sent instead"
@@ -202,7 +202,7 @@ _FOOT = (
 )
 
 
-def after_mute(
+def add_mute_footer(
     notification: Notification, mute: Mute, *, now: datetime, zone: ZoneInfo, language: str
 ) -> Notification:
     """The notification with a footer that says why it is late: a mute that held it back has ended."""

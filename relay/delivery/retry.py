@@ -43,10 +43,10 @@ def held_back(delivery: Delivery, when_unsure: WhenUnsure) -> Outcome | None:
 
 def queued_at_once(outcome: Outcome, delivery: Delivery, now: datetime) -> Settlement:
     """The settlement of an attempt that the relay itself cut short: it counts for nothing, and the next may begin at once."""
-    return _again(outcome, delivery, now, at=now)
+    return _requeued(outcome, delivery, now, at=now)
 
 
-def what_follows(
+def settlement_after(
     outcome: Outcome,
     delivery: Delivery,
     spec: TransportSpec,
@@ -65,25 +65,25 @@ def what_follows(
         spec = replace(spec, when_unsure=when_unsure)
     match outcome.ending:
         case Ending.DELIVERED | Ending.ACCEPTED:
-            follows = _settled(outcome, State(outcome.ending.value), now)
+            settlement = _settled(outcome, State(outcome.ending.value), now)
         case Ending.REFUSED if outcome.shorten and not delivery.short:
-            follows = _again(outcome, delivery, now, at=now, short=True)
+            settlement = _requeued(outcome, delivery, now, at=now, short=True)
         case Ending.REFUSED:
-            follows = _settled(outcome, State.FAILED, now)
+            settlement = _settled(outcome, State.FAILED, now)
         case Ending.MOVED:
-            follows = _settled(outcome, State.MOVED, now)
+            settlement = _settled(outcome, State.MOVED, now)
         case Ending.MAYBE_DELIVERED:
-            follows = _unsure(outcome, delivery, spec, now, random)
+            settlement = _unsure(outcome, delivery, spec, now, random)
         case Ending.LATER:
-            follows = _later(outcome, delivery, spec, now, random)
+            settlement = _later(outcome, delivery, spec, now, random)
         case Ending.RATE_LIMITED | Ending.DESTINATION_BROKEN:
             # It waits for the destination's gate, through no fault of its own.
-            follows = _again(outcome, delivery, now, at=now + (outcome.after or timedelta()))
-    first = follows.counts and delivery.failures == 0 and not outcome.only_this
-    if probe_at is not None and first and follows.due_at is not None:
+            settlement = _requeued(outcome, delivery, now, at=now + (outcome.after or timedelta()))
+    first = settlement.counts and delivery.failures == 0 and not outcome.only_this
+    if probe_at is not None and first and settlement.due_at is not None:
         asked_for = now + (outcome.after or timedelta())
-        return structs.replace(follows, due_at=min(follows.due_at, max(probe_at, asked_for)))
-    return follows
+        return structs.replace(settlement, due_at=min(settlement.due_at, max(probe_at, asked_for)))
+    return settlement
 
 
 def _unsure(
@@ -97,7 +97,7 @@ def _unsure(
         return _settled(outcome, State.MAYBE_DELIVERED, now)
     # A notification that arrives twice does less harm than none; so repeat it, but only once.
     wait = max(WAIT_WHEN_UNSURE * (1 + random() / 2), outcome.after or timedelta())
-    return _again(outcome, delivery, now, at=now + wait)
+    return _requeued(outcome, delivery, now, at=now + wait)
 
 
 def _later(
@@ -106,9 +106,9 @@ def _later(
     failures = delivery.failures + 1
     due = now + max(wait_after(failures, random), outcome.after or timedelta())
     if failures >= LEAST_FAILURES and due - delivery.queued_at > spec.gives_up_after:
-        tried = _in_words(now - delivery.queued_at)
+        tried = _duration(now - delivery.queued_at)
         return _settled(outcome, State.FAILED, now, f"given up after {tried}: {outcome.detail}")
-    return _again(outcome, delivery, now, at=due, counts=True)
+    return _requeued(outcome, delivery, now, at=due, counts=True)
 
 
 def _settled(outcome: Outcome, state: State, now: datetime, detail: str = "") -> Settlement:
@@ -121,7 +121,7 @@ def _settled(outcome: Outcome, state: State, now: datetime, detail: str = "") ->
     )
 
 
-def _again(
+def _requeued(
     outcome: Outcome,
     delivery: Delivery,
     now: datetime,
@@ -142,6 +142,6 @@ def _again(
     )
 
 
-def _in_words(age: timedelta) -> str:
+def _duration(age: timedelta) -> str:
     hours = round(age / timedelta(hours=1))
     return f"{hours} hours" if hours < 72 else f"{hours // 24} days"

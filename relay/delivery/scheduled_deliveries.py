@@ -123,7 +123,7 @@ class Release:
         if not self._trusts(glance):
             return self._rest
         await self._follow_recipients()
-        await self._plan_anew()
+        await self._replan_changed()
         for act in self._acts:
             while await self._do(act):
                 pass
@@ -149,13 +149,13 @@ class Release:
 
     async def _do(self, act: Act) -> bool:
         """Run one act; returns whether there is more to do at once."""
-        return self._tell(await self._outbox.run(lambda cursor: act(cursor, self._now(cursor))))
+        return self._signal(await self._outbox.run(lambda cursor: act(cursor, self._now(cursor))))
 
-    def _tell(self, done: Done) -> bool:
+    def _signal(self, done: Done) -> bool:
         if done.queued:
             reach(CrashPoint.RELEASED)
             self._wake(done.queued)
-            self._outbox.tell(done.queued)
+            self._outbox.notify_relays(done.queued)
         return done.more
 
     async def _follow_recipients(self) -> None:
@@ -165,8 +165,8 @@ class Release:
         self._has_new_rules = False
         try:
             operations, redirect = self._outbox.operations, self._redirect()
-            found = await self._outbox.run(partial(scheduled_for, operations))
-            for name, waiting in found.items():
+            recipients = await self._outbox.run(partial(scheduled_for, operations))
+            for name, waiting in recipients.items():
                 if redirect.has_left(name, waiting):
                     await self._pass_on(name, redirect)
         except BaseException:
@@ -190,7 +190,7 @@ class Release:
             )
             after = (await self._outbox.run(work)).last
 
-    async def _plan_anew(self) -> None:
+    async def _replan_changed(self) -> None:
         changed, self._changed = self._changed, set()
         if changed is not None and not changed:
             return
@@ -200,7 +200,7 @@ class Release:
             for first in range(0, len(numbers), AT_ONCE):
                 some = numbers[first : first + AT_ONCE]
                 work = partial(self._replan, numbers=some, digests=digests)
-                self._tell(await self._outbox.run(work))
+                self._signal(await self._outbox.run(work))
         except BaseException:
             self._changed = None
             raise

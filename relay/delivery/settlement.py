@@ -20,7 +20,7 @@ from relay.transports import Outcome, Progress
 from relay.transports.registry import cure_in_words
 
 WAIT_FOR_STORAGE = timedelta(seconds=1)
-_GONE_WELL = {State.DELIVERED, State.ACCEPTED}
+_SUCCESSFUL = {State.DELIVERED, State.ACCEPTED}
 
 T = TypeVar("T")
 
@@ -37,10 +37,10 @@ class Lanes(Protocol):
     def look_again(self, lane: Lane) -> None:
         """Let the lane look at its queue again, because it may claim more now, or sooner."""
 
-    def wake(self, destinations: Iterable[str], *, whatever_it_had: bool = False) -> None:
+    def wake(self, destinations: Iterable[str], *, past_ceiling: bool = False) -> None:
         """Let the lanes of `destinations` look for newly queued deliveries.
 
-        `whatever_it_had`: an alert is queued, to which the hourly limit does not apply.
+        `past_ceiling`: an alert is queued, to which the hourly limit does not apply.
         """
 
 
@@ -73,26 +73,26 @@ class Settling:
         is_present = present is not None and present.endpoint is lane.endpoint
         is_present = is_present or bool(self._lanes.leading_to(lane.endpoint))
         lesson = lane.learn(delivery, outcome, now) if is_present else Lesson.NONE
-        settlement = self._making.what_follows(lane, delivery, outcome, now)
+        settlement = self._making.settlement_after(lane, delivery, outcome, now)
         self._metrics.attempted(delivery.destination, outcome.ending)
         log_attempt(delivery, outcome, settlement)
-        if lesson is Lesson.NONE and settlement.state in _GONE_WELL:
+        if lesson is Lesson.NONE and settlement.state in _SUCCESSFUL:
             # Its place is free now, so that the next claim shares the commit.
             lane.ended(delivery)
             self._lanes.look_again(lane)
         try:
-            queued = await self._insist(lambda: self._outbox.settle(delivery, settlement))
-            self._lanes.wake(queued, whatever_it_had=delivery.is_alert)
+            queued = await self._retry_storing(lambda: self._outbox.settle(delivery, settlement))
+            self._lanes.wake(queued, past_ceiling=delivery.is_alert)
         finally:
             lane.ended(delivery)
-        await self._heed(lane, lesson, now)
+        await self._store_lesson(lane, lesson, now)
         if present := self._lanes.lane(lane.name):
             if delivery.is_alert:
                 present.full_until = None  # the next claim asks when the alert is due
             present.falls_due(settlement.due_at)
             self._lanes.look_again(present)
 
-    async def _heed(self, lane: Lane, lesson: Lesson, now: datetime) -> None:
+    async def _store_lesson(self, lane: Lane, lesson: Lesson, now: datetime) -> None:
         """Store what an attempt says about its destination, unless another attempt has said something else since."""
         match lesson:
             case Lesson.WORKS_AGAIN if not lane.is_broken:
@@ -105,7 +105,7 @@ class Settling:
             case Lesson.BLIP_OVER:
                 # What failed in the blip need not wait as long as its schedule says. Only after one failure:
                 # what fails by its own fault would be tried at each success of another.
-                await self._insist(lambda: self._outbox.hasten(lane.name, now, blips=True))
+                await self._retry_storing(lambda: self._outbox.hasten(lane.name, now, blips=True))
                 lane.falls_due(now)
             case Lesson.MUST_WAIT | Lesson.BROKE if (gate := lane.gate) is not None:
                 if lesson is Lesson.BROKE:
@@ -117,29 +117,29 @@ class Settling:
 
     async def _hasten(self, lane: Lane, now: datetime) -> None:
         """Make everything due that waits for the lane's endpoint, for whichever destination."""
-        for each in {
-            one.name: one for one in (lane, *self._lanes.leading_to(lane.endpoint))
+        for affected in {
+            each.name: each for each in (lane, *self._lanes.leading_to(lane.endpoint))
         }.values():
-            await self._insist(partial(self._outbox.hasten, each.name, now))
-            each.falls_due(now)
-            self._lanes.look_again(each)
+            await self._retry_storing(partial(self._outbox.hasten, affected.name, now))
+            affected.falls_due(now)
+            self._lanes.look_again(affected)
 
     async def _close_gate(self, lane: Lane, gate: Gate) -> None:
         """Store the gate for each destination with deliveries queued at the endpoint, so that each is shown as broken."""
         endpoint = lane.endpoint
-        with_queued = {one.name for one in self._lanes.leading_to(endpoint) if one.next_due}
-        for name in sorted({lane.name, *with_queued, *endpoint.kept_for}):
+        with_queued = {other.name for other in self._lanes.leading_to(endpoint) if other.next_due}
+        for name in sorted({lane.name, *with_queued, *endpoint.stored_for}):
             if endpoint.gate is not gate:
                 return  # it has changed, and the change is stored elsewhere
-            endpoint.kept_for.add(name)
-            await self._insist(partial(self._outbox.close_gate, name, gate))
+            endpoint.stored_for.add(name)
+            await self._retry_storing(partial(self._outbox.close_gate, name, gate))
 
     async def _open_gate(self, endpoint: Endpoint) -> None:
-        while endpoint.gate is None and endpoint.kept_for:
-            name = min(endpoint.kept_for)
-            await self._insist(partial(self._outbox.open_gate, name))
+        while endpoint.gate is None and endpoint.stored_for:
+            name = min(endpoint.stored_for)
+            await self._retry_storing(partial(self._outbox.open_gate, name))
             if endpoint.gate is None:
-                endpoint.kept_for.discard(name)  # not sooner: see Lane.hear
+                endpoint.stored_for.discard(name)  # not sooner: see Lane.adopt
 
     async def fall_back(self, lane: Lane, now: datetime) -> None:
         """Send to the fallback, once, what has waited too long for a destination that is broken or silent."""
@@ -165,7 +165,7 @@ class Settling:
             )
             self._lanes.wake(done.queued)
 
-    async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
+    async def _retry_storing(self, act: Callable[[], Awaitable[T]]) -> T:
         """Run `act` until the database accepts it; while the relay stops only once."""
         while True:
             try:
@@ -189,7 +189,7 @@ class _Attempt:
     """Whether only the outcome has still to be stored."""
 
 
-class UnderWay:
+class RunningAttempts:
     """The attempts that are being made, each in a task of its own."""
 
     def __init__(self, making: Attempts, settling: Settling) -> None:
@@ -207,7 +207,7 @@ class UnderWay:
 
     def all(self) -> set[tuple[int, int]]:
         """The deliveries that are being sent, each with the number of its attempt."""
-        return {(one.delivery.id, one.delivery.attempt) for one in self._attempts.values()}
+        return {(each.delivery.id, each.delivery.attempt) for each in self._attempts.values()}
 
     async def _attempt(self, lane: Lane, attempt: _Attempt) -> None:
         try:
@@ -233,7 +233,7 @@ class UnderWay:
             done.cancel()
             hurried.cancel()
         self._settling.is_cut = True
-        cut = [task for task, one in self._attempts.items() if not one.has_ended]
+        cut = [task for task, attempt in self._attempts.items() if not attempt.has_ended]
         if cut:
             log.warning(
                 "messages that were sent and not answered, and may arrive twice: %d", len(cut)

@@ -205,7 +205,7 @@ class Outbox:
             reach(CrashPoint.CLAIMED_AT_ONCE)
         if others and places:
             others.hold(accepted.claimed, hook.received_at, hook.received_at + places.lease)
-        self.tell(accepted.waiting)
+        self.notify_relays(accepted.waiting)
         return accepted
 
     async def keep_aside(self, body: bytes, reason: str, now: datetime) -> None:
@@ -266,7 +266,7 @@ class Outbox:
         reach(CrashPoint.SETTLED)
         if self._others:
             self._others.release(delivery)
-        self.tell(queued)
+        self.notify_relays(queued)
         return queued
 
     async def expire_leases(self, now: datetime, *, under_way: Container[Attempt] = ()) -> int:
@@ -280,10 +280,10 @@ class Outbox:
         work = partial(self._leases.look, holder=self.operations.holder, held=self._held, now=now)
         return len(await self._writer.run(partial(work, under_way=under_way)))
 
-    def tell(self, queued: Iterable[str] = (), *, gates: bool = False) -> None:
+    def notify_relays(self, queued: Iterable[str] = (), *, gates: bool = False) -> None:
         """Notify the other relays on the database that deliveries are queued for these destinations, or that gates have changed."""
         if self._others:
-            self._others.tell(queued, gates=gates)
+            self._others.notify(queued, gates=gates)
 
     async def reassign(
         self,
@@ -303,7 +303,7 @@ class Outbox:
             done = Reassigned(done.moved + some.moved, done.queued + some.queued, some.last)
             if some.moved:
                 reach(CrashPoint.REASSIGNED)
-                self.tell(some.queued)
+                self.notify_relays(some.queued)
         return done
 
     async def hasten(self, destination: str, now: datetime, *, blips: bool = False) -> None:
@@ -313,7 +313,7 @@ class Outbox:
         """
         await self.run(lambda c: self.operations.hasten(c, destination, now, blips=blips))
         reach(CrashPoint.HASTENED)
-        self.tell([destination])
+        self.notify_relays([destination])
 
     async def recall(self, destination: str, now: datetime, *, beyond: datetime) -> None:
         """Make deliveries to a destination that are due later than `beyond` due now: a wrong clock had postponed them."""
@@ -321,13 +321,13 @@ class Outbox:
 
     async def close_gate(self, destination: str, gate: Gate) -> None:
         """Store that nothing is sent to a destination for now; this outlives restarts."""
-        self.tell(gates=True)  # first, or a look under way undoes it in our own lane
+        self.notify_relays(gates=True)  # first, or a look under way undoes it in our own lane
         await self._writer.run(lambda cursor: self.operations.close_gate(cursor, destination, gate))
         reach(CrashPoint.GATE_CLOSED)
 
     async def open_gate(self, destination: str) -> None:
         """Store that a destination need not wait any more; this outlives restarts."""
-        self.tell(gates=True)  # as above
+        self.notify_relays(gates=True)  # as above
         await self._writer.run(lambda cursor: self.operations.open_gate(cursor, destination))
         reach(CrashPoint.GATE_OPEN)
 

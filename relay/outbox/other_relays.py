@@ -123,7 +123,7 @@ class OtherRelays:
         self._news = _News()
         self._has_news = asyncio.Event()
         self._look_now = asyncio.Event()
-        self._can_tell = False
+        self._has_hints = False
 
     async def live(self) -> None:
         """Share the database with other relays, until cancelled."""
@@ -131,14 +131,14 @@ class OtherRelays:
         async with asyncio.TaskGroup() as together:
             together.create_task(self._look_now_and_then())
             together.create_task(self._hints(self._listen))
-            together.create_task(self._hints(self._tell_now_and_then))
+            together.create_task(self._hints(self._send_notes))
 
     async def _hints(self, exchange: Callable[[], Awaitable[None]]) -> None:
         """Run an exchange of notifications, and log its failure: the renewal of leases must go on without it."""
         try:
             await exchange()
         except Exception:
-            self._can_tell = False
+            self._has_hints = False
             log.exception(
                 "no hints are exchanged with other relays: the database is looked at instead"
             )
@@ -214,9 +214,9 @@ class OtherRelays:
                 free[name] = count
         return free
 
-    # -- tell and hear -----------------------------------------------------------------------------------
+    # -- notifications ------------------------------------------------------------------------------------
 
-    def tell(self, queued: Iterable[str] = (), *, gates: bool = False) -> None:
+    def notify(self, queued: Iterable[str] = (), *, gates: bool = False) -> None:
         """Notify the other relays that deliveries are queued for these destinations, or that gates have changed."""
         self._news.queued.update(queued)
         self._news.gates |= gates
@@ -224,13 +224,13 @@ class OtherRelays:
         if self._news.queued or self._news.gates:
             self._has_news.set()
 
-    async def _tell_now_and_then(self) -> None:
+    async def _send_notes(self) -> None:
         while True:
             await self._has_news.wait()
             await asyncio.sleep(SHORT_WAIT)
             self._has_news.clear()
             news, self._news = self._news, _News()
-            if not self._can_tell:
+            if not self._has_hints:
                 continue
             try:
                 note = _note(self._name, news)
@@ -243,9 +243,9 @@ class OtherRelays:
     async def _listen(self) -> None:
         async with aclosing(self._store.listen()) as notes:  # type: ignore[type-var]
             async for note in notes:
-                self._can_tell = True
+                self._has_hints = True
                 self._hear(note)
-        self._can_tell = False
+        self._has_hints = False
         log.info("this database carries no notifications: others' work is looked for instead")
 
     def _hear(self, note: str) -> None:

@@ -134,7 +134,7 @@ class RulesInForce:
     def _see_gates(self, changed: Mapping[str, Gate | None]) -> None:
         """Take over gates that another process has closed or opened."""
         for name in changed.keys() & self.lanes.keys():
-            self.lanes[name].hear(changed[name])
+            self.lanes[name].adopt(changed[name])
         self._dispatcher.wake(changed)
 
     async def _watch_mutes_and_pauses(self) -> None:
@@ -184,7 +184,7 @@ class RulesInForce:
 
     def wake(self, destinations: Iterable[str]) -> None:
         """Wake the lanes of destinations for which alerts are queued."""
-        self._dispatcher.wake(destinations, whatever_it_had=True)
+        self._dispatcher.wake(destinations, past_ceiling=True)
 
     async def look_again(self) -> None:
         """Look for deliveries and open gates, because a command has written to the database."""
@@ -323,12 +323,12 @@ class RulesInForce:
                 # It may have been repaired meanwhile: try one delivery at once.
                 endpoint.close(replace(gate, closed_until=min(gate.closed_until, now)))
         elif gate is not None and is_new:
-            endpoint.hear(replace(gate, closed_until=min(gate.closed_until, now + LONGEST_WAIT)))
+            endpoint.adopt(replace(gate, closed_until=min(gate.closed_until, now + LONGEST_WAIT)))
         elif gate is not None:
             await self._outbox.hasten(name, now)
             await self._outbox.open_gate(name)
         if endpoint.gate is not None:
-            endpoint.kept_for.add(name)
+            endpoint.stored_for.add(name)
             if gate is None or not is_new:
                 await self._outbox.close_gate(name, endpoint.gate)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from relay.chat import Chat
-from relay.delivery.renderer import what_goes_out
+from relay.delivery.renderer import describe_replacement
 from relay.preview.preview_page import INDEX, SENDER, About, Shown, Written, index, show, written
 from relay.rules import Match, RuleBook, Verdict
 from relay.rules.reading.value_parsers import quoted
@@ -118,5 +118,5 @@ def _with_notes(about: About, shown: Iterable[Shown], settings: Settings) -> Abo
 def _trouble(shown: Shown) -> str:
     attempt = shown.attempt
     if attempt.trouble:
-        return f"{attempt.trouble}; {what_goes_out(attempt.notification)}"
+        return f"{attempt.trouble}; {describe_replacement(attempt.notification)}"
     return "" if shown.has_arrived else f"{shown.delivery.recipient}: {attempt.outcome.detail}"

@@ -18,7 +18,7 @@ from yarl import URL
 
 from relay.chat import Chat
 from relay.delivery.attempt import attempt_once
-from relay.delivery.renderer import Renderer, what_goes_out
+from relay.delivery.renderer import Renderer, describe_replacement
 from relay.destination import Destination, Secret
 from relay.intake import new_deliveries
 from relay.languages import language_called
@@ -211,7 +211,7 @@ async def trial_of(
         ),
         cure=row.lines(destination.name, is_retried=False) if row else (),
         trouble=attempt.trouble,
-        sent_instead=what_goes_out(attempt.notification) if attempt.trouble else "",
+        sent_instead=describe_replacement(attempt.notification) if attempt.trouble else "",
     )
 
 
