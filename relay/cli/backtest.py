@@ -12,8 +12,8 @@ from relay.cli.open_outbox import answer_of
 from relay.cli.open_rules import open_rules
 from relay.cli.printing import (
     FINE,
-    FOUND,
     JSON,
+    NOT_FINE,
     could_not_run,
     counted,
     print_json,
@@ -55,14 +55,14 @@ def backtest(new: Path, since: str | None, old: Path | None, *, every: bool, as_
     before, after = open_rules(old or settings.rules), open_rules(new)
     began = _since(since)
     with progress_bar("Reading chats") as progress:
-        found = answer_of(
+        comparison = answer_of(
             backtesting.backtest(CommandSessions(settings.database), before, after, began, progress)
         )
     if as_json:
-        print_json(_as_json(found))
+        print_json(_as_json(comparison))
     else:
-        print_lines(_lines(found, sys.maxsize if every else FEW))
-    sys.exit(FOUND if any(found.changes) else FINE)
+        print_lines(_lines(comparison, sys.maxsize if every else FEW))
+    sys.exit(NOT_FINE if any(comparison.changes) else FINE)
 
 
 def _settings() -> Settings:
@@ -83,21 +83,21 @@ def _since(text: str | None) -> datetime | None:
     try:
         return datetime.now(UTC) - duration(text)
     except (BadValue, OverflowError):
-        what = f"{text!r} is not a time; write 30d, 12h or 2026-10-01"
-        raise click.BadParameter(what, param_hint="--since") from None
+        problem = f"{text!r} is not a time; write 30d, 12h or 2026-10-01"
+        raise click.BadParameter(problem, param_hint="--since") from None
 
 
 # -- to people ---------------------------------------------------------------------------------------------
 
 
-def _lines(found: Comparison, limit: int) -> Iterator[str]:
-    before, after = found.told_before, found.told_after
-    yield f"{counted(found.chats, 'chat')}; {before} of them go to somebody now, {after} by the new rules"
-    if found.times:
-        yield _when(found.times)
-    if found.unreadable:
-        yield f"{counted(found.unreadable, 'hook')} could not be read"
-    for change in found.changes:
+def _lines(comparison: Comparison, limit: int) -> Iterator[str]:
+    before, after = comparison.told_before, comparison.told_after
+    yield f"{counted(comparison.chats, 'chat')}; {before} of them go to somebody now, {after} by the new rules"
+    if comparison.times:
+        yield _when(comparison.times)
+    if comparison.unreadable:
+        yield f"{counted(comparison.unreadable, 'hook')} could not be read"
+    for change in comparison.changes:
         yield f"{change.rule}{', for nobody' if change.for_nobody else ''}: {_summary(change)}"
         for sign, colour, chats in (
             ("+", "green", change.added),
@@ -131,7 +131,7 @@ def _summary(change: Change) -> str:
         (len(change.dropped), "dropped"),
         (len(change.redirected), "sent to others"),
     )
-    words = ", ".join(f"{number} {what}" for number, what in parts if number)
+    words = ", ".join(f"{number} {noun}" for number, noun in parts if number)
     return f"{counted(change.before, 'chat')} -> {change.after} ({words})"
 
 
@@ -145,12 +145,12 @@ def _names(chats: tuple[Name, ...], limit: int) -> str:
 # -- to programs -------------------------------------------------------------------------------------------
 
 
-def _as_json(found: Comparison) -> dict[str, object]:
+def _as_json(comparison: Comparison) -> dict[str, object]:
     return {
-        "chats": found.chats,
-        "told_before": found.told_before,
-        "told_after": found.told_after,
-        "times": _times_as_json(found.times) if found.times else None,
+        "chats": comparison.chats,
+        "told_before": comparison.told_before,
+        "told_after": comparison.told_after,
+        "times": _times_as_json(comparison.times) if comparison.times else None,
         "rules": [
             {
                 "rule": change.rule,
@@ -160,7 +160,7 @@ def _as_json(found: Comparison) -> dict[str, object]:
                 "dropped": ["/".join(chat) for chat in change.dropped],
                 "redirected": ["/".join(chat) for chat in change.redirected],
             }
-            for change in found.changes
+            for change in comparison.changes
         ],
     }
 

@@ -118,7 +118,7 @@ def move(source: str, target: str | None) -> None:
             progress(100, 100)
     except StorageRefused as error:
         could_not_run([str(error)])
-    _tell(moved, file, server)
+    _print_moved(moved, file, server)
 
 
 def _database(url: str, option: str) -> Database:
@@ -135,7 +135,7 @@ def _by_settings() -> str:
         raise click.UsageError(str(error)) from None
 
 
-def _tell(moved: Moved, file: Path, server: PostgresServer) -> None:
+def _print_moved(moved: Moved, file: Path, server: PostgresServer) -> None:
     width = max(map(len, moved.tables))
     for name, contents in moved.tables.items():
         click.echo(f"{name:{width}}  {contents.rows:>9} rows  sha256 {contents.digest[:16]}")

@@ -66,24 +66,24 @@ def chats(
     """
     wanted = WantedChats(since=since, missed=missed, failed=failed)
     with progress_bar("Reading chats") as progress:
-        found = answer_of(
+        page = answer_of(
             search_chats(
                 sessions(), text, wanted, no_match=no_match, limit=limit, progress=progress
             )
         )
     if as_json:
-        print_json([_as_json(each, found.broken) for each in found.chats])
+        print_json([_as_json(each, page.broken) for each in page.chats])
     else:
         clock = TimeFormat(UTC if in_utc else None)
-        print_lines(_listed(found, clock, terminal_width()))
+        print_lines(_listed(page, clock, terminal_width()))
 
 
 # -- how they are shown ----------------------------------------------------------------------------------------
 
 
-def _listed(found: ChatSearchPage, clock: TimeFormat, width: int) -> Iterator[str]:
+def _listed(page: ChatSearchPage, clock: TimeFormat, width: int) -> Iterator[str]:
     """A table of chats, one line each; the command at the end of a line is never cut."""
-    if not found.chats:
+    if not page.chats:
         yield "No chats."
         return
     heading = (f"WHEN ({clock.name})", "CHAT", "WHAT", "WHO", "WHERE IT WENT", "NEXT")
@@ -94,9 +94,9 @@ def _listed(found: ChatSearchPage, clock: TimeFormat, width: int) -> Iterator[st
             _kinds(each.chat.about),
             _who(each),
             _where(each),
-            _next(each, found.broken),
+            _next(each, page.broken),
         )
-        for each in found.chats
+        for each in page.chats
     ]
     widths = fitted_widths((heading, *rows), width, _LEAST)
     for number, row in enumerate((heading, *rows)):
@@ -104,8 +104,8 @@ def _listed(found: ChatSearchPage, clock: TimeFormat, width: int) -> Iterator[st
         line = "  ".join(cells).rstrip()
         yield line if number else click.style(line, bold=True)
     yield ""
-    yield counted(len(found.chats), "chat") + (
-        "; there are older ones, --limit shows more" if found.more else ""
+    yield counted(len(page.chats), "chat") + (
+        "; there are older ones, --limit shows more" if page.more else ""
     )
 
 
@@ -135,8 +135,8 @@ def _typed(name: str) -> str:
 # -- one chat --------------------------------------------------------------------------------------------------
 
 
-def _who(found: StoredChat) -> str:
-    name, email = clean_line(found.chat.about.visitor, 40), clean_line(found.email, 60)
+def _who(chat: StoredChat) -> str:
+    name, email = clean_line(chat.chat.about.visitor, 40), clean_line(chat.email, 60)
     if name and email and "<" not in email:
         return f"{name} <{email}>"
     return email or name or "(no name)"
@@ -149,35 +149,35 @@ def _kinds(about: ChatRow) -> str:
     return ", ".join(kinds) or "finished"
 
 
-def _where(found: StoredChat) -> str:
-    if found.rules:
+def _where(chat: StoredChat) -> str:
+    if chat.rules:
         return "; ".join(
-            f"{clean_line(rule, 40)} -> {_ended(to)}" for rule, to in found.rules.items()
+            f"{clean_line(rule, 40)} -> {_ended(to)}" for rule, to in chat.rules.items()
         )
-    return clean_line(found.trouble) or "no rule matched"
+    return clean_line(chat.trouble) or "no rule matched"
 
 
-def _next(found: StoredChat, broken: Mapping[str, Held]) -> str:
+def _next(chat: StoredChat, broken: Mapping[str, Held]) -> str:
     """The command that fixes a problem of the chat, or else one that shows more."""
-    queued = [each for each in found.chat.deliveries if each.state is State.QUEUED]
-    bad = [each for each in found.chat.deliveries if each.state in ENDED_BADLY]
+    queued = [each for each in chat.chat.deliveries if each.state is State.QUEUED]
+    bad = [each for each in chat.chat.deliveries if each.state in ENDED_BADLY]
     if waiting := [each for each in queued if each.destination in broken]:
         return f"relay resume {_typed(waiting[0].destination)}"
     if bad:
         return f"relay deliveries {' '.join(str(each.id) for each in bad)}"
-    if found.trouble:
-        return f"relay replay --chat {_typed(found.name)}"
-    if not found.chat.deliveries:
-        return f"relay explain --chat {_typed(found.name)}"
-    return f"relay deliveries --chat {_typed(found.name)}"
+    if chat.trouble:
+        return f"relay replay --chat {_typed(chat.name)}"
+    if not chat.chat.deliveries:
+        return f"relay explain --chat {_typed(chat.name)}"
+    return f"relay deliveries --chat {_typed(chat.name)}"
 
 
-def _as_json(found: StoredChat, broken: Mapping[str, Held]) -> dict[str, Any]:
-    about = found.chat.about
+def _as_json(chat: StoredChat, broken: Mapping[str, Held]) -> dict[str, Any]:
+    about = chat.chat.about
     return {
-        "chat": found.name,
+        "chat": chat.name,
         "visitor": about.visitor,
-        "email": found.email,
+        "email": chat.email,
         "began": about.began.isoformat() if about.began else None,
         "last_hook": about.last_hook.isoformat(),
         "missed": about.missed,
@@ -199,8 +199,8 @@ def _as_json(found: StoredChat, broken: Mapping[str, Held]) -> dict[str, Any]:
                     for each in to
                 ],
             }
-            for rule, to in found.rules.items()
+            for rule, to in chat.rules.items()
         ],
-        "trouble": found.trouble,
-        "next": _next(found, broken),
+        "trouble": chat.trouble,
+        "next": _next(chat, broken),
     }

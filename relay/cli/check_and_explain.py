@@ -17,8 +17,8 @@ from relay.cli.open_outbox import CHAT, answer_of, sessions
 from relay.cli.open_rules import RULES, open_chat, open_rules
 from relay.cli.printing import (
     FINE,
-    FOUND,
     JSON,
+    NOT_FINE,
     could_not_run,
     counted,
     print_json,
@@ -59,7 +59,7 @@ def check(rules: Path | None, *, connect: bool, as_json: bool) -> None:
     file or the settings can't be read.
     """
     checked, tried, waits = asyncio.run(_check(rules, connect=connect))
-    unreached = sum(not one.well for one in tried)
+    unreached = sum(not each.well for each in tried)
     code = words.exit_code(checked)
     if as_json:
         extra = {"connections": words.connected_json(tried)} if connect else {}
@@ -72,7 +72,7 @@ def check(rules: Path | None, *, connect: bool, as_json: bool) -> None:
         print_lines(_timings(checked))
         print_lines(words.closed_days(checked))
         click.echo(words.summary(checked, unreached), err=bool(code))
-    sys.exit(code or (FOUND if unreached or waits else FINE))
+    sys.exit(code or (NOT_FINE if unreached or waits else FINE))
 
 
 async def _check(
@@ -142,26 +142,26 @@ def explain(
         return
     read = open_chat(file)
     try:
-        found = explanation.explain(
+        explained = explanation.explain(
             open_rules(rules), read, at or "", arrives or "", now=datetime.now(UTC)
         )
     except BadValue as bad:
         named = " / ".join(name for name, text in (("--at", at), ("--arrives", arrives)) if text)
         raise click.BadParameter(f"{bad.message}; {bad.hint}", param_hint=named) from None
     if as_json:
-        print_json(words.explained_json(found))
+        print_json(words.explained_json(explained))
     else:
-        print_lines(words.explained(found))
+        print_lines(words.explained(explained))
 
 
 def _explain_stored(account: str, chat: str, *, as_json: bool) -> None:
-    found = answer_of(explanation.past_explanations(sessions(), account, chat))
-    if not found:
+    explanations = answer_of(explanation.past_explanations(sessions(), account, chat))
+    if not explanations:
         could_not_run([f"there is no chat {account}/{chat}; it may have been erased for its age"])
     if as_json:
-        print_json([words.remembered_json(each) for each in found])
+        print_json([words.remembered_json(each) for each in explanations])
         return
-    for each in found:
+    for each in explanations:
         print_lines(words.remembered(each))
 
 
@@ -193,32 +193,32 @@ def holidays(country: str, years: tuple[int, ...], subdivision: str, *, as_json:
         added = add_holidays(settings.rules, country, subdivision, years)
     except BadValue as bad:
         print_lines([f"{bad.message}; {bad.hint}" if bad.hint else bad.message], err=True)
-        sys.exit(FOUND)
+        sys.exit(NOT_FINE)
     except (NotInstalled, RulesError) as error:
         could_not_run(str(error).splitlines())
     except OSError as error:
         could_not_run([f"{path}: can't be written: {error.strerror}"])
     if as_json:
-        print_json([_json(one) for one in added])
+        print_json([_json(each) for each in added])
         return
     print_lines(_holiday_lines(added, path))
 
 
 def _holiday_lines(added: list[Added], path: Path) -> Iterator[str]:
-    for one in added:
-        yield f"{one.region} {one.year}, {counted(len(one.days), 'holiday')}:"
-        yield from (f"  {day:%a %Y-%m-%d}  {words}" for day, words in one.days.items())
+    for entry in added:
+        yield f"{entry.region} {entry.year}, {counted(len(entry.days), 'holiday')}:"
+        yield from (f"  {day:%a %Y-%m-%d}  {words}" for day, words in entry.days.items())
         yield from (
             f"  {day:%a %Y-%m-%d}  {words}: no longer in the file"
-            for day, words in one.gone.items()
+            for day, words in entry.gone.items()
         )
     yield f"They are in {path}; a schedule takes them by `except: [holidays {added[0].region}]`."
 
 
-def _json(one: Added) -> dict[str, object]:
+def _json(entry: Added) -> dict[str, object]:
     return {
-        "region": one.region,
-        "year": one.year,
-        "days": {day.isoformat(): words for day, words in one.days.items()},
-        "gone": {day.isoformat(): words for day, words in one.gone.items()},
+        "region": entry.region,
+        "year": entry.year,
+        "days": {day.isoformat(): words for day, words in entry.days.items()},
+        "gone": {day.isoformat(): words for day, words in entry.gone.items()},
     }

@@ -9,13 +9,13 @@ import click
 
 from relay.cli import deliveries_words as words
 from relay.cli.deliveries_words import TimeFormat
-from relay.cli.open_outbox import CHAT, NUMBER, SINCE, answer_of, not_known, sessions
+from relay.cli.open_outbox import CHAT, NUMBER, SINCE, answer_of, sessions, unknown_name_words
 from relay.cli.printing import (
-    FOUND,
     JSON,
+    NOT_FINE,
     could_not_run,
     counted,
-    not_there,
+    missing_rows,
     print_json,
     print_lines,
     terminal_width,
@@ -107,21 +107,21 @@ def deliveries(
     if ids:
         if unreadable or wanted != Wanted():
             raise click.UsageError("an ID and filters can't be used together")
-        _tell(ids, clock, as_json=as_json)
+        _show(ids, clock, as_json=as_json)
         return
     if unreadable:
         if wanted != Wanted():
             raise click.UsageError("--unreadable and filters of deliveries can't be used together")
         _list_set_aside(limit, clock, as_json=as_json)
         return
-    found = answer_of(list_deliveries(sessions(), wanted, limit=limit))
-    if not found.deliveries:
+    page = answer_of(list_deliveries(sessions(), wanted, limit=limit))
+    if not page.deliveries:
         _refuse_unknown(wanted)
     if as_json:
-        print_json([delivery_json(record) for record in found.deliveries])
+        print_json([delivery_json(record) for record in page.deliveries])
         return
     waiting = answer_of(waiting_destinations(sessions(), datetime.now(UTC)))
-    print_lines(words.listed(found, clock, terminal_width()))
+    print_lines(words.listed(page, clock, terminal_width()))
     print_lines(words.why_they_wait(waiting.only(destination) if destination else waiting, clock))
 
 
@@ -139,31 +139,31 @@ def _refuse_unknown(wanted: Wanted) -> None:
 
     rules = good_rules() if wanted.rule or wanted.destination else None
     if unknown := answer_of(unknown_names(sessions(), wanted, rules)):
-        could_not_run(map(not_known, unknown))
+        could_not_run(map(unknown_name_words, unknown))
 
 
 def _list_set_aside(limit: int, clock: words.TimeFormat, *, as_json: bool) -> None:
-    found = answer_of(unreadable_posts(sessions(), limit=limit))
+    posts = answer_of(unreadable_posts(sessions(), limit=limit))
     if as_json:
-        print_json([set_aside_json(hook) for hook in found])
+        print_json([set_aside_json(hook) for hook in posts])
     else:
-        print_lines(words.set_aside(found, clock, terminal_width()))
+        print_lines(words.set_aside(posts, clock, terminal_width()))
 
 
-def _tell(ids: tuple[int, ...], clock: words.TimeFormat, *, as_json: bool) -> None:
-    found = answer_of(delivery_details(sessions(), ids))
+def _show(ids: tuple[int, ...], clock: words.TimeFormat, *, as_json: bool) -> None:
+    details = answer_of(delivery_details(sessions(), ids))
     if as_json:
-        print_json([details_json(each) for each in found])
+        print_json([details_json(each) for each in details])
     else:
         waiting = answer_of(waiting_destinations(sessions(), datetime.now(UTC)))
-        for number, each in enumerate(found):
+        for number, each in enumerate(details):
             print_lines([""] if number else [])
             print_lines(words.detail_lines(each, clock))
             if each.delivery.state is State.QUEUED:
                 print_lines(words.why_they_wait(waiting.only(each.delivery.destination), clock))
-    if missing := sorted(set(ids) - {each.delivery.id for each in found}):
-        print_lines(not_there("delivery", missing), err=True)
-        sys.exit(FOUND)
+    if missing := sorted(set(ids) - {each.delivery.id for each in details}):
+        print_lines(missing_rows("delivery", missing), err=True)
+        sys.exit(NOT_FINE)
 
 
 DIGESTS_SHOWN = 20
@@ -187,40 +187,40 @@ def digests(*, destination: str, limit: int, in_utc: bool, as_json: bool) -> Non
 
     It reads the database that RELAY_DATABASE names, and does not disturb a running relay.
     """
-    found = answer_of(find_digests(sessions(), destination=destination, limit=limit))
+    listed = answer_of(find_digests(sessions(), destination=destination, limit=limit))
     if as_json:
         print_json(
             {
-                "waiting": [_waiting_as_json(one) for one in found.waiting],
-                "past": [_past_as_json(one) for one in found.past],
+                "waiting": [_waiting_as_json(each) for each in listed.waiting],
+                "past": [_past_as_json(each) for each in listed.past],
             }
         )
     else:
-        print_lines(_digest_lines(found, TimeFormat(UTC if in_utc else None)))
+        print_lines(_digest_lines(listed, TimeFormat(UTC if in_utc else None)))
 
 
-def _digest_lines(found: ListedDigests, clock: TimeFormat) -> Iterator[str]:
+def _digest_lines(listed: ListedDigests, clock: TimeFormat) -> Iterator[str]:
     yield click.style("Waiting", bold=True)
-    for waiting in found.waiting:
+    for waiting in listed.waiting:
         count = counted(sum(waiting.counts.values()), "chat")
         yield f"  {clock(waiting.due_at)}  {_to(waiting)}: {count} ({_whys(waiting.counts)})"
-    if not found.waiting:
+    if not listed.waiting:
         yield "  Nothing waits for a digest."
     yield ""
     yield click.style("Past", bold=True)
-    for past in found.past:
+    for past in listed.past:
         yield f"  {clock(past.closed_at)}  {_to(past)}: {_chats(past)}, {_delivery(past)}"
-    if not found.past:
+    if not listed.past:
         yield "  There has been no digest yet."
     yield ""
     yield f"Times are in {clock.name}. A digest of one chat is sent as that chat's own notification."
 
 
-def _to(one: WaitingDigest | PastDigest) -> str:
+def _to(digest: WaitingDigest | PastDigest) -> str:
     """The recipient of a digest; only the destination where that has a single recipient, such as a webhook."""
-    if one.recipient == one.destination:
-        return clean_line(one.destination, 60)
-    return clean_line(f"{one.destination}, {one.recipient}", 100)
+    if digest.recipient == digest.destination:
+        return clean_line(digest.destination, 60)
+    return clean_line(f"{digest.destination}, {digest.recipient}", 100)
 
 
 def _whys(counts: Mapping[str, int]) -> str:
@@ -231,8 +231,8 @@ def _chats(past: PastDigest) -> str:
     """How many chats are in a digest, and why they had waited."""
     counts = dict(past.counts)
     erased = counts.pop("erased", 0)
-    beside = f", {erased} erased before" if erased else ""
-    return f"{counted(sum(counts.values()), 'chat')} ({_whys(counts)}{beside})"
+    note = f", {erased} erased before" if erased else ""
+    return f"{counted(sum(counts.values()), 'chat')} ({_whys(counts)}{note})"
 
 
 def _delivery(past: PastDigest) -> str:
@@ -241,28 +241,28 @@ def _delivery(past: PastDigest) -> str:
     return f"delivery {past.delivery}: {past.state.value}"
 
 
-def _waiting_as_json(one: WaitingDigest) -> dict[str, Any]:
+def _waiting_as_json(digest: WaitingDigest) -> dict[str, Any]:
     return {
-        "destination": one.destination,
-        "recipient": one.recipient,
-        "due_at": one.due_at.isoformat(),
-        "chats": sum(one.counts.values()),
-        "why": dict(one.counts),
+        "destination": digest.destination,
+        "recipient": digest.recipient,
+        "due_at": digest.due_at.isoformat(),
+        "chats": sum(digest.counts.values()),
+        "why": dict(digest.counts),
     }
 
 
-def _past_as_json(one: PastDigest) -> dict[str, Any]:
-    counts = dict(one.counts)
+def _past_as_json(digest: PastDigest) -> dict[str, Any]:
+    counts = dict(digest.counts)
     erased = counts.pop("erased", 0)
     return {
-        "id": one.id,
-        "destination": one.destination,
-        "recipient": one.recipient,
-        "due_at": one.since.isoformat(),
-        "closed_at": one.closed_at.isoformat(),
+        "id": digest.id,
+        "destination": digest.destination,
+        "recipient": digest.recipient,
+        "due_at": digest.since.isoformat(),
+        "closed_at": digest.closed_at.isoformat(),
         "chats": sum(counts.values()),
         "why": counts,
         "erased": erased,
-        "delivery": one.delivery,
-        "state": one.state.value if one.state else None,
+        "delivery": digest.delivery,
+        "state": digest.state.value if digest.state else None,
     }

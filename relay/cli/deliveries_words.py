@@ -31,7 +31,7 @@ _TO_THE_RIGHT = (0, 3)
 """Columns of numbers, aligned to the right."""
 _RULE, _LEAST_OF_A_RULE = 5, 12
 """The column that is narrowed in a narrow terminal, and its minimum."""
-_GONE_WELL = {State.DELIVERED, State.ACCEPTED}
+_ARRIVED = {State.DELIVERED, State.ACCEPTED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,9 @@ class TimeFormat:
 # -- many ----------------------------------------------------------------------------------------------
 
 
-def listed(found: Listed, clock: TimeFormat, width: int) -> Iterator[str]:
+def listed(page: Listed, clock: TimeFormat, width: int) -> Iterator[str]:
     """A table of deliveries; below each that has not arrived, the last error."""
-    records = found.deliveries
+    records = page.deliveries
     if not records:
         yield "No deliveries."
         return
@@ -66,35 +66,35 @@ def listed(found: Listed, clock: TimeFormat, width: int) -> Iterator[str]:
         if words := _below(record, clock):
             yield click.style(cut(f"{' ' * widths[0]}  {words}", width), dim=True)
     yield ""
-    yield _summary(records, more=found.more)
+    yield _summary(records, more=page.more)
 
 
 def why_they_wait(waiting: Waiting, clock: TimeFormat) -> Iterator[str]:
     """Lines that say why deliveries wait that have not failed themselves."""
-    for one in waiting.broken:
-        since = f" since {clock(one.gate.broken_since)}" if one.gate.broken_since else ""
-        name = clean_line(one.destination)
-        yield f"{counted(one.queued, 'delivery')} to {name}: waiting, because {name} is broken{since}:"
-        yield f"  {_words(one.gate.reason)}"
-        yield from (f"  {line}" for line in _cure(one.gate.reason, one.destination))
+    for held in waiting.broken:
+        since = f" since {clock(held.gate.broken_since)}" if held.gate.broken_since else ""
+        name = clean_line(held.destination)
+        yield f"{counted(held.queued, 'delivery')} to {name}: waiting, because {name} is broken{since}:"
+        yield f"  {_words(held.gate.reason)}"
+        yield from (f"  {line}" for line in _cure(held.gate.reason, held.destination))
         yield f"  Once that is fixed: relay resume {shlex.quote(name)}; after a change of the settings restart the relay"
-    yield from (paused_words(one, clock) for one in waiting.paused)
-    for had_most in waiting.full:
-        name = clean_line(had_most.destination)
+    yield from (paused_words(each, clock) for each in waiting.paused)
+    for full in waiting.full:
+        name = clean_line(full.destination)
         yield (
-            f"{counted(had_most.queued, 'delivery')} to {name}: waiting, because {name} gets {had_most.most} an hour; "
-            f"more are sent at {clock(had_most.more_at)}"
+            f"{counted(full.queued, 'delivery')} to {name}: waiting, because {name} gets {full.most} an hour; "
+            f"more are sent at {clock(full.more_at)}"
         )
 
 
-def paused_words(one: Paused, clock: TimeFormat) -> str:
+def paused_words(paused: Paused, clock: TimeFormat) -> str:
     """A sentence: who has paused a destination, until when and why, and how to end it."""
-    name, until = clean_line(one.destination), one.pause.until
+    name, until = clean_line(paused.destination), paused.pause.until
     ends = f"until {clock(until)} ({clock.name})" if until else "until somebody resumes it"
-    ends = f"since {clock(one.pause.since)} {ends}" if one.pause.since else ends
+    ends = f"since {clock(paused.pause.since)} {ends}" if paused.pause.since else ends
     return (
-        f"{name} is paused {ends} by {clean_line(one.pause.by)}: {clean_line(one.pause.because)}; "
-        f"deliveries that wait: {one.queued}; `relay resume {shlex.quote(name)}` ends the pause"
+        f"{name} is paused {ends} by {clean_line(paused.pause.by)}: {clean_line(paused.pause.because)}; "
+        f"deliveries that wait: {paused.queued}; `relay resume {shlex.quote(name)}` ends the pause"
     )
 
 
@@ -123,7 +123,7 @@ def _below(record: Record, clock: TimeFormat) -> str:
         return f"left out: {_why(record)}"
     if record.state is State.IN_DIGEST:
         return _in_digest(record, clock)
-    return "" if record.state in _GONE_WELL else _words(record.detail)
+    return "" if record.state in _ARRIVED else _words(record.detail)
 
 
 def _in_digest(record: Record, clock: TimeFormat) -> str:
@@ -210,7 +210,7 @@ def _facts(record: Record, clock: TimeFormat) -> Iterator[tuple[str, str]]:
     if record.generation > 1:
         times = record.generation - 1
         yield "resent", f"{times} time{'s' if times > 1 else ''}"
-    if record.state not in _GONE_WELL and record.detail:
+    if record.state not in _ARRIVED and record.detail:
         yield from (("what to do", line) for line in _cure(record.detail, record.destination)[:1])
     if record.state in ENDED_BADLY:
         yield "send again", f"relay resend {record.id}"
@@ -258,15 +258,15 @@ def _words(detail: str) -> str:
 # -- unreadable ------------------------------------------------------------------------------------------
 
 
-def set_aside(found: Sequence[SetAside], clock: TimeFormat, width: int) -> Iterator[str]:
+def set_aside(posts: Sequence[SetAside], clock: TimeFormat, width: int) -> Iterator[str]:
     """Lines about unreadable hooks, with the reason and their first words."""
-    if not found:
+    if not posts:
         yield "No unreadable posts."
         return
-    for hook in found:
-        size = f"{len(hook.body)} byte{'' if len(hook.body) == 1 else 's'}"
-        yield f"{hook.id:>5}  {clock(hook.received_at)}  {size}: {clean_line(hook.reason)}"
-        begins = clean_line(hook.body[:400].decode("utf-8", "replace"), 400)
+    for post in posts:
+        size = f"{len(post.body)} byte{'' if len(post.body) == 1 else 's'}"
+        yield f"{post.id:>5}  {clock(post.received_at)}  {size}: {clean_line(post.reason)}"
+        begins = clean_line(post.body[:400].decode("utf-8", "replace"), 400)
         if begins:
             yield click.style(cut(f"       {begins}", width), dim=True)
     yield ""

@@ -39,7 +39,7 @@ def demo(listen: str, folder: Path | None, *, once: bool) -> None:
 
     async def work() -> None:
         nonlocal complete
-        complete = await run_demo(options, pages=console_of_demo, say=click.echo)
+        complete = await run_demo(options, pages=console_of_demo, echo=click.echo)
 
     try:
         run(work())

@@ -48,11 +48,11 @@ def _assignments(path: Path, text: str) -> Iterator[tuple[str, str]]:
         if blank := _BLANK.match(text, at):
             at = blank.end()
             continue
-        found = _LINE.match(text, at)
-        if found is None:
+        match = _LINE.match(text, at)
+        if match is None:
             raise BadEnvFile(f"{place}: {_objection(text[at:].partition(chr(10))[0])}")
-        at = found.end()
-        yield found["name"], _value(found, f"{place}: {found['name']}")
+        at = match.end()
+        yield match["name"], _value(match, f"{place}: {match['name']}")
 
 
 def _objection(line: str) -> str:
@@ -62,11 +62,11 @@ def _objection(line: str) -> str:
     return f"the value of {name[1]} begins with a space, has a quote in it, or lacks one at its end; {_FORM}"
 
 
-def _value(found: re.Match[str], place: str) -> str:
-    if found["single"] is not None:
-        return found["single"]
-    quoted = found["double"] is not None
-    text = found["double"] if quoted else found["bare"] or ""
+def _value(match: re.Match[str], place: str) -> str:
+    if match["single"] is not None:
+        return match["single"]
+    quoted = match["double"] is not None
+    text = match["double"] if quoted else match["bare"] or ""
     special = re.search(r"[$`]", _ESCAPED.sub("", text)) if quoted else re.search(r"[$`\\]", text)
     if special:
         raise BadEnvFile(
@@ -84,18 +84,18 @@ def load(context: click.Context, named: Path | None) -> None:
 
     Variables that are set already stay. Ends the command where the named file can't be used.
     """
-    beside = Path(os.environ.get("RELAY_RULES") or "rules.yaml").parent / NAME
-    if named is not None or _is_there(beside):
-        _load(context, named or beside, needed=named is not None)
+    default = Path(os.environ.get("RELAY_RULES") or "rules.yaml").parent / NAME
+    if named is not None or _exists(default):
+        _load(context, named or default, needed=named is not None)
 
 
 def load_beside(context: click.Context, rules: Path | None) -> None:
     """Load the relay.env beside a rules file that is an argument of the command, if no other was loaded."""
-    if rules is not None and not _loaded(context) and _is_there(rules.parent / NAME):
+    if rules is not None and not _loaded(context) and _exists(rules.parent / NAME):
         _load(context, rules.parent / NAME, needed=False)
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     """Whether a file exists; also False where that may not be looked up."""
     with contextlib.suppress(OSError):
         return path.exists()
@@ -115,22 +115,22 @@ def _load(context: click.Context, path: Path, *, needed: bool) -> None:
         print_lines([f"{words}; going on without it"], err=True)
         return
     context.find_root().meta[_LOADED] = path
-    for name, value in _from_here(values, path.parent).items():
+    for name, value in _resolve_paths(values, path.parent).items():
         other = name.removesuffix("_FILE") if name.endswith("_FILE") else f"{name}_FILE"
         if not os.environ.get(other):
             os.environ.setdefault(name, value)
 
 
-def _from_here(values: Mapping[str, str], folder: Path) -> dict[str, str]:
+def _resolve_paths(values: Mapping[str, str], folder: Path) -> dict[str, str]:
     """The variables with relative paths resolved from the file's folder, if the rules file is there too; else unchanged."""
     rules = folder / values.get("RELAY_RULES", "rules.yaml")
-    if folder.absolute() == Path.cwd() or not _is_there(rules):
+    if folder.absolute() == Path.cwd() or not _exists(rules):
         return dict(values)
     known = {"RELAY_RULES": "rules.yaml", "RELAY_DATABASE": f"{SQLITE}relay.db", **values}
-    return {name: _path_from_here(name, value, folder) for name, value in known.items()}
+    return {name: _resolve_path(name, value, folder) for name, value in known.items()}
 
 
-def _path_from_here(name: str, value: str, folder: Path) -> str:
+def _resolve_path(name: str, value: str, folder: Path) -> str:
     if name == "RELAY_DATABASE" and value.startswith(SQLITE):
         return f"{SQLITE}{folder / value.removeprefix(SQLITE)}"
     is_path = value and (name in _PATHS or name.endswith("_FILE"))

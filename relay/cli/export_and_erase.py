@@ -7,16 +7,16 @@ from typing import Any
 
 import click
 
-from relay.cli.open_outbox import CHAT, answer_of, sessions, this_user
+from relay.cli.open_outbox import CHAT, acting_user, answer_of, sessions
 from relay.cli.open_rules import good_rules
-from relay.cli.printing import FINE, FOUND, could_not_run, counted, print_lines, progress_bar
+from relay.cli.printing import FINE, NOT_FINE, could_not_run, counted, print_lines, progress_bar
 from relay.services import personal_data
-from relay.services.personal_data import ErasedData, Name, Person, Theirs
+from relay.services.personal_data import ErasedData, Name, Person, PersonalData
 
 Command = Callable[..., Any]
 
 
-def whose(command: Command) -> Command:
+def person_options(command: Command) -> Command:
     """A decorator that adds the options that name a visitor, as `emails`, `visitors` and `chat`."""
     for option in (
         CHAT,
@@ -39,20 +39,20 @@ def whose(command: Command) -> Command:
     return command
 
 
-def _find(emails: Iterable[str], visitors: Iterable[str], chat: Name | None) -> Theirs:
+def _find(emails: Iterable[str], visitors: Iterable[str], chat: Name | None) -> PersonalData:
     """The stored data of a person; ends the command where nobody is named."""
     try:
-        whose = Person.named(emails, visitors, chat)
+        person = Person.named(emails, visitors, chat)
     except ValueError:
         raise click.UsageError(
             "say whose: --email ADDRESS, --visitor ID or --chat ACCOUNT/ID"
         ) from None
     with progress_bar("Reading chats") as progress:
-        return answer_of(personal_data.find_theirs(sessions(), whose, progress))
+        return answer_of(personal_data.find_personal_data(sessions(), person, progress))
 
 
 @click.command()
-@whose
+@person_options
 def export(*, emails: tuple[str, ...], visitors: tuple[str, ...], chat: Name | None) -> None:
     """Print all that is kept about a visitor as JSON: the hooks as they came, the deliveries, every attempt, the mutes that name them.
 
@@ -60,16 +60,16 @@ def export(*, emails: tuple[str, ...], visitors: tuple[str, ...], chat: Name | N
 
     Exit code: 0 done, 1 nothing is kept about them, 2 could not run.
     """
-    theirs = _find(emails, visitors, chat)
+    stored = _find(emails, visitors, chat)
     with progress_bar("Reading deliveries") as progress:
-        kept = answer_of(personal_data.export(sessions(), theirs.chats, progress))
-    mutes = answer_of(personal_data.find_mutes(sessions(), theirs.mutes))
-    click.echo(personal_data.exported(kept, theirs.set_aside, mutes))
-    sys.exit(FINE if kept or theirs.set_aside or mutes else FOUND)
+        kept = answer_of(personal_data.export(sessions(), stored.chats, progress))
+    mutes = answer_of(personal_data.find_mutes(sessions(), stored.mutes))
+    click.echo(personal_data.exported(kept, stored.set_aside, mutes))
+    sys.exit(FINE if kept or stored.set_aside or mutes else NOT_FINE)
 
 
 @click.command()
-@whose
+@person_options
 @click.option("--yes", is_flag=True, help="Don't ask.")
 def erase(
     *, emails: tuple[str, ...], visitors: tuple[str, ...], chat: Name | None, yes: bool
@@ -81,17 +81,17 @@ def erase(
 
     Exit code: 0 done, 1 nothing is kept about them or not all could be erased, 2 could not run.
     """
-    theirs = _find(emails, visitors, chat)
-    if theirs.chats or theirs.set_aside or theirs.mutes:
-        print_lines(_listed(theirs))
+    stored = _find(emails, visitors, chat)
+    if stored.chats or stored.set_aside or stored.mutes:
+        print_lines(_listed(stored))
         if not yes:
             click.confirm("Erase them for good?", abort=True)
     with progress_bar("Erasing") as progress:
         done = answer_of(
             personal_data.erase(
                 sessions(),
-                theirs,
-                by=this_user(),
+                stored,
+                by=acting_user(),
                 rules=good_rules(),
                 now=datetime.now(UTC),
                 progress=progress,
@@ -103,23 +103,23 @@ def erase(
     troubles = list(_left(done))
     print_lines(troubles, err=True)
     has_erased = done.chats or done.set_aside or done.mutes
-    sys.exit(FINE if has_erased and not troubles else FOUND)
+    sys.exit(FINE if has_erased and not troubles else NOT_FINE)
 
 
 # -- in words ----------------------------------------------------------------------------------------------
 
 
-def _listed(theirs: Theirs) -> Iterator[str]:
-    yield from (f"chat {'/'.join(name)}" for name in theirs.chats)
-    yield from (f"unreadable post {hook.id}" for hook in theirs.set_aside)
-    yield from (f"mute {number}" for number in theirs.mutes)
+def _listed(stored: PersonalData) -> Iterator[str]:
+    yield from (f"chat {'/'.join(name)}" for name in stored.chats)
+    yield from (f"unreadable post {hook.id}" for hook in stored.set_aside)
+    yield from (f"mute {number}" for number in stored.mutes)
 
 
 def _erased(done: ErasedData) -> Iterator[str]:
     if done.chats:
         hooks, deliveries, queued = (
-            sum(getattr(chat, what) for chat in done.chats)
-            for what in ("hooks", "deliveries", "queued")
+            sum(getattr(chat, kind) for chat in done.chats)
+            for kind in ("hooks", "deliveries", "queued")
         )
         unsent = f", {queued} of which were still queued and are not sent" if queued else ""
         yield (

@@ -40,7 +40,7 @@ def sample_data(sample: str = "missed") -> dict[str, Plain]:
     """The values of all names in an email's body for a sample chat, in English."""
     chat = read_chat((files("relay.demo") / "samples" / f"{sample}.json").read_bytes())
     words, rule = words_in(SOURCE), RULES[sample]
-    notification = Templates(shipped("templates")).render(
+    mail = Templates(shipped("templates")).render(
         "chat", chat, rule=rule, language=SOURCE, zone=ZONE, bodies=False
     )
     story = tell(chat, ZONE, words)
@@ -48,14 +48,9 @@ def sample_data(sample: str = "missed") -> dict[str, Plain]:
         **describe(
             chat, story, words, zone=ZONE, rule=rule, public_url=PUBLIC_URL, reply_to=VISITOR
         ),
-        **describe_told(
-            notification.subject,
-            notification.summary,
-            notification.facts,
-            notification.facts_left_out,
-        ),
-        "footer": notification.footer,
-        **describe_excerpt(Excerpt(notification.transcript, 0, ())),
+        **describe_told(mail.subject, mail.summary, mail.facts, mail.facts_left_out),
+        "footer": mail.footer,
+        **describe_excerpt(Excerpt(mail.transcript, 0, ())),
     }
 
 

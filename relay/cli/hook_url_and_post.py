@@ -8,7 +8,7 @@ from typing import BinaryIO
 import click
 
 from relay.cli.open_rules import good_settings
-from relay.cli.printing import FINE, FOUND, could_not_run, counted, print_lines
+from relay.cli.printing import FINE, NOT_FINE, could_not_run, counted, print_lines
 from relay.runtime.hook_tokens import new_token, read_tokens, token_file, write_tokens
 from relay.runtime.startup import settings_of
 from relay.services.trial_send import post_hook
@@ -93,7 +93,7 @@ def post(chats: tuple[BinaryIO, ...], url: str | None) -> None:
     """
     settings, _ = settings_of(os.environ)
     fine = asyncio.run(_post_all(url or _own_address(), chats, settings))
-    sys.exit(FINE if fine else FOUND)
+    sys.exit(FINE if fine else NOT_FINE)
 
 
 async def _post_all(url: str, chats: tuple[BinaryIO, ...], settings: Settings) -> bool:

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 import click
 
 from relay.cli.deliveries_words import TimeFormat
-from relay.cli.open_outbox import NUMBER, answer_of, author, not_known, sessions
+from relay.cli.open_outbox import NUMBER, answer_of, author, sessions, unknown_name_words
 from relay.cli.open_rules import good_rules, open_rules
-from relay.cli.printing import FOUND, JSON, could_not_run, counted, print_json, print_lines
+from relay.cli.printing import JSON, NOT_FINE, could_not_run, counted, print_json, print_lines
 from relay.outbox.history import Wanted
 from relay.outbox.mutes import KeptMute
 from relay.outbox.pauses import Pause
@@ -26,7 +26,7 @@ from relay.services.muting import (
     LONGEST,
     Made,
     WouldHaveHeld,
-    is_about_anything,
+    can_hold_back,
     list_mutes,
     make_mute,
     mute_json,
@@ -143,8 +143,8 @@ def mute(
     )
     _refuse_unknown(made, rules)
     rules = _with_condition(rules, made.when)
-    found = answer_of(would_have_held(sessions(), made, rules, now))
-    print_lines([_preview(found), *_of_urgent(made, rules)], err=as_json)
+    counts = answer_of(would_have_held(sessions(), made, rules, now))
+    print_lines([_preview(counts), *_of_urgent(made, rules)], err=as_json)
     if not made.rule and not yes:
         click.confirm(f"Mute {_conditions(made)}?", abort=True, err=as_json)
     done = answer_of(make_mute(sessions(), made, rules, also_waiting=also_waiting, now=now))
@@ -154,9 +154,9 @@ def mute(
         print_lines(_made(made, done, TimeFormat(rules.timezone), also_waiting=also_waiting))
 
 
-def _preview(found: WouldHaveHeld) -> str:
-    held = counted(found.notifications, "notification")
-    return f"In the last 7 days it would have held back {counted(found.chats, 'chat')} ({held})."
+def _preview(counts: WouldHaveHeld) -> str:
+    held = counted(counts.notifications, "notification")
+    return f"In the last 7 days it would have held back {counted(counts.chats, 'chat')} ({held})."
 
 
 def _of_urgent(mute: Mute, rules: RuleBook) -> Iterator[str]:
@@ -201,7 +201,7 @@ def _refuse_unknown(mute: Mute, rules: RuleBook) -> None:
     if mute.alerts_too and (mute.rule or mute.when):
         raise click.UsageError("--alerts-too is for --destination NAME alone")
     for kind, name, known in (
-        ("rule", mute.rule, [one.name for one in rules.rules]),
+        ("rule", mute.rule, [each.name for each in rules.rules]),
         ("destination", mute.destination, list(rules.destinations)),
     ):
         if name and name not in known:
@@ -237,20 +237,20 @@ def mutes(*, ended: bool, as_json: bool) -> None:
     Exit code: 0; 2 the database can't be used.
     """
     now, rules = datetime.now(UTC), good_rules()
-    found = answer_of(list_mutes(sessions(), now, ended=ended))
+    listed = answer_of(list_mutes(sessions(), now, ended=ended))
     if as_json:
-        print_json([_as_json(one, rules, now) for one in found])
+        print_json([_as_json(each, rules, now) for each in listed])
         return
     clock = TimeFormat(rules.timezone if rules else None)
-    print_lines(chain.from_iterable(_listed(one, rules, now, clock) for one in found))
-    if not found:
+    print_lines(chain.from_iterable(_listed(each, rules, now, clock) for each in listed))
+    if not listed:
         print_lines(["Nothing is muted."])
 
 
 def _listed(
-    one: KeptMute, rules: RuleBook | None, now: datetime, clock: TimeFormat
+    kept: KeptMute, rules: RuleBook | None, now: datetime, clock: TimeFormat
 ) -> Iterator[str]:
-    mute, marks = one.mute, [*_marks(one, rules, now, clock)]
+    mute, marks = kept.mute, [*_marks(kept, rules, now, clock)]
     begins = f"from {clock(mute.begins)} " if mute.begins > now else ""
     yield (
         f"{mute.id}  {clean_line(_conditions(mute), 200)}: {begins}until {clock(mute.until)} ({clock.name})"
@@ -258,32 +258,32 @@ def _listed(
     )
     yield (
         f"    by {clean_line(mute.by)}: {clean_line(mute.because)}; "
-        f"{'left out' if mute.then == 'nothing' else 'held back'} so far: {one.matched}"
+        f"{'left out' if mute.then == 'nothing' else 'held back'} so far: {kept.matched}"
     )
 
 
 def _marks(
-    one: KeptMute, rules: RuleBook | None, now: datetime, clock: TimeFormat
+    kept: KeptMute, rules: RuleBook | None, now: datetime, clock: TimeFormat
 ) -> Iterator[str]:
-    if one.origin == "file":
+    if kept.origin == "file":
         yield "of the rules file"
-    if one.mute.urgent_too:
+    if kept.mute.urgent_too:
         yield "urgent rules too"
-    if one.mute.alerts_too:
+    if kept.mute.alerts_too:
         yield "alerts too"
-    if one.ended_at:
-        yield f"ended {clock(one.ended_at)} by {clean_line(one.ended_by)}"
-    elif not one.lasts(now):
+    if kept.ended_at:
+        yield f"ended {clock(kept.ended_at)} by {clean_line(kept.ended_by)}"
+    elif not kept.lasts(now):
         yield "over"
-    elif rules and not is_about_anything(one.mute, rules):
+    elif rules and not can_hold_back(kept.mute, rules):
         yield "matches no rule"
 
 
-def _as_json(one: KeptMute, rules: RuleBook | None, now: datetime) -> dict[str, Any]:
+def _as_json(kept: KeptMute, rules: RuleBook | None, now: datetime) -> dict[str, Any]:
     return {
-        **mute_json(one),
-        "lasts": one.lasts(now),
-        "matches_no_rule": not is_about_anything(one.mute, rules) if rules else None,
+        **mute_json(kept),
+        "lasts": kept.lasts(now),
+        "matches_no_rule": not can_hold_back(kept.mute, rules) if rules else None,
     }
 
 
@@ -310,7 +310,7 @@ def unmute(number: int, by: str | None) -> None:
     print_lines(
         [words.get(became, f"there is no mute {number}; `relay mutes` lists them")], err=True
     )
-    sys.exit(FOUND)
+    sys.exit(NOT_FINE)
 
 
 # -- pause ----------------------------------------------------------------------------------------------------
@@ -338,7 +338,7 @@ def pause(
     paused = Pause(by=author(by), until=ends, because=reason(because), since=now)
     wanted = Wanted(destination=destination)
     if unknown := answer_of(unknown_names(sessions(), wanted, rules)):
-        could_not_run(map(not_known, unknown))
+        could_not_run(map(unknown_name_words, unknown))
     answer_of(pause_destination(sessions(), destination, paused))
     clock = TimeFormat(rules.timezone if rules else None)
     words = f"until {clock(ends)} ({clock.name})" if ends else "until `relay resume`"

@@ -54,7 +54,7 @@ def answer_of(service: Coroutine[Any, Any, T], *advice: str) -> T:
         raise click.UsageError("what was typed is not UTF-8 text") from None
 
 
-def not_known(unknown: UnknownName) -> str:
+def unknown_name_words(unknown: UnknownName) -> str:
     """A sentence that says that a name does not exist, with the nearest known names."""
     if unknown.kind == "chat":
         return f"there is no chat {unknown.name}; {ERASED}, and `relay chats` lists those that are there"
@@ -62,7 +62,7 @@ def not_known(unknown: UnknownName) -> str:
     return f"there is no {unknown.kind} {quoted(unknown.name)}; {hint}"
 
 
-def this_user() -> str:
+def acting_user() -> str:
     """The name of the acting person for services and the log."""
     return f"user {os.getuid()}, by a command,"
 

@@ -12,9 +12,9 @@ from typing import Any, BinaryIO
 import click
 
 from relay.chat import Chat
-from relay.cli.open_outbox import CHAT, answer_of, not_known, sessions
+from relay.cli.open_outbox import CHAT, answer_of, sessions, unknown_name_words
 from relay.cli.open_rules import RULES, good_settings, open_hook, open_rules
-from relay.cli.printing import FINE, FOUND, JSON, could_not_run, counted, print_json, print_lines
+from relay.cli.printing import FINE, JSON, NOT_FINE, could_not_run, counted, print_json, print_lines
 from relay.languages import Languages, speak
 from relay.preview.preview_page import INDEX, LIST, FolderTaken, fill
 from relay.rules import RuleBook
@@ -74,10 +74,10 @@ def preview(
         preview_chat(read, body, book, settings, rule=rule, destination=destination, now=now)
     )
     if isinstance(made, UnknownName):
-        could_not_run([not_known(made)])
+        could_not_run([unknown_name_words(made)])
     if not made.deliveries:
         print_lines([*made.about.problems, *_nothing(book, made, rule, destination)], err=True)
-        sys.exit(FOUND)
+        sys.exit(NOT_FINE)
     paths = _fill(out, made)
     if as_json:
         print_json(_as_json(made, paths))
@@ -86,7 +86,7 @@ def preview(
     print_lines(map(_problem, made.about.problems), err=True)
     if look:
         _look(out / INDEX)
-    sys.exit(FOUND if made.about.problems else FINE)
+    sys.exit(NOT_FINE if made.about.problems else FINE)
 
 
 def _stored(chat: tuple[str, str] | None) -> tuple[bytes, Chat]:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-FINE, FOUND, COULD_NOT_RUN = 0, 1, 2
+FINE, NOT_FINE, COULD_NOT_RUN = 0, 1, 2
 ERASED = "it may be so old that it was erased"
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
@@ -39,10 +39,10 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun if number == 1 else many}"
 
 
-def not_there(what: str, ids: Iterable[int]) -> Iterator[str]:
+def missing_rows(noun: str, ids: Iterable[int]) -> Iterator[str]:
     """A sentence for each requested row that the database does not have."""
-    for each in ids:
-        yield f"there is no {what} {each}; {ERASED}"
+    for number in ids:
+        yield f"there is no {noun} {number}; {ERASED}"
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from relay.cli.printing import COULD_NOT_RUN, FINE, FOUND, counted
+from relay.cli.printing import COULD_NOT_RUN, FINE, NOT_FINE, counted
 from relay.outbox.delivery_types import State
 from relay.outbox.history import Record
 from relay.redaction import redact_line
@@ -31,21 +31,19 @@ _ROOM = 100
 
 def trouble(checked: Checked) -> Iterator[str]:
     """Lines for all problems and warnings, each with the quoted line of the file."""
-    messages = (*checked.problems, *checked.warnings)
-    yield from problems(
-        [each for each in messages if each.path == str(checked.path)], checked.source
-    )
-    yield from problems([each for each in messages if each.path != str(checked.path)], b"")
+    listed = (*checked.problems, *checked.warnings)
+    yield from problems([each for each in listed if each.path == str(checked.path)], checked.source)
+    yield from problems([each for each in listed if each.path != str(checked.path)], b"")
     for words in (*checked.templates, *checked.settings):
         yield f"{click.style('problem', fg='red', bold=True)}: {words}"
 
 
-def problems(found: Iterable[Problem], source: bytes) -> Iterator[str]:
+def problems(listed: Iterable[Problem], source: bytes) -> Iterator[str]:
     """Lines for these problems, each with the quoted line of the file."""
     lines = lines_of(source) if source else []
-    found = tuple(found)
-    private = {problem.line for problem in found if problem.private}
-    for problem in found:
+    listed = tuple(listed)
+    private = {problem.line for problem in listed if problem.private}
+    for problem in listed:
         yield _headline(problem)
         if 0 < problem.line <= len(lines) and problem.line not in private:
             yield from _quoted(lines[problem.line - 1], problem)
@@ -87,15 +85,15 @@ def exit_code(checked: Checked) -> int:
     """The exit code of `relay check`: 0 where all is fine, 1 for problems, 2 where the file or the settings can't be read."""
     if checked.unreadable or checked.settings:
         return COULD_NOT_RUN
-    return FOUND if checked.problems or checked.templates else FINE
+    return NOT_FINE if checked.problems or checked.templates else FINE
 
 
 def connected(tried: Sequence[Tried]) -> Iterator[str]:
     """A line for each destination, and what to do where its server can't be used."""
-    for one in tried:
-        word = click.style("ok", fg="green") if one.well else click.style("no", fg="red", bold=True)
-        yield f"{one.destination} ({one.transport}): {word}: {one.detail}"
-        yield from (f"  {line}" for line in one.cure)
+    for row in tried:
+        word = click.style("ok", fg="green") if row.well else click.style("no", fg="red", bold=True)
+        yield f"{row.destination} ({row.transport}): {word}: {row.detail}"
+        yield from (f"  {line}" for line in row.cure)
 
 
 def summary(checked: Checked, unreached: int = 0) -> str:
@@ -103,9 +101,9 @@ def summary(checked: Checked, unreached: int = 0) -> str:
     number = len(checked.problems) + len(checked.templates) + len(checked.settings)
     if number:
         return click.style(counted(number, "problem"), fg="red", bold=True)
-    found = [f", {counted(len(checked.warnings), 'warning')}"] if checked.warnings else []
-    found += [f"; {counted(unreached, 'server')} can't be used"] if unreached else []
-    return f"{checked.path}: {_read(checked.book)}{''.join(found) or '; all fine'}"
+    counts = [f", {counted(len(checked.warnings), 'warning')}"] if checked.warnings else []
+    counts += [f"; {counted(unreached, 'server')} can't be used"] if unreached else []
+    return f"{checked.path}: {_read(checked.book)}{''.join(counts) or '; all fine'}"
 
 
 def _read(book: RuleBook | None) -> str:
@@ -141,10 +139,10 @@ def _times(explanation: Explanation) -> Iterator[str]:
     zone = explanation.book.timezone
     yield ""
     yield click.style(f"If it comes in on {moment_words(explanation.arrives, zone)}:", bold=True)
-    told = {(match.rule, match.destination) for match, _ in explanation.plans}
+    planned = {(match.rule, match.destination) for match, _ in explanation.plans}
     for match in (each for verdict in explanation.verdicts for each in verdict.matches):
         timing = explanation.book.destinations[match.destination].timing
-        if (match.rule, match.destination) not in told:
+        if (match.rule, match.destination) not in planned:
             why = why_words(HOURS, timing)
             yield f"  {match.rule} -> {match.destination}: {timing.instead} gets it instead: {why}"
     for match, plan in explanation.plans:
@@ -223,9 +221,9 @@ def _outcome(book: RuleBook, verdicts: Sequence[Verdict]) -> Iterator[str]:
     for verdict, match in matches:
         transport = book.destinations[match.destination].transport
         named = (match.destination,)
-        whom = f": {', '.join(match.recipients)}" if match.recipients != named else ""
+        recipients = f": {', '.join(match.recipients)}" if match.recipients != named else ""
         instead = f", instead of {match.instead_of}" if match.instead_of else ""
-        yield f"  {verdict.rule} -> {match.destination} ({transport}, template {match.template}{instead}){whom}"
+        yield f"  {verdict.rule} -> {match.destination} ({transport}, template {match.template}{instead}){recipients}"
     for_nobody = {rule.name for rule in book.rules if rule.for_nobody}
     for verdict in verdicts:
         if verdict.holds and verdict.rule in for_nobody:
@@ -238,13 +236,13 @@ def _outcome(book: RuleBook, verdicts: Sequence[Verdict]) -> Iterator[str]:
 
 
 def checked_json(checked: Checked) -> dict[str, Any]:
-    found = (*checked.problems, *checked.warnings)
+    listed = (*checked.problems, *checked.warnings)
     return {
         "file": str(checked.path),
         "ok": exit_code(checked) == FINE,
         "rules": len(checked.book.rules) if checked.book else None,
         "destinations": len(checked.book.destinations) if checked.book else None,
-        "problems": [problem_as_json(problem) for problem in found],
+        "problems": [problem_as_json(problem) for problem in listed],
         "closed_days": {
             name: [day.isoformat() for day in days] for name, days in checked.closed.items()
         },
@@ -256,13 +254,13 @@ def checked_json(checked: Checked) -> dict[str, Any]:
 def connected_json(tried: Sequence[Tried]) -> list[dict[str, Any]]:
     return [
         {
-            "destination": one.destination,
-            "transport": one.transport,
-            "ok": one.well,
-            "detail": one.detail,
-            "cure": " ".join(one.cure),
+            "destination": each.destination,
+            "transport": each.transport,
+            "ok": each.well,
+            "detail": each.detail,
+            "cure": " ".join(each.cure),
         }
-        for one in tried
+        for each in tried
     ]
 
 

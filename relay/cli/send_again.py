@@ -10,14 +10,14 @@ import click
 
 from relay.alerts.problem_detection import stranded
 from relay.cli.deliveries_words import TimeFormat, paused_words
-from relay.cli.open_outbox import CHAT, NUMBER, answer_of, not_known, sessions, this_user
+from relay.cli.open_outbox import CHAT, NUMBER, acting_user, answer_of, sessions, unknown_name_words
 from relay.cli.printing import (
     ERASED,
     FINE,
-    FOUND,
+    NOT_FINE,
     could_not_run,
     counted,
-    not_there,
+    missing_rows,
     print_lines,
     progress_bar,
 )
@@ -51,26 +51,26 @@ def resend(ids: tuple[int, ...]) -> None:
     Exit code: 0 all are queued, 1 some could not be, 2 the database can't be used.
     """
     now = datetime.now(UTC)
-    done = answer_of(resend_all(sessions(), ids, by=this_user(), now=now))
+    done = answer_of(resend_all(sessions(), ids, by=acting_user(), now=now))
     print_lines(_resent(record, gate, done, now) for record, gate in done.queued)
     for each in reversed(done.being_sent):
         click.echo(f"delivery {each} is being sent right now; nothing was changed", err=True)
-    print_lines(not_there("delivery", done.missing), err=True)
-    sys.exit(FOUND if done.being_sent or done.missing else FINE)
+    print_lines(missing_rows("delivery", done.missing), err=True)
+    sys.exit(NOT_FINE if done.being_sent or done.missing else FINE)
 
 
 def _resent(record: Record, broken: Gate | None, done: Resent, now: datetime) -> str:
-    again = "is tried at once" if record.state is State.QUEUED else "is queued again"
+    action = "is tried at once" if record.state is State.QUEUED else "is queued again"
     name = record.destination
     if name in done.paused:
-        again = "waits until the destination's pause ends (`relay resume` ends it now)"
+        action = "waits until the destination's pause ends (`relay resume` ends it now)"
     but = f"; it waits until that destination works again ({broken.reason})" if broken else ""
     for each in done.mutes:
         if not each.when and each.holds(
             rule=record.rule, urgent=False, destination=name, arrived=now
         ):
             but += f"; mute {each.id} does not hold it back"
-    return f"delivery {record.id} to {name} {again}{but}"
+    return f"delivery {record.id} to {name} {action}{but}"
 
 
 @click.command()
@@ -111,7 +111,7 @@ def replay(
                 ids=ids,
                 chats=[chat] if chat else (),
                 set_aside=aside,
-                by=this_user(),
+                by=acting_user(),
                 now=datetime.now(UTC),
                 progress=progress,
             )
@@ -120,7 +120,7 @@ def replay(
         print_lines(_judged(each))
     troubles = list(_not_replayed(done))
     print_lines(troubles, err=True)
-    sys.exit(FOUND if troubles else FINE)
+    sys.exit(NOT_FINE if troubles else FINE)
 
 
 def _judged(judged: Judged) -> Iterator[str]:
@@ -134,8 +134,8 @@ def _judged(judged: Judged) -> Iterator[str]:
     else:
         yield f"{about}: no rule matched"
     for each in judged.queued:
-        whom = "" if each.recipient == each.destination else f": {each.recipient}"
-        yield f"  {each.rule} -> {each.destination}{whom}"
+        recipient = "" if each.recipient == each.destination else f": {each.recipient}"
+        yield f"  {each.rule} -> {each.destination}{recipient}"
 
 
 def _not_replayed(done: Replayed) -> Iterator[str]:
@@ -148,8 +148,8 @@ def _not_replayed(done: Replayed) -> Iterator[str]:
         yield f"hook {number} can't be read any more: {problem}"
     for number, problem in done.still_unreadable.items():
         yield f"unreadable post {number} still can't be read: {problem}"
-    yield from not_there("hook", done.missing)
-    yield from not_there("unreadable post", done.missing_posts)
+    yield from missing_rows("hook", done.missing)
+    yield from missing_rows("unreadable post", done.missing_posts)
     for chat in done.missing_chats:
         yield f"there is no chat {'/'.join(chat)}; {ERASED}"
 
@@ -181,31 +181,31 @@ def resume(names: tuple[str, ...]) -> None:
         waiting = answer_of(held_destinations(sessions(), now))
         paused = answer_of(paused_destinations(sessions(), now))
         print_lines(_listed(waiting, paused, TimeFormat()))
-        sys.exit(FOUND if waiting or paused else FINE)
-    done = answer_of(resume_all(sessions(), names, by=this_user(), now=now))
+        sys.exit(NOT_FINE if waiting or paused else FINE)
+    done = answer_of(resume_all(sessions(), names, by=acting_user(), now=now))
     print_lines(f"{name} is no longer paused" for name in done.no_longer_paused)
     print_lines(f"{name} is tried at once" for name in done.tried)
     others = [name for name in names if name not in (*done.no_longer_paused, *done.tried)]
     print_lines(
         (f"{name} is neither paused nor broken: {_why(name, done)}" for name in others), err=True
     )
-    sys.exit(FOUND if others else FINE)
+    sys.exit(NOT_FINE if others else FINE)
 
 
 def _listed(waiting: Sequence[Held], paused: Sequence[Paused], clock: TimeFormat) -> Iterator[str]:
     if not waiting and not paused:
         yield "No destination has to wait."
-    yield from (paused_words(one, clock) for one in paused)
-    for one in waiting:
-        yield f"{one.destination}  {_since(one, clock)}; deliveries that wait: {one.queued}"
-        yield f"    {one.gate.reason}"
+    yield from (paused_words(each, clock) for each in paused)
+    for held in waiting:
+        yield f"{held.destination}  {_since(held, clock)}; deliveries that wait: {held.queued}"
+        yield f"    {held.gate.reason}"
 
 
-def _since(one: Held, clock: TimeFormat) -> str:
-    until = clock(one.gate.closed_until)
-    if one.gate.broken_since is None:
+def _since(held: Held, clock: TimeFormat) -> str:
+    until = clock(held.gate.closed_until)
+    if held.gate.broken_since is None:
         return f"was asked to wait until {until}"
-    return f"broken since {clock(one.gate.broken_since)}, is tried again at {until}"
+    return f"broken since {clock(held.gate.broken_since)}, is tried again at {until}"
 
 
 def _why(name: str, done: Resumed) -> str:
@@ -220,7 +220,7 @@ def _why(name: str, done: Resumed) -> str:
 def _unknown(destination: str, rules: RuleBook | None) -> str:
     """A sentence about a destination that does not exist; else empty."""
     wanted = Wanted(destination=destination)
-    return "".join(map(not_known, answer_of(unknown_names(sessions(), wanted, rules))))
+    return "".join(map(unknown_name_words, answer_of(unknown_names(sessions(), wanted, rules))))
 
 
 @click.command()
@@ -248,7 +248,7 @@ def move_deliveries(*, old: str | None, new: str | None, yes: bool) -> None:
     unsent = answer_of(unsent_deliveries(sessions(), old))
     if not unsent.waiting and not unsent.sending:
         print_lines([_unknown(old, ready.rules) or f"nothing waits for {old}"], err=True)
-        sys.exit(FOUND)
+        sys.exit(NOT_FINE)
     if unsent.waiting:
         click.echo(f"{_deliveries(unsent.waiting)} for {old}; {_recipients(ready.rules, new)}")
         if not yes:
@@ -257,15 +257,15 @@ def move_deliveries(*, old: str | None, new: str | None, yes: bool) -> None:
         click.echo(f"{counted(moved, 'delivery')} moved from {old} to {new}")
     troubles = list(_left(answer_of(unsent_deliveries(sessions(), old)), old, new))
     print_lines(troubles, err=True)
-    sys.exit(FOUND if troubles else FINE)
+    sys.exit(NOT_FINE if troubles else FINE)
 
 
 def _list(rules: RuleBook) -> NoReturn:
-    found = stranded(answer_of(waiting_deliveries(sessions())), rules.destinations)
-    print_lines(f"{name}: {words}" for name, words in found.items())
-    if not found:
+    sentences = stranded(answer_of(waiting_deliveries(sessions())), rules.destinations)
+    print_lines(f"{name}: {words}" for name, words in sentences.items())
+    if not sentences:
         click.echo("Nothing waits for a destination that is not in the rules file.")
-    sys.exit(FOUND if found else FINE)
+    sys.exit(NOT_FINE if sentences else FINE)
 
 
 def _refuse_bad_names(old: str, new: str, rules: RuleBook) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from relay.cli.open_rules import RULES, good_settings, open_rules
-from relay.cli.printing import FINE, FOUND, JSON, could_not_run, print_json, print_lines
+from relay.cli.printing import FINE, JSON, NOT_FINE, could_not_run, print_json, print_lines
 from relay.delivery.renderer import Renderer
 from relay.destination import Destination
 from relay.languages import Languages, speak
@@ -80,11 +80,11 @@ def send_test(
     """
     settings = good_settings()
     book = open_rules(rules)
-    leads_to = book.destinations.get(destination)
-    if leads_to is None:
+    target = book.destinations.get(destination)
+    if target is None:
         hint = did_you_mean(destination, book.destinations)
         could_not_run([f"there is no destination {quoted(destination)}; {hint}"])
-    _refuse_missing(book, leads_to)
+    _refuse_missing(book, target)
     folders = template_folders(settings)
     speak(Languages(folders))
     known = Folders(folders).names()
@@ -102,12 +102,12 @@ def send_test(
     except CantTest as error:
         *others, last = error.problems
         could_not_run([*others, f"--to: {last}" if to else f"{last}: --to anna@example.com"])
-    ended = asyncio.run(_send(queued, leads_to, settings, timeout))
+    ended = asyncio.run(_send(queued, target, settings, timeout))
     if as_json:
-        print_json(_as_json(leads_to, ended))
+        print_json(_as_json(target, ended))
     else:
         print_lines(_lines(ended))
-    sys.exit(FINE if all(one.is_good and not one.trouble for one in ended) else FOUND)
+    sys.exit(FINE if all(each.is_good and not each.trouble for each in ended) else NOT_FINE)
 
 
 def _refuse_missing(book: RuleBook, destination: Destination) -> None:
@@ -150,12 +150,12 @@ async def _send(
 
 
 def _lines(ended: Sequence[TrialResult]) -> Iterator[str]:
-    for one in ended:
-        ending = click.style(one.ending.value, fg="green" if one.is_good else "red", bold=True)
-        yield f"{one.recipient}: {ending} {one.in_words}"
-        yield from (f"  {line}" for line in one.cure)
-        if one.trouble:
-            yield f"  {one.trouble}; {one.sent_instead}"
+    for test in ended:
+        ending = click.style(test.ending.value, fg="green" if test.is_good else "red", bold=True)
+        yield f"{test.recipient}: {ending} {test.in_words}"
+        yield from (f"  {line}" for line in test.cure)
+        if test.trouble:
+            yield f"  {test.trouble}; {test.sent_instead}"
 
 
 def _as_json(destination: Destination, ended: Sequence[TrialResult]) -> dict[str, Any]:
@@ -164,13 +164,13 @@ def _as_json(destination: Destination, ended: Sequence[TrialResult]) -> dict[str
         "transport": destination.transport,
         "recipients": [
             {
-                "recipient": one.recipient,
-                "ending": one.ending.value,
-                "detail": one.detail,
-                "next": one.next,
-                "cure": " ".join(one.cure),
-                "trouble": one.trouble,
+                "recipient": test.recipient,
+                "ending": test.ending.value,
+                "detail": test.detail,
+                "next": test.next,
+                "cure": " ".join(test.cure),
+                "trouble": test.trouble,
             }
-            for one in ended
+            for test in ended
         ],
     }

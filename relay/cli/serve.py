@@ -30,12 +30,12 @@ def serve() -> None:
     variables = dict(os.environ)
     is_new = _has_no_token(variables)
 
-    async def say_where(url: str) -> None:
+    async def print_address(url: str) -> None:
         settings = read_settings(variables)
         at = settings.public_url or url
-        _say([*_where(settings, at, is_new=is_new), *_console(settings, at)])
+        _print([*_where(settings, at, is_new=is_new), *_console(settings, at)])
 
-    run(run_relay(variables, started=say_where, pages=console_of))
+    run(run_relay(variables, started=print_address, pages=console_of))
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -70,7 +70,7 @@ def _has_no_token(variables: Mapping[str, str]) -> bool:
         return False  # the relay will not start, and says why
 
 
-def _say(lines: list[str]) -> None:
+def _print(lines: list[str]) -> None:
     """Print lines. Errors are logged only: a closed pipe or a full disk must not stop the relay."""
     try:
         for line in lines:

@@ -26,7 +26,7 @@ def own_folder(variables: Mapping[str, str]) -> Path:
     return Path(variables.get("RELAY_TEMPLATES", "").strip() or OWN_TEMPLATES)
 
 
-def how_to_use_it(variables: Mapping[str, str]) -> Iterator[str]:
+def usage_lines(variables: Mapping[str, str]) -> Iterator[str]:
     """Lines that say how to make the relay use the folder; none where it does."""
     if not variables.get("RELAY_TEMPLATES", "").strip():
         yield f"For the relay to find it, put this line into relay.env: RELAY_TEMPLATES={OWN_TEMPLATES}"
@@ -42,43 +42,43 @@ def template(file: str | None) -> None:
     mytemplates. What is there already stays as it is. Without FILE, all files are listed.
     """
     folder = own_folder(os.environ)
-    there = shipped_files()
+    files = shipped_files()
     if file is None:
-        print_lines(_listed(there, folder))
+        print_lines(_listed(files, folder))
         return
-    if file not in there:
-        could_not_run([f"there is no file {quoted(file)}; {_hint(file, there)}"])
+    if file not in files:
+        could_not_run([f"there is no file {quoted(file)}; {_hint(file, files)}"])
     path = folder / file
     if path.exists():
         print_lines([f"{path}: was there already, and stays"])
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(there[file], path)
+        shutil.copyfile(files[file], path)
     except OSError as error:
         could_not_run([f"{error.filename or path}: can't be written: {error.strerror}"])
     print_lines([f"{path}: written, as it comes with the relay"])
-    if inherited := inherited_from(file, there):
+    if inherited := inherited_from(file, files):
         name = file.partition("/")[0]
         print_lines(
             [f"Until now {name} used {inherited}. What you change there no longer reaches {name}."]
         )
-    print_lines(how_to_use_it(os.environ))
+    print_lines(usage_lines(os.environ))
 
 
-def _listed(there: dict[str, Path], own: Path) -> Iterator[str]:
-    for name in there:
+def _listed(files: dict[str, Path], own: Path) -> Iterator[str]:
+    for name in files:
         if (own / name).exists():
             yield f"{name}  (yours: {own / name})"
-        elif inherited := inherited_from(name, there):
+        elif inherited := inherited_from(name, files):
             yield f"{name}  (none of its own: uses {inherited})"
         else:
             yield name
 
 
-def _hint(file: str, there: dict[str, Path]) -> str:
-    within = [name for name in there if name.startswith(f"{file.rstrip('/')}/")]
-    return f"there are: {', '.join(within)}" if within else did_you_mean(file, there)
+def _hint(file: str, files: dict[str, Path]) -> str:
+    within = [name for name in files if name.startswith(f"{file.rstrip('/')}/")]
+    return f"there are: {', '.join(within)}" if within else did_you_mean(file, files)
 
 
 @click.command()
@@ -98,14 +98,14 @@ def translate(language: str) -> None:
         could_not_run([f"unknown language {shown(language)}; {hint}"])
     folder = own_folder(os.environ)
     path = folder / OWN / f"{language}.po"
-    said, broken = texts(folder if folder.is_dir() else None)
+    sentences, broken = texts(folder if folder.is_dir() else None)
     print_lines((f"{each}; its texts are left out" for each in broken), err=True)
     try:
         before = _read(path)
         if before:
-            made = bring_up_to_date(before, language, said)
+            made = bring_up_to_date(before, language, sentences)
         else:
-            made = begin(language, said, version=__version__, now=datetime.now(UTC))
+            made = begin(language, sentences, version=__version__, now=datetime.now(UTC))
         if made.text != before:
             _write(path, made.text)
     except OddLine as odd:
@@ -131,13 +131,13 @@ def _write(path: Path, text: str) -> None:
     """Write the file, complete or not at all, as a running relay may read it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     target = path.resolve()
-    beside = target.with_name(f".{target.name}.new")
-    beside.write_text(text, encoding="utf-8", newline="\n")
-    beside.replace(target)
+    temporary = target.with_name(f".{target.name}.new")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
+    temporary.replace(target)
 
 
 def _lines(path: Path, tag: str, made: CatalogueFile, before: str) -> Iterator[str]:
-    yield f"{path}: {', '.join(_what_was_done(made, before))}"
+    yield f"{path}: {', '.join(_changes(made, before))}"
     if before:
         return
     yield "Open it with any text editor, or with Poedit, and write your words into msgstr. Then:"
@@ -145,10 +145,10 @@ def _lines(path: Path, tag: str, made: CatalogueFile, before: str) -> Iterator[s
         yield f"  language: {tag}    in rules.yaml, at the top for all, or beside a destination for {name_of(tag)} there"
     yield "  relay check        finds mistakes"
     yield "  relay preview samples/missed.json --open"
-    yield from how_to_use_it(os.environ)
+    yield from usage_lines(os.environ)
 
 
-def _what_was_done(made: CatalogueFile, before: str) -> Iterator[str]:
+def _changes(made: CatalogueFile, before: str) -> Iterator[str]:
     if not before:
         yield f"written, with {counted(made.texts, 'text')}"
         return

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from relay.cli.open_rules import open_rules, refuse
-from relay.cli.printing import FINE, FOUND, JSON, could_not_run, counted, print_json, print_lines
+from relay.cli.printing import FINE, JSON, NOT_FINE, could_not_run, counted, print_json, print_lines
 from relay.cli.rules_output import finding_as_json, finding_lines
 from relay.rules import RulesError
 from relay.runtime.startup import settings_of
@@ -147,17 +147,17 @@ def test(files: tuple[Path, ...], rules: Path | None, junit: Path | None, *, as_
     Exit code: 0 all as expected, 1 some not, 2 a file can't be read.
     """
     settings = settings_of(os.environ)[0]
-    runs = [_run(path, rules, settings) for path in files or [_beside_the_rules(settings)]]
+    runs = [_run(path, rules, settings) for path in files or [_case_file(settings)]]
     if junit:
         _write(junit, junit_xml(runs))
     if as_json:
         print_json(cases_json(runs))
     else:
         print_lines(case_lines(runs))
-    sys.exit(FINE if all(result.passed for run in runs for result in run.results) else FOUND)
+    sys.exit(FINE if all(result.passed for run in runs for result in run.results) else NOT_FINE)
 
 
-def _beside_the_rules(settings: Settings) -> Path:
+def _case_file(settings: Settings) -> Path:
     path = case_file_of(settings.rules)
     if not path.exists():
         could_not_run(

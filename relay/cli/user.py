@@ -26,7 +26,7 @@ ROLE = click.Choice([role.value for role in Role])
 FROM_STDIN = click.option(
     "--password-stdin", is_flag=True, help="Read the password from stdin; no link is printed."
 )
-_WHAT_ROLES_MAY = "A viewer sees everything, an editor also sends again and mutes, an admin also pauses destinations and looks after users."
+_ROLES_HELP = "A viewer sees everything, an editor also sends again and mutes, an admin also pauses destinations and looks after users."
 
 
 @click.group()
@@ -36,7 +36,7 @@ def user() -> None:
 
 @user.command()
 @click.argument("name")
-@click.option("--role", type=ROLE, default="viewer", show_default=True, help=_WHAT_ROLES_MAY)
+@click.option("--role", type=ROLE, default="viewer", show_default=True, help=_ROLES_HELP)
 @FROM_STDIN
 def add(name: str, role: str, *, password_stdin: bool) -> None:
     """Add the user NAME, a word or an email address, and print a link to set a password.
@@ -70,10 +70,10 @@ def passwd(name: str, *, password_stdin: bool) -> None:
     password = _hashed_password() if password_stdin else ""
 
     def work(users: Users) -> str:
-        found = users.find(name)
+        person = users.find(name)
         if not password:
-            return users.make_link(found)
-        users.set_password(found, password)
+            return users.make_link(person)
+        users.set_password(person, password)
         return ""
 
     link = _change(name, work)
@@ -117,13 +117,13 @@ def list_(*, as_json: bool) -> None:
     def work(session: Session) -> list[KnownUser]:
         return all_users(session.operations.sql, session.cursor, now)
 
-    found = answer_of(read_in_thread(sessions(), work))
+    users = answer_of(read_in_thread(sessions(), work))
     if as_json:
-        print_json([_as_json(one) for one in found])
+        print_json([_as_json(each) for each in users])
     else:
         clock = TimeFormat(None)
-        print_lines(chain.from_iterable(_listed(one, clock) for one in found))
-        if not found:
+        print_lines(chain.from_iterable(_listed(each, clock) for each in users))
+        if not users:
             print_lines(["Nobody may sign in: `relay user add NAME` adds a user."])
 
 
@@ -164,7 +164,7 @@ def _not_done(why: Why, name: str) -> NoReturn:
     if why is Why.UNKNOWN_USER:
         with sessions().reading() as session:
             known = all_users(session.operations.sql, session.cursor, datetime.now(UTC))
-        hint = did_you_mean(name, [one.user.name for one in known])
+        hint = did_you_mean(name, [each.user.name for each in known])
         could_not_run([f"there is no user {quoted(name)}; {hint}"])
     words = {
         Why.NAME: f"{quoted(name)} can't be a name: write a word or an email address, of at most {LONGEST_NAME} characters and without spaces",

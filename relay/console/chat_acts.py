@@ -25,12 +25,12 @@ from relay.services.find_deliveries import delivery_json
 from relay.services.personal_data import (
     KeptChat,
     Person,
-    Theirs,
+    PersonalData,
     erase,
     export,
     exported,
     find_mutes,
-    find_theirs,
+    find_personal_data,
 )
 from relay.services.replay import Replayed, replay
 from relay.web.app import Running
@@ -154,12 +154,12 @@ class ChatActs:
             headers={"content-disposition": f'attachment; filename="{name}.json"'},
         )
 
-    async def _theirs(self, request: AnyRequest, history: ChatHistory) -> tuple[Theirs, bool]:
+    async def _theirs(self, request: AnyRequest, history: ChatHistory) -> tuple[PersonalData, bool]:
         """The data that a form is about: this chat, or all data of its visitor; and whether it is all."""
         is_all = caller_of(request.scope).form.get("of") == EVERYTHING
         email = history.chat.email if is_all else ""
         whose = Person.of_chat(history.chat.chat.about.name, email)
-        theirs = await find_theirs(self._running.parts.outbox.sessions, whose)
+        theirs = await find_personal_data(self._running.parts.outbox.sessions, whose)
         return theirs, bool(whose.emails)
 
     async def _confirm(self, request: AnyRequest, number: Number) -> Page:

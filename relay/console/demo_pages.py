@@ -84,7 +84,7 @@ class DemoPages:
 
     async def open_link(self) -> None:
         """Make a link, and let the demo print it."""
-        self._demo.tell_link(f"/login/demo/{await self._sign_in.link_for('demo')}")
+        self._demo.note_link(f"/login/demo/{await self._sign_in.link_for('demo')}")
 
     async def _send(self, name: str) -> None:
         hook = self._demo.samples.get(name)

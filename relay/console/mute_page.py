@@ -31,7 +31,7 @@ from relay.services.muting import (
     LONGEST,
     MuteTrial,
     WouldHaveHeld,
-    is_about_anything,
+    can_hold_back,
     list_mutes,
     make_mute,
     try_mute,
@@ -125,7 +125,7 @@ class MutePage:
             then="nothing" if form.get("then") == "nothing" else "digest",
             urgent_too="urgent" in form,
         )
-        if not is_about_anything(made, rules):
+        if not can_hold_back(made, rules):
             raise FormRefused(
                 N_(
                     "The rules in force send nothing that this mute would hold back. Perhaps somebody has just changed them."

@@ -30,8 +30,8 @@ from relay.services.sentences import (
     UnknownSentence,
     Wording,
     draft_catalogue,
+    find_sentence,
     problems_with,
-    sentence_called,
     sentences_with,
     without_line_breaks,
 )
@@ -123,7 +123,7 @@ class SentencePages:
     async def _sentence_named(self, language: str, key: str) -> tuple[Wording, Sentence]:
         try:
             wording = await self._sentences.read(language)
-            return wording, sentence_called(wording, key)
+            return wording, find_sentence(wording, key)
         except (UnknownLanguage, UnknownSentence):
             raise NotFoundException from None
 

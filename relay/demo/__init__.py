@@ -38,7 +38,7 @@ rules:
 _OLD_FORM = "documented_old_variant.json"
 """A sample with the same chat as another one, in the form of older hooks."""
 
-Say = Callable[[str], None]
+Echo = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ class PostedSample:
 class Demo:
     """A running demo, for its console. Used from one event loop."""
 
-    def __init__(self, folder: Path, received: Received, say: Say, options: DemoOptions) -> None:
+    def __init__(self, folder: Path, received: Received, echo: Echo, options: DemoOptions) -> None:
         self.received = received
         self.posted: list[PostedSample] = []
         """The newest last."""
@@ -93,7 +93,7 @@ class Demo:
         self.token = f"demo-{secrets.token_urlsafe(16)}"
         self.url = ""
         """The relay's base URL; empty until it accepts hooks."""
-        self._link, self._say = "", say
+        self._link, self._echo = "", echo
 
     @property
     def samples(self) -> Mapping[str, bytes]:
@@ -110,11 +110,11 @@ class Demo:
     def hook_url(self) -> str:
         return f"{self.url}/hooks/smartsupp/{self.token}"
 
-    def tell_link(self, path: str) -> None:
+    def note_link(self, path: str) -> None:
         """Note the path of the link that signs in; print it if an earlier link was used."""
         is_another, self._link = bool(self._link), path
         if is_another:
-            self._say(f"The link was used. For another browser: {self.url}{path}")
+            self._echo(f"The link was used. For another browser: {self.url}{path}")
 
     @property
     def link(self) -> str:
@@ -152,7 +152,7 @@ async def run_demo(
     options: DemoOptions,
     *,
     pages: Callable[[Demo], Callable[[Ready], Pages]],
-    say: Say,
+    echo: Echo,
     stopping: asyncio.Event | None = None,
 ) -> bool:
     """Run the demo until SIGINT or SIGTERM, until `stopping` is set, or until the samples have arrived.
@@ -167,26 +167,26 @@ async def run_demo(
         except OSError as error:
             raise NotReady([str(error)]) from None
         async with Catchers() as catchers:
-            demo = Demo(folder, catchers.received, say, options)
+            demo = Demo(folder, catchers.received, echo, options)
             # Never the user's database: one that knew the samples would queue nothing for them.
             variables = {
                 **_variables(catchers),
                 "RELAY_TEMPLATES": str(folder / OWN_TEMPLATES),
                 "RELAY_RULES": str(demo.rules),
                 "RELAY_DATABASE": f"sqlite:///{scratch}/relay.db",
-                "RELAY_LISTEN": _free_address(options.listen, say),
+                "RELAY_LISTEN": _free_address(options.listen, echo),
                 "RELAY_HOOK_TOKENS": demo.token,
             }
-            return await _Tour(options, demo, say, stopping).run(variables, pages(demo))
+            return await _Tour(options, demo, echo, stopping).run(variables, pages(demo))
 
 
 class _Tour:
     """Runs the relay, posts the samples to it, and prints what happens."""
 
     def __init__(
-        self, options: DemoOptions, demo: Demo, say: Say, stopping: asyncio.Event | None
+        self, options: DemoOptions, demo: Demo, echo: Echo, stopping: asyncio.Event | None
     ) -> None:
-        self._options, self._demo, self._say = options, demo, say
+        self._options, self._demo, self._echo = options, demo, echo
         self._stopping = stopping or asyncio.Event()
         self._complete = False
 
@@ -196,8 +196,8 @@ class _Tour:
         async def ready(base_url: str) -> None:
             # In a task of its own, so that the relay notices Ctrl-C meanwhile.
             self._demo.url = _reachable(base_url)
-            tours.append(asyncio.create_task(self._go_on()))
-            tours[-1].add_done_callback(self._toured)
+            tours.append(asyncio.create_task(self._run_tour()))
+            tours[-1].add_done_callback(self._end_after)
 
         await run_relay(variables, started=ready, stopping=self._stopping, pages=pages)
         for tour in tours:
@@ -207,37 +207,37 @@ class _Tour:
                 tour.result()
         return self._complete
 
-    def _toured(self, tour: asyncio.Task[None]) -> None:
+    def _end_after(self, tour: asyncio.Task[None]) -> None:
         if self._options.once or tour.cancelled() or tour.exception():
             self._stopping.set()
 
-    async def _go_on(self) -> None:
-        demo, say = self._demo, self._say
-        say("The relay's demo: everything stays on this computer.\n")
-        say(f"  rules  {demo.rules}")
-        say(f"  hook   {demo.hook_url}\n")
-        say("Sample chats, posted to the hook as Smartsupp would:")
+    async def _run_tour(self) -> None:
+        demo, echo = self._demo, self._echo
+        echo("The relay's demo: everything stays on this computer.\n")
+        echo(f"  rules  {demo.rules}")
+        echo(f"  hook   {demo.hook_url}\n")
+        echo("Sample chats, posted to the hook as Smartsupp would:")
         samples, now = demo.samples, utc_now()
         width = max(map(len, samples), default=0)
         for name, hook in samples.items():
             posted = await demo.post(name, as_of_now(hook, now))
-            say(f"  {name:<{width}}  {posted.status or '---'}  {posted.words}")
+            echo(f"  {name:<{width}}  {posted.status or '---'}  {posted.words}")
         self._complete = await self._all_arrived()
         if not self._options.once:
             end = "" if demo.is_kept else " and removes its folder"
-            say(f"\nOpen {demo.link} in a browser; the link works once.")
-            say(f"Ctrl-C ends the demo{end}.")
+            echo(f"\nOpen {demo.link} in a browser; the link works once.")
+            echo(f"Ctrl-C ends the demo{end}.")
 
     async def _all_arrived(self) -> bool:
         received, posted = self._demo.received, self._demo.posted
         queued = sum(sample.deliveries for sample in posted)
         if not await self._demo.arrived(queued, PATIENCE):
-            self._say(
+            self._echo(
                 f"\nOnly {received.total} of {queued} deliveries arrived within {PATIENCE} s; "
                 "the relay's log says why."
             )
             return False
-        self._say(f"\nArrived: {_counted(received)}")
+        self._echo(f"\nArrived: {_counted(received)}")
         return not any(sample.trouble for sample in posted)
 
 
@@ -270,12 +270,12 @@ def with_mails(rules: str) -> str:
     return rules.replace("\ndestinations:\n", _LEADS, 1).replace("\nrules:\n", _BY_MAIL, 1)
 
 
-def _free_address(listen: str, say: Say) -> str:
+def _free_address(listen: str, echo: Echo) -> str:
     """The address to listen at: as requested, or with any free port if another program uses it."""
     host, _, port = listen.rpartition(":")
     if not port.isdecimal() or not _taken(host.strip("[]"), int(port)):
         return listen
-    say(f"{listen} is taken by another program; the relay takes a free port instead.")
+    echo(f"{listen} is taken by another program; the relay takes a free port instead.")
     return f"{host}:0"
 
 
@@ -310,4 +310,4 @@ def _counted(received: Received) -> str:
         "Teams card": len(received.cards),
         **({"webhook": len(received.bodies)} if received.bodies else {}),
     }
-    return ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for what, n in counts.items())
+    return ", ".join(f"{n} {noun}{'' if n == 1 else 's'}" for noun, n in counts.items())

@@ -50,7 +50,7 @@ class SlackCatcher:
             message, source = read_json(wire)
         except ValueError:
             return web.Response(text="invalid_payload", status=400)
-        if not _says_something(message):
+        if not _has_text(message):
             return web.Response(text="no_text", status=400)
         self._keep(request.path, message, source, wire)
         return web.Response(text="ok")
@@ -71,7 +71,7 @@ class SlackCatcher:
             message, source = read_json(wire)
         except ValueError:
             return _no("invalid_json")
-        if not _says_something(message):
+        if not _has_text(message):
             return _no("no_text")
         channel = words(message.get("channel"))
         if not channel:
@@ -163,7 +163,7 @@ def _no(error: str) -> Answer:
     return {"ok": False, "error": error}
 
 
-def _says_something(message: Node) -> bool:
+def _has_text(message: Node) -> bool:
     return any(message.get(key) for key in ("text", "blocks", "attachments"))
 
 

@@ -30,7 +30,7 @@ def digests_of(
     for delivery in deliveries:
         if book.destinations[delivery.destination].timing.collects:
             by_recipient.setdefault((delivery.destination, delivery.recipient), []).append(delivery)
-    found, contents = list[Delivery](), dict[int, Digest]()
+    digests, contents = list[Delivery](), dict[int, Digest]()
     for number, ((destination, _), own) in enumerate(by_recipient.items(), 1):
         digest = replace(
             own[0],
@@ -41,20 +41,20 @@ def digests_of(
             template="",
             message_id=f"digest.{own[0].message_id}",
         )
-        found.append(digest)
+        digests.append(digest)
         contents[digest.id] = _with_samples(own, destination, book)
-    return found, contents
+    return digests, contents
 
 
 def _with_samples(own: list[Delivery], destination: str, book: RuleBook) -> Digest:
     now = datetime.now(UTC)
-    members = [_member(one.body, (one.rule,), now) for one in own]
+    members = [_member(each.body, (each.rule,), now) for each in own]
     samples = sorted(
         each.name for each in (files("relay.demo") / "samples").iterdir() if each.is_file()
     )
     for number, name in enumerate(samples, 1):
         body = (files("relay.demo") / "samples" / name).read_bytes()
-        held = [one.rule for one in book.explain(read_chat(body)) if one.holds]
+        held = [each.rule for each in book.explain(read_chat(body)) if each.holds]
         rules = [rule.name for rule in book.rules if destination in rule.send_to]
         names = [name for name in held if name in rules] or [own[0].rule]
         members += [_member(body, (rule,), now - number * BETWEEN) for rule in names]

@@ -181,9 +181,9 @@ def _harmless(settings: Settings, catchers: Catchers) -> Settings:
 
 
 INDEX = "index.html"
-_HERE = files("relay.preview")
+_PACKAGE = files("relay.preview")
 _STYLE = "\n".join(
-    [(_HERE / "pages" / "page.css").read_text(encoding="utf-8"), SLACK_CSS, TEAMS_CSS]
+    [(_PACKAGE / "pages" / "page.css").read_text(encoding="utf-8"), SLACK_CSS, TEAMS_CSS]
 )
 
 
@@ -222,51 +222,51 @@ def _written(number: int, shown: Shown) -> Written:
     delivery = shown.delivery
     to = (delivery.recipient,) if delivery.recipient != delivery.destination else ()
     name = f"{number:02}-{file_name(delivery.rule, delivery.destination, *to)}"
-    one = Written(shown, name)
-    found = {**_mail_files(one), **_slack_files(one), **_teams_files(one), **_webhook_files(one)}
-    return Written(shown, name, found)
+    entry = Written(shown, name)
+    files = _mail_files(entry) | _slack_files(entry) | _teams_files(entry) | _webhook_files(entry)
+    return Written(shown, name, files)
 
 
-def _mail_files(one: Written) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
-    for mail in one.shown.mails:
-        found[f"{one.name}.eml"] = mail.wire
+def _mail_files(entry: Written) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    for mail in entry.shown.mails:
+        files[f"{entry.name}.eml"] = mail.wire
         if mail.html:
-            found[f"{one.name}.html"] = mail.html.encode()
-        found[f"{one.name}.txt"] = mail.text.encode()
+            files[f"{entry.name}.html"] = mail.html.encode()
+        files[f"{entry.name}.txt"] = mail.text.encode()
         for name, text in attached(mail):
-            found[f"{one.name}.{name}"] = text.encode()
-    return found
+            files[f"{entry.name}.{name}"] = text.encode()
+    return files
 
 
-def _slack_files(one: Written) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
-    for post in one.shown.posts:
-        found[f"{one.name}.slack.json"] = post.wire
-        found[f"{one.name}.slack.html"] = _page("post.html", post=post, title=one.name)
+def _slack_files(entry: Written) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    for post in entry.shown.posts:
+        files[f"{entry.name}.slack.json"] = post.wire
+        files[f"{entry.name}.slack.html"] = _page("post.html", post=post, title=entry.name)
         for place, reply in enumerate(post.replies, 1):
-            found[f"{one.name}.slack.thread-{place}.json"] = reply.wire
+            files[f"{entry.name}.slack.thread-{place}.json"] = reply.wire
         for file in post.files:
-            found[f"{one.name}.slack.{file_name(file.name.removesuffix('.txt'))}.txt"] = (
+            files[f"{entry.name}.slack.{file_name(file.name.removesuffix('.txt'))}.txt"] = (
                 file.text.encode()
             )
-    return found
+    return files
 
 
-def _teams_files(one: Written) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
-    for card in one.shown.cards:
-        found[f"{one.name}.teams.json"] = card.wire
-        found[f"{one.name}.teams.html"] = _page("card.html", card=card, title=one.name)
-    return found
+def _teams_files(entry: Written) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    for card in entry.shown.cards:
+        files[f"{entry.name}.teams.json"] = card.wire
+        files[f"{entry.name}.teams.html"] = _page("card.html", card=card, title=entry.name)
+    return files
 
 
-def _webhook_files(one: Written) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
-    for body in one.shown.bodies:
-        found[f"{one.name}.webhook.json"] = body.wire
-        found[f"{one.name}.webhook.html"] = _page("body.html", body=body, title=one.name)
-    return found
+def _webhook_files(entry: Written) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    for body in entry.shown.bodies:
+        files[f"{entry.name}.webhook.json"] = body.wire
+        files[f"{entry.name}.webhook.html"] = _page("body.html", body=body, title=entry.name)
+    return files
 
 
 def attached(mail: CaughtMail) -> Iterator[tuple[str, str]]:

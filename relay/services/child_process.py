@@ -201,12 +201,12 @@ def main() -> None:
     threading.Thread(target=_end_with_line, daemon=True).start()
     reporter = Reporter(out)
     try:
-        reporter.end(*_done(work, arguments, reporter))
+        reporter.end(*_outcome(work, arguments, reporter))
     except BrokenPipeError:
         os._exit(1)
 
 
-def _done(
+def _outcome(
     work: Callable[..., object], arguments: tuple[Any, ...], reporter: Reporter
 ) -> tuple[bytes, object]:
     try:

@@ -130,10 +130,10 @@ class _Fixes:
             return
         for text in islice(_suggested(problem), MOST_FIXES):
             fix = Fix(problem.column, length, text)
-            if self._left > 0 and self._puts_right(problem, fix):
+            if self._left > 0 and self._fixes_problem(problem, fix):
                 yield fix
 
-    def _puts_right(self, problem: Problem, fix: Fix) -> bool:
+    def _fixes_problem(self, problem: Problem, fix: Fix) -> bool:
         self._left -= 1
         lines = self._lines.copy()
         line, begins = lines[problem.line - 1], fix.column - 1
@@ -213,7 +213,7 @@ async def refusal(
     """
     work = (source, dict(variables), unless)
     try:
-        return await _apart(_refusal, *work, answers=Refusal, size=len(source))
+        return await _run(_refusal, *work, answers=Refusal, size=len(source))
     except ChildFailed as error:
         return Refusal(unusable=(str(error),))
 
@@ -241,7 +241,7 @@ async def changes_between(
     size = max(len(before), len(after))
     work = (before, after, dict(variables))
     try:
-        return (await _apart(_changes, *work, answers=_Changes, size=size)).all
+        return (await _run(_changes, *work, answers=_Changes, size=size)).all
     except ChildFailed:
         return None
 
@@ -261,7 +261,7 @@ def _changes(
     return _Changes(changes(books[0], books[1], before, after))
 
 
-async def _apart(work: Callable[..., T], *arguments: Any, answers: type[T], size: int) -> T:  # noqa: ANN401 - of `work`
+async def _run(work: Callable[..., T], *arguments: Any, answers: type[T], size: int) -> T:  # noqa: ANN401 - of `work`
     if size <= LARGE:
         return await in_thread(lambda _: work(*arguments, None))
     return await in_child(work, *arguments, answers=answers, report=_nothing)

@@ -70,8 +70,8 @@ class StoredChat:
     @property
     def question(self) -> str:
         """The visitor's first message; may be empty."""
-        said = self.read.messages if self.read else ()
-        return next((one.text for one in said if one.author is Author.VISITOR and one.text), "")
+        messages = self.read.messages if self.read else ()
+        return next((m.text for m in messages if m.author is Author.VISITOR and m.text), "")
 
     @property
     def trouble(self) -> str:

@@ -161,7 +161,7 @@ def _as_muted(mute: Mute, rules: RuleBook, rule: str, destination: str) -> Plan 
     return planned if planned.why.startswith(MUTED) else None
 
 
-def is_about_anything(mute: Mute, rules: RuleBook) -> bool:
+def can_hold_back(mute: Mute, rules: RuleBook) -> bool:
     """Whether the rules file has a rule that the mute can hold back."""
     return any(
         mute.rule in {"", rule.name} and (not mute.destination or mute.destination in rule.send_to)

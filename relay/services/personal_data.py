@@ -74,7 +74,7 @@ class Person:
         except ValueError:
             return cls.named(chat=chat)
 
-    def had(self, chat: Chat) -> bool:
+    def has_chat(self, chat: Chat) -> bool:
         """Whether a chat belongs to this person."""
         visitor = chat.visitor
         return (
@@ -89,7 +89,7 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
-class Theirs:
+class PersonalData:
     """The chats, unreadable hooks and mutes of a person that are stored, oldest first."""
 
     chats: list[Name]
@@ -99,22 +99,24 @@ class Theirs:
     """The numbers of mutes whose condition or reason contains one of the addresses."""
 
 
-async def find_theirs(sessions: Sessions, person: Person, progress: Progress = unwatched) -> Theirs:
+async def find_personal_data(
+    sessions: Sessions, person: Person, progress: Progress = unwatched
+) -> PersonalData:
     """Everything that is stored about a person. Progress is that of reading the hooks that no index covers."""
 
-    def work(report: Progress) -> Theirs:
+    def work(report: Progress) -> PersonalData:
         if not (person.emails or person.visitors):
-            return Theirs([person.chat] if person.chat else [], [])
+            return PersonalData([person.chat] if person.chat else [], [])
         first = find_chats(sessions, emails=person.emails, visitors=person.visitors)
         for which in (NOT_KNOWN_BY_VISITOR, OF_SEVERAL_ADDRESSES):
             for hook in read_all(sessions, report, which=which):
-                if person.had(_read(hook.body)):
+                if person.has_chat(_read(hook.body)):
                     first.setdefault((hook.account, hook.chat), hook.id)
         if person.chat:
             first.setdefault(person.chat, 0)
         aside = [hook for hook in read_set_aside(sessions) if person.may_have_sent(hook)]
         mutes = _mutes_about(sessions, person.emails)
-        return Theirs(sorted(first, key=first.__getitem__), aside, mutes)
+        return PersonalData(sorted(first, key=first.__getitem__), aside, mutes)
 
     return await in_thread(work, progress)
 
@@ -183,8 +185,8 @@ def _kept(sessions: Sessions, names: Sequence[Name]) -> Iterator[KeptChat]:
         attempts = attempts_for(session, names)
     for name in names:
         if name in hooks:
-            theirs = [Details(each, attempts.get(each.id, [])) for each in deliveries.get(name, ())]
-            yield KeptChat(name, hooks[name], theirs)
+            stored = [Details(each, attempts.get(each.id, [])) for each in deliveries.get(name, ())]
+            yield KeptChat(name, hooks[name], stored)
 
 
 _HALF_LETTER = re.compile("[\ud800-\udfff]")
@@ -221,10 +223,10 @@ def _chat_json(kept: KeptChat) -> dict[str, Any]:
 
 def _hook_json(hook: StoredHook) -> dict[str, Any]:
     at = hook.received_at.isoformat()
-    return {"id": hook.id, "received_at": at, "hook": came_as(hook.body)}
+    return {"id": hook.id, "received_at": at, "hook": hook_as_json(hook.body)}
 
 
-def came_as(body: bytes) -> dict[str, Any] | str:
+def hook_as_json(body: bytes) -> dict[str, Any] | str:
     """The JSON object of a hook; of one that only an older relay could read, its bytes as text."""
     try:
         return parse_object(body)
@@ -253,7 +255,7 @@ class ErasedData:
 
 async def erase(
     sessions: Sessions,
-    theirs: Theirs,
+    stored: PersonalData,
     *,
     by: str,
     rules: RuleBook | None = None,
@@ -269,9 +271,9 @@ async def erase(
     def work(report: Progress) -> ErasedData:
         done = ErasedData()
         try:
-            _erase(sessions, theirs, done, report)
+            _erase(sessions, stored, done, report)
             end = partial(erase_mute, by=by, timings=timings_of(rules), now=now)
-            _erase_mutes(sessions, theirs, done, end)
+            _erase_mutes(sessions, stored, done, end)
             done.left_in = sessions.empty_log()
         except (StorageRefused, StorageUnavailable) as error:
             done.trouble = str(error)
@@ -282,26 +284,26 @@ async def erase(
     return done
 
 
-def _erase(sessions: Sessions, theirs: Theirs, done: ErasedData, report: Progress) -> None:
-    with closing(erase_chats(sessions, theirs.chats)) as erasing:
+def _erase(sessions: Sessions, stored: PersonalData, done: ErasedData, report: Progress) -> None:
+    with closing(erase_chats(sessions, stored.chats)) as erasing:
         for number, (name, erased) in enumerate(erasing):
-            report(number, len(theirs.chats))
+            report(number, len(stored.chats))
             if erased is None:
                 done.being_sent.append(name)
             else:
                 done.chats.append(erased)
-    if theirs.set_aside:
+    if stored.set_aside:
         with sessions.writing() as session:
-            done.set_aside = sum(erase_set_aside(session, hook.id) for hook in theirs.set_aside)
+            done.set_aside = sum(erase_set_aside(session, hook.id) for hook in stored.set_aside)
 
 
 def _erase_mutes(
-    sessions: Sessions, theirs: Theirs, done: ErasedData, end: Callable[..., bool]
+    sessions: Sessions, stored: PersonalData, done: ErasedData, end: Callable[..., bool]
 ) -> None:
-    if not theirs.mutes:
+    if not stored.mutes:
         return
     with sessions.writing() as session:
-        for number in theirs.mutes:
+        for number in stored.mutes:
             sql, cursor = session.operations.sql, session.cursor
             if end(sql, cursor, number):
                 done.mutes += 1

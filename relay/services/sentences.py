@@ -152,7 +152,7 @@ class Sentences:
 
     def _change(self, tag: str, key: str, texts: Sequence[str], base: str, act: Act) -> None:
         wording = self._read(tag)
-        sentence = sentence_called(wording, key)
+        sentence = find_sentence(wording, key)
         if wording.problem:
             raise NotUsable([wording.problem])
         if problems := problems_with(wording, sentence, texts):
@@ -187,7 +187,7 @@ def without_line_breaks(text: str) -> str:
     return " ".join(text.split("\r\n")).strip()
 
 
-def sentence_called(wording: Wording, key: str) -> Sentence:
+def find_sentence(wording: Wording, key: str) -> Sentence:
     """The sentence with this key. Raises UnknownSentence."""
     for each in wording.sentences:
         if each.key == key:

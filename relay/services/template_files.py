@@ -98,12 +98,12 @@ class TemplateFolder:
             try:
                 file.path.parent.mkdir(exist_ok=True)
                 with locked(file.path):
-                    self._write_down(act)
+                    self._log(act)
                     _put(file, data)
             except OSError as error:
                 raise NotWritten(error.strerror or str(error)) from None
 
-    def _write_down(self, act: Act) -> None:
+    def _log(self, act: Act) -> None:
         with self.sessions.writing() as session:
             add_act(session.operations.sql, session.cursor, act, self.clock())
 

@@ -50,7 +50,7 @@ USUAL = Deadlines()
 NO_VARIABLES: Mapping[str, str] = {}
 
 
-MOST_PROBLEMS_TOLD = 3
+MOST_PROBLEMS = 3
 """How many problems of the rules file an alert contains."""
 SAFE = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
 """Headers of every answer."""
@@ -233,7 +233,7 @@ def _watch(parts: Parts, ready: Ready, clock: Clock, between: timedelta | None) 
         lanes = parts.in_force.lanes
         return Here(
             rules=parts.in_force.rules,
-            rules_trouble="; ".join(parts.reload.problems[:MOST_PROBLEMS_TOLD]),
+            rules_trouble="; ".join(parts.reload.problems[:MOST_PROBLEMS]),
             storage_trouble=storage_trouble(parts.outbox),
             worked={name: lane.worked_at for name, lane in lanes.items() if lane.worked_at},
             broken={name for name, lane in lanes.items() if lane.is_broken},

@@ -41,7 +41,7 @@ def most_connections() -> int:
     return max(LEAST, max(soft, wanted) - KEPT_FOR_OURSELVES)
 
 
-class Door:
+class ConnectionTracker:
     """Keeps track of the connections on which a request is awaited, longest first."""
 
     def __init__(self, *, most: int, deadline: float) -> None:
@@ -57,13 +57,13 @@ class Door:
         """The protocol of a new connection, for uvicorn."""
         return Connection(self, **of_uvicorn)
 
-    def waits_for(self, connection: "Connection") -> None:
+    def wait_began(self, connection: "Connection") -> None:
         self._waiting.pop(connection, None)
         self._waiting[connection] = self._loop.time()
         if self._looks is None:
             self._looks = self._loop.call_later(self._deadline, self._look)
 
-    def hears(self, connection: "Connection") -> None:
+    def wait_ended(self, connection: "Connection") -> None:
         self._waiting.pop(connection, None)
 
     def make_room(self, newest: "Connection") -> None:
@@ -75,15 +75,15 @@ class Door:
                 self.most,
             )
         longest = next(iter(self._waiting), newest)
-        self.hears(longest)
+        self.wait_ended(longest)
         longest.transport.close()
 
     def _look(self) -> None:
         self._looks = None
         now = self._loop.time()
-        late = [one for one, since in self._waiting.items() if now - since >= self._deadline]
+        late = [each for each, since in self._waiting.items() if now - since >= self._deadline]
         for connection in late:
-            self.hears(connection)
+            self.wait_ended(connection)
             connection.transport.close()
         if late:
             self._was_full = False
@@ -99,7 +99,7 @@ class Door:
             self._looks = self._loop.call_at(at, self._look)
 
 
-class _Line:
+class _AnswerTransport:
     """The transport as an answer sees it, whose `close` is the connection's `end`."""
 
     def __init__(self, connection: "Connection") -> None:
@@ -115,9 +115,9 @@ class Connection(HttpToolsProtocol):
     does not answer clients that have closed their sending side.
     """
 
-    def __init__(self, door: Door, **of_uvicorn: Any) -> None:  # noqa: ANN401 - handed on
+    def __init__(self, tracker: ConnectionTracker, **of_uvicorn: Any) -> None:  # noqa: ANN401 - handed on
         super().__init__(**of_uvicorn)
-        self._door = door
+        self._tracker = tracker
         self._overhead = 0
         """Bytes so far that belong to no body: headers, chunk extensions, trailers."""
         self._headers = 0
@@ -129,14 +129,14 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._line = _Line(self)
-        if len(self.connections) > self._door.most:
-            self._door.make_room(self)
-        self._door.waits_for(self)
+        self._line = _AnswerTransport(self)
+        if len(self.connections) > self._tracker.most:
+            self._tracker.make_room(self)
+        self._tracker.wait_began(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._door.hears(self)
+        self._tracker.wait_ended(self)
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Keep the connection open after the client closed its sending side, if a complete request is still to be answered."""
@@ -183,7 +183,7 @@ class Connection(HttpToolsProtocol):
         if not self.parser.should_upgrade():
             super().on_headers_complete()
             self.cycle.transport = self._line  # type: ignore[assignment]
-            self._door.hears(self)
+            self._tracker.wait_ended(self)
 
     def on_chunk_header(self) -> None:
         self._overhead = max(0, self._overhead - CHUNK_LINES)
@@ -203,7 +203,7 @@ class Connection(HttpToolsProtocol):
             return
         super().on_response_complete()
         if self.cycle.response_complete and not self.transport.is_closing():
-            self._door.waits_for(self)
+            self._tracker.wait_began(self)
 
     def _head_without_upgrade(self) -> bytes:
         """The request's head without its Upgrade header, so that the body is read."""
@@ -225,7 +225,7 @@ class Connection(HttpToolsProtocol):
         self._is_refused = True
         cycle = self.cycle
         if cycle is None or (cycle.response_complete and self._in_head):
-            self._say(answer)
+            self._write_answer(answer)
         elif not cycle.more_body and not cycle.response_started:
             cycle.keep_alive = False  # the previous request is answered first
         elif cycle.response_started or self.pipeline:
@@ -233,10 +233,10 @@ class Connection(HttpToolsProtocol):
         else:
             cycle.disconnected = True
             cycle.message_event.set()
-            self._say(answer)
+            self._write_answer(answer)
         return b""
 
-    def _say(self, answer: Answer) -> None:
+    def _write_answer(self, answer: Answer) -> None:
         headers, body = encoded(answer)
         lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}".encode()]
         lines += [b": ".join(header) for header in (*self.server_state.default_headers, *headers)]
@@ -259,4 +259,4 @@ class Connection(HttpToolsProtocol):
         """Read and drop for a while what still comes, because closing at once could lose the answer."""
         self._is_refused = self._is_ending = True
         self.transport.write_eof()
-        self._door.waits_for(self)
+        self._tracker.wait_began(self)

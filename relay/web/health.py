@@ -186,14 +186,14 @@ class Health:
         }
 
     def _silence(self, now: datetime) -> dict[str, Any] | None:
-        silence, heard = self._in_force.rules.silence, self._watch.glance.heard
-        if silence is None or heard is None:
+        silence, last_chat = self._in_force.rules.silence, self._watch.glance.heard
+        if silence is None or last_chat is None:
             return None
         return {
             "longer_than_seconds": _seconds(silence.longer_than),
             "within": list(silence.schedules),
-            "since": heard.isoformat(),
-            "too_long": silence.begins(heard, now) is not None,
+            "since": last_chat.isoformat(),
+            "too_long": silence.begins(last_chat, now) is not None,
         }
 
     async def metrics(self) -> bytes:

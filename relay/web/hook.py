@@ -193,11 +193,11 @@ class HookRoute:
             return refusal(429, "too many unknown tokens", retry_after=60, close=True)
         if not token.bucket.take(now):
             return refusal(429, "too many hooks at once", retry_after=10, close=True)
-        if trouble := self._trouble_lately(now):
+        if trouble := self._recent_trouble(now):
             return refusal(503, trouble, retry_after=60, close=True)
         return None
 
-    def _trouble_lately(self, now: float) -> str:
+    def _recent_trouble(self, now: float) -> str:
         if now - self._asked_at >= BETWEEN_LOOKS_AT_DISK:
             self._trouble, self._asked_at = self._ask_trouble(), now
         return self._trouble
@@ -205,22 +205,22 @@ class HookRoute:
     def _token(self, given: str) -> _Token | None:
         """The accepted token that was given, or None; compares with every token in constant time."""
         if (accepted := self._accepted()) is not self._read:
-            had = {token.value: token for token in self._tokens}
+            previous = {token.value: token for token in self._tokens}
             values = [token.encode() for token in accepted]
             self._read = accepted
-            self._tokens = [had.get(value) or _Token(value) for value in values]
-        found = None
+            self._tokens = [previous.get(value) or _Token(value) for value in values]
+        match = None
         for token in self._tokens:
             if hmac.compare_digest(token.value, given.encode("utf-8", "surrogateescape")):
-                found = token
-        if found and not found.was_used:
-            found.was_used = True
+                match = token
+        if match and not match.was_used:
+            match.was_used = True
             if len(self._tokens) > 1:
-                number = self._tokens.index(found) + 1
+                number = self._tokens.index(match) + 1
                 log.info(
                     "a hook came by token %d of %d; 1 is the newest", number, len(self._tokens)
                 )
-        return found
+        return match
 
 
 def _has_body(scope: Any) -> bool:  # noqa: ANN401

@@ -21,7 +21,7 @@ from relay.redaction import Redactor
 from relay.runtime.startup import NotReady, Ready, get_ready
 from relay.settings.table import Settings, likely_typos
 from relay.web.app import USUAL, Deadlines, Pages, open_relay
-from relay.web.connections import Door, most_connections
+from relay.web.connections import ConnectionTracker, most_connections
 from relay.web.request_body import FROM_PROXY, BodyReader
 
 GRACE_FOR_REQUESTS = 2
@@ -77,8 +77,8 @@ async def run_relay(
             redact.add(relay.tokens)
             _collect_less_often()
             if not stopping.is_set():
-                door = Door(most=most_connections(), deadline=deadlines.headers)
-                server = _Server(relay.app, relay.reader, door)
+                tracker = ConnectionTracker(most=most_connections(), deadline=deadlines.headers)
+                server = _Server(relay.app, relay.reader, tracker)
                 if ready.settings.console_trusted_header:
                     _mark_proxies(server.config)
                 await _serve(server, listener, started, stopping)
@@ -94,10 +94,10 @@ def _warn(variables: Mapping[str, str], settings: Settings) -> None:
 class _Server(uvicorn.Server):
     """uvicorn, which also stops the reader of bodies at the signal, not only when the last request is done."""
 
-    def __init__(self, app: object, reader: BodyReader, door: Door) -> None:
+    def __init__(self, app: object, reader: BodyReader, tracker: ConnectionTracker) -> None:
         config = uvicorn.Config(
             app,  # type: ignore[arg-type]  # any ASGI application
-            http=door.protocol,  # type: ignore[arg-type]  # any callable that makes one
+            http=tracker.protocol,  # type: ignore[arg-type]  # any callable that makes one
             ws="none",
             lifespan="off",
             access_log=False,
@@ -133,7 +133,7 @@ class _MarkedProxies(ProxyHeadersMiddleware):
         await super().__call__(scope, receive, send)
 
     @property
-    def believes_everybody(self) -> bool:
+    def trusts_everybody(self) -> bool:
         known = self.trusted_hosts
         return known.always_trust or any(net.prefixlen == 0 for net in known.trusted_networks)
 
@@ -141,7 +141,7 @@ class _MarkedProxies(ProxyHeadersMiddleware):
 def _mark_proxies(config: uvicorn.Config) -> None:
     """Mark requests from trusted proxies. Raises NotReady where every address is trusted."""
     app = _MarkedProxies(config.app, config.forwarded_allow_ips)  # type: ignore[arg-type]
-    if app.believes_everybody:
+    if app.trusts_everybody:
         raise NotReady(
             [
                 "RELAY_CONSOLE_TRUSTED_HEADER: by FORWARDED_ALLOW_IPS everybody could say who they are; name the proxy's address there"
@@ -154,7 +154,7 @@ async def _serve(
     server: _Server, listener: socket.socket, ready: Started, stopping: asyncio.Event
 ) -> None:
     helpers = [
-        asyncio.create_task(_tell(server, _url(listener), ready)),
+        asyncio.create_task(_announce(server, _url(listener), ready)),
         asyncio.create_task(_stop_when(server, stopping)),
     ]
     try:
@@ -181,7 +181,7 @@ def _collect_less_often() -> None:
     gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
 
 
-async def _tell(server: _Server, url: str, started: Started) -> None:
+async def _announce(server: _Server, url: str, started: Started) -> None:
     await server.is_up.wait()
     log.info("taking hooks at %s/hooks/smartsupp/***", url)
     try:

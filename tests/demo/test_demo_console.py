@@ -56,7 +56,7 @@ async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runnin
     running = RunningDemo(folder)
     options = DemoOptions(listen="127.0.0.1:0", folder=folder, page_patience=DEADLINE)
     task = asyncio.create_task(
-        run_demo(options, pages=console_of_demo, say=running.say, stopping=stopping)
+        run_demo(options, pages=console_of_demo, echo=running.say, stopping=stopping)
     )
     yield running
     stopping.set()

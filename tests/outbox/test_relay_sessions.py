@@ -17,7 +17,7 @@ from relay.outbox.past_chats import WantedChats
 from relay.outbox.schema import deliveries, hooks
 from relay.services.find_chats import search_chats
 from relay.services.find_deliveries import list_deliveries
-from relay.services.personal_data import Person, erase, find_theirs
+from relay.services.personal_data import Person, erase, find_personal_data
 from relay.services.resend import resend
 from tests.builders import NOON, a_hook, later
 from tests.outbox.conftest import Ask, Place
@@ -212,7 +212,7 @@ async def test_services_work_by_the_relays_own_sessions(outbox: Outbox, ask: Ask
     assert [each.name for each in found.chats] == ["208/1"]
     (record,) = await outbox.read(lambda session: find(session, Wanted(), limit=9))
     assert record.due_at == later(minutes=5)
-    theirs = await find_theirs(outbox.sessions, Person.named(chat=("208", "1")))
+    theirs = await find_personal_data(outbox.sessions, Person.named(chat=("208", "1")))
     erased = await erase(outbox.sessions, theirs, by="Anna", now=NOON)
     assert (len(erased.chats), erased.left_in, erased.trouble) == (1, None, "")
     assert ask("SELECT count(*) FROM chats") == [(0,)]
@@ -225,7 +225,7 @@ async def test_of_what_was_erased_by_the_relays_own_sessions_no_byte_is_left(
     try:
         await outbox.accept(a_new_hook(1))
         assert await outbox.read(count_hooks) == 1
-        theirs = await find_theirs(outbox.sessions, Person.named(chat=("208", "1")))
+        theirs = await find_personal_data(outbox.sessions, Person.named(chat=("208", "1")))
         await erase(outbox.sessions, theirs, by="Anna", now=NOON)
         assert b"Marta" in a_hook(1)
         kept = b"".join(file.read_bytes() for file in tmp_path.iterdir())

@@ -14,7 +14,7 @@ from relay.outbox.mutes import KeptMute
 from relay.outbox.user_accounts import Role
 from relay.rules import RuleBook, RulesError
 from relay.rules.reading.mute_reader import with_condition
-from relay.services.muting import LONGEST, is_about_anything, list_mutes, make_mute, unmute
+from relay.services.muting import LONGEST, can_hold_back, list_mutes, make_mute, unmute
 from relay.timing.plan import Mute as NewMute
 
 mutes = Operations("Mutes")
@@ -128,7 +128,7 @@ def mute_of(call: Call, kept: KeptMute) -> Mute:
         destination=mute.destination or None,
         when=mute.when or None,
         held=kept.matched,
-        matches_no_rule=not is_about_anything(mute, call.running.parts.in_force.rules),
+        matches_no_rule=not can_hold_back(mute, call.running.parts.in_force.rules),
     )
 
 
@@ -179,7 +179,7 @@ def mute_in_scope(call: Call, body: MuteScope) -> tuple[NewMute, RuleBook]:
         urgent_too=body.urgent_too,
         alerts_too=body.alerts_too,
     )
-    if not is_about_anything(replace(made, when=""), rules) and not made.alerts_too:
+    if not can_hold_back(replace(made, when=""), rules) and not made.alerts_too:
         raise wrong("destination", "the rule does not send there")
     return made, rules
 

@@ -23,12 +23,12 @@ from relay.services.find_chats import ChatHistory
 from relay.services.personal_data import (
     KeptChat,
     Person,
-    Theirs,
-    came_as,
+    PersonalData,
     erase,
     export,
     find_mutes,
-    find_theirs,
+    find_personal_data,
+    hook_as_json,
 )
 
 personal_data = Operations("Personal data")
@@ -172,11 +172,11 @@ async def erase_chat(call: Call, path: Numbered, body: EraseRequest) -> Erasure:
     )
 
 
-async def _theirs(call: Call, history: ChatHistory, of: WhoseData) -> tuple[Theirs, str]:
+async def _theirs(call: Call, history: ChatHistory, of: WhoseData) -> tuple[PersonalData, str]:
     """The data of a chat or of its visitor, and the detail for the log of acts."""
     email = history.chat.email if of is WhoseData.VISITOR else ""
     whose = Person.of_chat(history.chat.chat.about.name, email)
-    return await find_theirs(call.sessions, whose), EVERYTHING if whose.emails else ""
+    return await find_personal_data(call.sessions, whose), EVERYTHING if whose.emails else ""
 
 
 def _chat(kept: KeptChat) -> ExportedChat:
@@ -189,4 +189,4 @@ def _chat(kept: KeptChat) -> ExportedChat:
 
 
 def _hook(hook: StoredHook) -> ExportedHook:
-    return ExportedHook(id=hook.id, received_at=hook.received_at, hook=came_as(hook.body))
+    return ExportedHook(id=hook.id, received_at=hook.received_at, hook=hook_as_json(hook.body))

@@ -27,8 +27,8 @@ from relay.services.sentences import (
     UnknownSentence,
     Wording,
     draft_catalogue,
+    find_sentence,
     problems_with,
-    sentence_called,
     sentences_with,
     without_line_breaks,
 )
@@ -236,7 +236,7 @@ async def _sentence_at(call: Call, path: SentenceName) -> tuple[Wording, Sentenc
     """The sentence of a path. Raises Refusal where there is none."""
     try:
         catalogue = await sentences_of(call).read(path.language)
-        return catalogue, sentence_called(catalogue, path.key)
+        return catalogue, find_sentence(catalogue, path.key)
     except (UnknownLanguage, UnknownSentence):
         raise missing("such sentence in such a language") from None
 

@@ -43,8 +43,8 @@ class _Box:
 
     def end_lines(self) -> None:
         letters = self.size * _LETTER
-        for said in "".join(self.text).split("\n") if "".join(self.text).strip() else ():
-            self.inside += self.line * max(1, math.ceil(len(said.strip()) * letters / self.width))
+        for line in "".join(self.text).split("\n") if "".join(self.text).strip() else ():
+            self.inside += self.line * max(1, math.ceil(len(line.strip()) * letters / self.width))
         self.text.clear()
 
     def take(self, height: float) -> None:
@@ -132,13 +132,13 @@ def _read(html: str, width: int) -> _Layout:
 
 
 def _style(declared: str) -> dict[str, str]:
-    parts = (one.partition(":") for one in declared.split(";"))
+    parts = (declaration.partition(":") for declaration in declared.split(";"))
     return {name.strip(): value.strip() for name, _, value in parts if value}
 
 
 def _pixels(value: str, otherwise: float) -> float:
-    found = _PIXELS.search(value)
-    return float(found[1]) if found else otherwise
+    match = _PIXELS.search(value)
+    return float(match[1]) if match else otherwise
 
 
 def _sides(value: str) -> tuple[float, float, float, float]:

@@ -223,10 +223,10 @@ def plain_html(text: str, *, emoji: bool = True) -> Markup:
     if not emoji:
         return with_breaks(escape(decoded(text)))
     kept = Kept()
-    found = _EMOJI.sub(
+    masked = _EMOJI.sub(
         lambda match: kept.keep(_emoji(match[1]) if match[1] else escape(match[0])), text
     )
-    return with_breaks(kept.put_back(escape(decoded(found))))
+    return with_breaks(kept.put_back(escape(decoded(masked))))
 
 
 def mrkdwn_html(source: str, *, verbatim: bool = False) -> Markup:
@@ -267,8 +267,8 @@ def _runs(lines: list[str]) -> list[tuple[bool, list[str]]]:
 
 def _inline(source: str, *, verbatim: bool) -> Markup:
     kept = Kept()
-    found = _OPAQUE.sub(lambda match: kept.keep(_opaque(match, verbatim=verbatim)), source)
-    escaped = str(escape(decoded(found)))
+    masked = _OPAQUE.sub(lambda match: kept.keep(_opaque(match, verbatim=verbatim)), source)
+    escaped = str(escape(decoded(masked)))
     return with_breaks(kept.put_back(styled(escaped, _STYLES, _TAGS)))
 
 

@@ -79,8 +79,8 @@ def _list(kind: str, items: list[re.Match[str] | None], mentions: Collection[str
 
 def _inline(source: str, mentions: Collection[str]) -> Markup:
     kept = Kept()
-    found = _OPAQUE.sub(lambda match: kept.keep(_opaque(match, mentions)), source)
-    return kept.put_back(styled(str(escape(found)), _STYLES, _TAGS))
+    masked = _OPAQUE.sub(lambda match: kept.keep(_opaque(match, mentions)), source)
+    return kept.put_back(styled(str(escape(masked)), _STYLES, _TAGS))
 
 
 def _opaque(match: re.Match[str], mentions: Collection[str]) -> Markup:
