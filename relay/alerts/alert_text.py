@@ -274,7 +274,7 @@ class _Wording:
         row = cure_of(self.alert.why) if kind.is_of_a_destination else None
         if row:
             _ = self.words.language.gettext
-            yield _("What to do"), row.what_to_do(_)
+            yield _("What to do"), row.advice(_)
             yield _("Then run"), row.next_command(self.alert.subject)
 
     def _deliveries(self) -> str:

@@ -255,6 +255,6 @@ def cure_lines(
     row = cure_of(words) if words else None
     if row is None or language is None:
         return row.lines(destination, is_retried=is_retried) if row else ()
-    what_to_do = row.what_to_do(language_called(language.name).gettext, is_retried=is_retried)
+    what_to_do = row.advice(language_called(language.name).gettext, is_retried=is_retried)
     then = _NEXT_ACT.get(row.command)
     return (what_to_do, *([language.gettext(then, destination=destination)] if then else []))

@@ -32,7 +32,7 @@ from relay.settings.environment import Environment
 from relay.settings.table import Settings
 from relay.smartsupp import read_chat
 from relay.text import clean_line
-from relay.transports import Ending, Outcome, Transport, in_its_words
+from relay.transports import Ending, Outcome, Transport, clean_answer
 from relay.transports.access import Access
 from relay.transports.email.smtp_client import SmtpTimeouts
 from relay.transports.http import NO_ANSWER, HttpClient, is_page, without_answer
@@ -269,9 +269,9 @@ def _understood(status: int, text: str, url: str) -> PostedHook:
             words = clean_line(text, MAX_WORDS)
             return PostedHook(status, words, taken.deliveries, chat=taken.chat)
         msgspec.json.decode(text, type=_Refused)
-        return PostedHook(status, in_its_words(text, [url]))
+        return PostedHook(status, clean_answer(text, [url]))
     except (msgspec.MsgspecError, RecursionError):
-        answer = "a web page" if is_page(text) else in_its_words(text, [url]) or "nothing"
+        answer = "a web page" if is_page(text) else clean_answer(text, [url]) or "nothing"
         return PostedHook(status, f"this is not an answer of the relay: {answer}", is_ours=False)
 
 

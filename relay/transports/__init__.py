@@ -64,7 +64,7 @@ MAX_WORDS = 300
 MAX_TEXT = 100_000
 
 
-def in_its_words(text: str, secrets: Iterable[str] = ()) -> str:
+def clean_answer(text: str, secrets: Iterable[str] = ()) -> str:
     """Return a server's answer on one line of at most 300 characters, without addresses, tokens or `secrets`."""
     # First, because a control character or line break inside a secret would hide it.
     text = clean_line(text, MAX_TEXT)
@@ -73,7 +73,7 @@ def in_its_words(text: str, secrets: Iterable[str] = ()) -> str:
 
 def unreachable(error: BaseException) -> str:
     """Return why no connection was made: the cause in words, followed by the system's own text."""
-    said = str(getattr(error, "strerror", None) or error or type(error).__name__)
+    text = str(getattr(error, "strerror", None) or error or type(error).__name__)
     if isinstance(error, socket.gaierror):
         passing = error.errno == socket.EAI_AGAIN
         cause = "its name can't be looked up now" if passing else "there is no host of this name"
@@ -84,9 +84,9 @@ def unreachable(error: BaseException) -> str:
     else:
         cause = _CAUSES.get(getattr(error, "errno", None) or 0, "")
     if not cause:
-        return f"could not be reached: {said}"
-    addresses = ", ".join(f"{host} port {port}" for host, port in _CALLED.findall(said))
-    return f"could not be reached: {cause} ({addresses or said})"
+        return f"could not be reached: {text}"
+    addresses = ", ".join(f"{host} port {port}" for host, port in _CALLED.findall(text))
+    return f"could not be reached: {cause} ({addresses or text})"
 
 
 _CALLED = re.compile(r"Connect call failed \('([^']*)', (\d+)")
@@ -145,7 +145,7 @@ def begin_sending() -> None:
 
 
 @contextmanager
-def beside_sending() -> Iterator[None]:
+def side_request() -> Iterator[None]:
     """Return a context for requests that contain nothing of the message, such as one for a token."""
     before = PROGRESS.set(None)
     try:

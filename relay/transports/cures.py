@@ -43,17 +43,17 @@ class Row:
         """Return the command to run next, ready for a shell; empty if there is none."""
         return self.command.format(destination=shlex.quote(destination))
 
-    def what_to_do(self, say: Callable[[str], str] = str, *, is_retried: bool = True) -> str:
-        """Return the advice, including a restart if a setting must change. `say` translates texts."""
+    def advice(self, translate: Callable[[str], str] = str, *, is_retried: bool = True) -> str:
+        """Return the advice, including a restart if a setting must change. `translate` translates texts."""
         restart = self.command in {CHECK, SEND_TEST} and _IN_SETTINGS.search(self.cure)
-        cure = say(self.cure if is_retried else self.once or self.cure)
-        return f"{cure} {say(_RESTART)}" if restart else cure
+        cure = translate(self.cure if is_retried else self.once or self.cure)
+        return f"{cure} {translate(_RESTART)}" if restart else cure
 
     def lines(self, destination: str, *, is_retried: bool = True) -> tuple[str, ...]:
         """Return the advice and the command to run next, in English."""
         command = self.next_command(destination)
         return (
-            self.what_to_do(is_retried=is_retried),
+            self.advice(is_retried=is_retried),
             *([f"Then run: {command}"] if command else []),
         )
 

@@ -20,7 +20,7 @@ from yarl import URL
 from relay import __version__
 from relay.links import not_an_address
 from relay.settings.proxy import HTTPS_PROXY, Proxy
-from relay.transports import Ending, Outcome, begin_sending, in_its_words, unreachable
+from relay.transports import Ending, Outcome, begin_sending, clean_answer, unreachable
 from relay.transports.resolver import HttpResolver, Resolver, is_private, is_private_literal
 from relay.transports.tls import trusting, untrusted
 
@@ -203,17 +203,17 @@ class BoundedResponse(aiohttp.ClientResponse):
             raise json.JSONDecodeError("not JSON", "", 0) from None
 
     async def _beginning(self) -> bytes:
-        found = bytearray()
+        body = bytearray()
         try:
-            while len(found) < MAX_ANSWER:
+            while len(body) < MAX_ANSWER:
                 chunk = await self.content.readany()
                 if not chunk:
-                    return bytes(found)
-                found += chunk
+                    return bytes(body)
+                body += chunk
         except (aiohttp.ClientError, OSError):  # TimeoutError is an OSError
             self.broke_off = True
         self.close()
-        return bytes(found[:MAX_ANSWER])
+        return bytes(body[:MAX_ANSWER])
 
 
 async def _stop_at_redirects(
@@ -275,12 +275,12 @@ def without_answer(error: Exception, service: str) -> Outcome:
             words = f"was not reached, nor the proxy of {HTTPS_PROXY}: {_reason(error)}"
         case aiohttp.ClientConnectorCertificateError():
             ending = Ending.DESTINATION_BROKEN
-            words = in_its_words(untrusted(error.certificate_error))
+            words = clean_answer(untrusted(error.certificate_error))
         case aiohttp.ClientConnectorError(os_error=PrivateAddressError()):
             ending = Ending.DESTINATION_BROKEN
             words = f"was not called: the address is not on the public internet{_HINT}"
         case aiohttp.ClientConnectorError():
-            ending, words = Ending.LATER, in_its_words(unreachable(error.os_error))
+            ending, words = Ending.LATER, clean_answer(unreachable(error.os_error))
         case aiohttp.ConnectionTimeoutError():
             ending, words = Ending.LATER, "could not be reached in time"
         case ValueError() if not isinstance(error, UnicodeDecodeError):
@@ -295,7 +295,7 @@ def without_answer(error: Exception, service: str) -> Outcome:
 def _reason(error: Exception) -> str:
     """Return the reason of an error; not str(error), which may contain the URL."""
     cause = getattr(error, "os_error", None) or getattr(error, "certificate_error", None)
-    return in_its_words(str(getattr(cause, "strerror", None) or cause or type(error).__name__))
+    return clean_answer(str(getattr(cause, "strerror", None) or cause or type(error).__name__))
 
 
 def wait_asked(headers: Mapping[str, str], now: datetime, default: timedelta) -> timedelta:

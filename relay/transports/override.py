@@ -110,7 +110,7 @@ def finish_slack(tree: Any, notification: Notification) -> Json:  # noqa: ANN401
 
 
 def _slack_text(node: Json, name: str, parts: Mixed, cap: int, at: str) -> str:
-    kind, said = node.get("type"), ""
+    kind, text = node.get("type"), ""
     if name == "url":
         return _address(parts, _SLACK, at)
     if name not in {"text", "alt_text"} or kind == "markdown":
@@ -118,19 +118,19 @@ def _slack_text(node: Json, name: str, parts: Mixed, cap: int, at: str) -> str:
     plain = name == "alt_text" or kind in {"text", "link", "raw_text"}
     for part in parts:
         if not isinstance(part, Value):
-            said += part
-        elif not plain and (tag := _TAG.search(said)):
+            text += part
+        elif not plain and (tag := _TAG.search(text)):
             if (before := tag[1]).startswith(("@", "!", "#")):
                 raise Misfit(f"{at}: a value can't decide who is mentioned")
             address = _address(Mixed(each for each in (before, part) if each), _SLACK, at)
             if not address:
                 raise Misfit(f"{at}: a value is not an address to link to; use |web_link and if")
-            said += escape(address.removeprefix(before))
+            text += escape(address.removeprefix(before))
         else:
             value = cut(trimmed(tidy(part)), cap, escaped_width)
             value = " ".join(value.split()) if kind == "plain_text" else value
-            said += value if plain else escape(value)
-    return said.strip()
+            text += value if plain else escape(value)
+    return text.strip()
 
 
 def _check_slack(message: Json) -> None:
@@ -151,9 +151,9 @@ def _block_width(block: Any, at: str) -> int:  # noqa: ANN401 - JSON
     shown = 0
     for each, owner in _objects(block, kind):
         most = _LIMITS.get(owner, 3_000)
-        shown += (found := width(text) if isinstance(text := each.get("text"), str) else 0)
-        if found > most:
-            raise Misfit(f"{at}: a text of a {owner} has {found:,} characters; {most:,} fit")
+        shown += (characters := width(text) if isinstance(text := each.get("text"), str) else 0)
+        if characters > most:
+            raise Misfit(f"{at}: a text of a {owner} has {characters:,} characters; {most:,} fit")
     return shown
 
 
@@ -187,21 +187,21 @@ def _teams_text(node: Json, name: str, parts: Mixed, cap: int, at: str) -> str:
         return _address(parts, ("https://",), at)
     if name not in _TEXTS or at.startswith("msteams"):
         raise Misfit(f"{at}: a value can't be used here; it can in {', '.join(_TEXTS)} and url")
-    said = ""
+    text = ""
     for place, part in enumerate(parts):
         if not isinstance(part, Value):
-            said += part
+            text += part
             continue
         if _OPEN.search("".join(each for each in parts[:place] if not isinstance(each, Value))):
             raise Misfit(f"{at}: a value can't decide who is mentioned or where a link leads")
         markdown = node.get("type") not in {"TextRun", "CodeBlock"}
-        value = teams.inert(_one_line(part, cap) if markdown else cut(trimmed(tidy(part)), cap))
+        value = teams.inert(_single_line(part, cap) if markdown else cut(trimmed(tidy(part)), cap))
         # Separates characters that would form `{{DATE(...)}}` or `<at>` together.
-        said += _NOTHING * said.endswith(_HALVES) + value + _NOTHING * value.endswith(_HALVES)
-    return said.strip()
+        text += _NOTHING * text.endswith(_HALVES) + value + _NOTHING * value.endswith(_HALVES)
+    return text.strip()
 
 
-def _one_line(text: str, cap: int) -> str:
+def _single_line(text: str, cap: int) -> str:
     """Return a value on one line, so that it can't begin a paragraph or list, or write an entity."""
     line = re.sub(r"&(?=#?\w+;)", f"&{_NOTHING}", tidy_line(text, cap)).translate(_MARKDOWN)
     return f"{_NOTHING}{line}" if re.match(r"\s*(?:[-+•]|[0-9]+[.)])\s", line) else line

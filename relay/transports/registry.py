@@ -44,8 +44,8 @@ def open_transport(destination: Destination, access: Access) -> Transport:
 
 def cure_of(words: str) -> Row | None:
     """Return the advice for an outcome with these words; None if there is none."""
-    if said := _OF_A_SERVICE.search(words):
-        return row_for((*HTTP, *SERVICES[said[1]]), words)
+    if service := _OF_A_SERVICE.search(words):
+        return row_for((*HTTP, *SERVICES[service[1]]), words)
     return row_of_mail(words) or row_for((*_OF_SECRETS, *HTTP), words)
 
 

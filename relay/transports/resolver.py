@@ -66,15 +66,15 @@ def is_private(address: str) -> bool:
     An IPv6 address that contains an IPv4 address is judged by that.
     """
     try:
-        found = ip_address(address.partition("%")[0])
+        parsed = ip_address(address.partition("%")[0])
     except ValueError:
         return True
-    if isinstance(found, IPv4Address):
-        return _is_private_4(found)
-    carried = list(_carried(found))
+    if isinstance(parsed, IPv4Address):
+        return _is_private_4(parsed)
+    carried = list(_carried(parsed))
     if any(map(_is_private_4, carried)):
         return True
-    return not carried and _is_private_6(found)
+    return not carried and _is_private_6(parsed)
 
 
 def is_private_literal(host: str) -> bool:

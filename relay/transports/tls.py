@@ -36,9 +36,9 @@ def untrusted(error: object) -> str:
     if not isinstance(error, ssl.SSLCertVerificationError):
         return f"{words}: {error}"
     number = getattr(error, "verify_code", 0)
-    said = getattr(error, "verify_message", "") or getattr(error, "reason", "") or "no reason given"
+    text = getattr(error, "verify_message", "") or getattr(error, "reason", "") or "no reason given"
     cause = next((cause for numbers, cause in _CAUSES if number in numbers), "")
-    return f"{words}: {cause} ({said})" if cause else f"{words}: {said}"
+    return f"{words}: {cause} ({text})" if cause else f"{words}: {text}"
 
 
 def is_plain_text(error: BaseException | None) -> bool:

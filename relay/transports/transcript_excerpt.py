@@ -62,32 +62,32 @@ def most_shown(messages: Sequence[TranscriptMessage]) -> int:
     return len(messages) if len(messages) <= MAX_MESSAGES + 2 else MAX_MESSAGES
 
 
-def says_all(notification: Notification) -> bool:
+def quotes_all(notification: Notification) -> bool:
     """Whether the summary quotes the only message of the transcript, which then need not be shown again."""
     if len(notification.transcript) != 1:
         return False
-    said = clean_line(notification.transcript[0].text)
-    return bool(said) and said in clean_line(notification.summary)
+    message = clean_line(notification.transcript[0].text)
+    return bool(message) and message in clean_line(notification.summary)
 
 
 def left_out_line(count: int, language: str, *, in_file: bool = False) -> str:
     """Return a line that says how many messages are left out, and whether the rest is in a file or only in Smartsupp."""
     ngettext = language_called(language).ngettext
     if in_file:
-        said = ngettext(
+        text = ngettext(
             "{count} message left out; the file has the whole chat",
             "{count} messages left out; the file has the whole chat",
             count,
             count=count,
         )
     else:
-        said = ngettext(
+        text = ngettext(
             "{count} message left out; Smartsupp has the whole chat",
             "{count} messages left out; Smartsupp has the whole chat",
             count,
             count=count,
         )
-    return f"… {said} …"
+    return f"… {text} …"
 
 
 def more_chats_line(count: int, language: str) -> str:
@@ -99,7 +99,7 @@ def more_chats_line(count: int, language: str) -> str:
 
 def facts_left_out_line(count: int, language: str) -> str:
     """Return the line below the facts that says how many are left out."""
-    said = language_called(language).ngettext(
+    text = language_called(language).ngettext(
         "{count} more left out", "{count} more left out", count, count=count
     )
-    return f"… {said} …"
+    return f"… {text} …"

@@ -125,7 +125,7 @@ SAYS_THAT_IT_RETRIES = re.compile(r"the relay (?:tries|waits|comes|sends)")
 
 def test_a_cure_for_what_is_sent_once_does_not_say_that_the_relay_retries() -> None:
     for row in (*HTTP, *(row for each in REGISTRATIONS.values() for row in each.answers)):
-        assert not SAYS_THAT_IT_RETRIES.search(row.what_to_do(is_retried=False)), row
+        assert not SAYS_THAT_IT_RETRIES.search(row.advice(is_retried=False)), row
         assert bool(row.once) is bool(SAYS_THAT_IT_RETRIES.search(row.cure)), row
 
 

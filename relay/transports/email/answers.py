@@ -7,7 +7,7 @@ from datetime import timedelta
 from aiosmtplib.response import SMTPResponse
 
 from relay.languages import N_
-from relay.transports import Ending, Outcome, in_its_words
+from relay.transports import Ending, Outcome, clean_answer
 from relay.transports.cures import CERTIFICATES, CHECK, FAILED, Row, row_for
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
 from relay.transports.email.refusals import (
@@ -200,8 +200,8 @@ def row_of(words: str) -> Row | None:
         return _MISUNDERSTOOD
     if stage is Stage.LOGIN:
         return _LOGIN_LATER
-    if found := refusal_of_us(stage, reply):
-        return found.cure
+    if fault := refusal_of_us(stage, reply):
+        return fault.cure
     return FULL_NOW if enhanced_code(reply) == "4.2.2" or is_about_room(reply) else NOTHING
 
 
@@ -213,7 +213,7 @@ def rows() -> tuple[Row, ...]:
 
 def accepted(reply: SMTPResponse, secrets: Iterable[str] = ()) -> Outcome:
     """Return the outcome of an accepted email, with the server's queue ID if it sent one."""
-    return Outcome(Ending.DELIVERED, in_its_words(f"{reply.code} {reply.message}", secrets))
+    return Outcome(Ending.DELIVERED, clean_answer(f"{reply.code} {reply.message}", secrets))
 
 
 def sort(failure: SmtpFailure, server: str, secrets: Iterable[str] = ()) -> Outcome:
@@ -221,10 +221,10 @@ def sort(failure: SmtpFailure, server: str, secrets: Iterable[str] = ()) -> Outc
     reply = failure.reply
     if reply is None:
         words = f"{server} {failure.words}" if failure.of_server else failure.words
-        detail = in_its_words(words, secrets)
+        detail = clean_answer(words, secrets)
         return _without_reply(failure.stage, failure.cause, detail)
-    said = f"{server} answered {_ASKED[failure.stage]} with {reply.code} {reply.message}"
-    return _with_reply(failure.stage, reply, in_its_words(said, secrets))
+    text = f"{server} answered {_ASKED[failure.stage]} with {reply.code} {reply.message}"
+    return _with_reply(failure.stage, reply, clean_answer(text, secrets))
 
 
 def _without_reply(stage: Stage, cause: Cause, detail: str) -> Outcome:
@@ -263,8 +263,8 @@ def _not_now(stage: Stage, reply: SMTPResponse, detail: str) -> Outcome:
     enhanced = enhanced_code(reply)
     slow = enhanced.startswith("4.7.") or _GREYLISTING.search(reply.message)
     # With a full mailbox or greylisting, other recipients may be served. 421 and 4.3.x concern the server.
-    one = stage is Stage.RCPT and reply.code != 421 and not enhanced.startswith("4.3.")
-    return Outcome(Ending.LATER, detail, GREYLISTED if slow else None, only_this=one)
+    only_this = stage is Stage.RCPT and reply.code != 421 and not enhanced.startswith("4.3.")
+    return Outcome(Ending.LATER, detail, GREYLISTED if slow else None, only_this=only_this)
 
 
 def is_out_of_order(reply: SMTPResponse | None) -> bool:

@@ -114,7 +114,7 @@ class Connection:
     async def introduce(self, to: MailServer, token: str) -> None:
         """Read the greeting, send EHLO, encrypt and log in, with `token` if there is one, else the password."""
         reply = await self._greeting(to.server)
-        self._must(reply, Stage.GREETING, 220)
+        self._expect(reply, Stage.GREETING, 220)
         methods = await self._ehlo(to.local_hostname)
         if to.server.tls is SmtpTls.STARTTLS:
             await self._start_tls(to)
@@ -141,9 +141,9 @@ class Connection:
         reply = await self._ask(Stage.GREETING, b"EHLO " + name)
         if 500 <= reply.code < 600:  # a server from before 1995
             self._extensions = {}  # extensions announced before encryption are void
-            self._must(await self._ask(Stage.GREETING, b"HELO " + name), Stage.GREETING, 250)
+            self._expect(await self._ask(Stage.GREETING, b"HELO " + name), Stage.GREETING, 250)
             return []
-        self._must(reply, Stage.GREETING, 250)
+        self._expect(reply, Stage.GREETING, 250)
         self._extensions, methods = parse_esmtp_extensions(reply.message)
         return methods
 
@@ -154,7 +154,7 @@ class Connection:
                 Cause.MISCONFIGURED,
                 "does not offer STARTTLS, and nothing is sent in clear text",
             )
-        self._must_be_asked(Stage.TLS)
+        self._check_turn(Stage.TLS)
         try:
             await self._protocol.start_tls(
                 to.tls, server_hostname=to.server.host, timeout=self._timeouts.command
@@ -181,7 +181,7 @@ class Connection:
                 return
             for stage, command, codes in steps:
                 within = self._timeouts.data if stage is Stage.DATA else self._timeouts.command
-                self._must(await self._ask(stage, command, within), stage, *codes)
+                self._expect(await self._ask(stage, command, within), stage, *codes)
         except SmtpFailure as failure:
             self._learn(failure)
             raise
@@ -200,22 +200,22 @@ class Connection:
             self.abort()  # the server's state is unknown from here on
 
     def _steps(self, sender: str, recipient: str, size: int) -> tuple[_Step, ...]:
-        told = f" SIZE={size}" if "size" in self._extensions else ""
+        size_parameter = f" SIZE={size}" if "size" in self._extensions else ""
         return (
-            (Stage.MAIL, f"MAIL FROM:<{sender}>{told}".encode("ascii"), (250,)),
+            (Stage.MAIL, f"MAIL FROM:<{sender}>{size_parameter}".encode("ascii"), (250,)),
             (Stage.RCPT, f"RCPT TO:<{recipient}>".encode("ascii"), (250, 251, 252)),
             (Stage.DATA, b"DATA", (354,)),
         )
 
     async def _begin_at_once(self, steps: tuple[_Step, ...]) -> None:
         """Send all commands together (RFC 2920). The first one that is refused decides the result."""
-        self._say(Stage.MAIL, *(command for _, command, _ in steps))
+        self._write(Stage.MAIL, *(command for _, command, _ in steps))
         unread = len(steps)
         try:
             for stage, command, codes in steps:
                 unread -= 1
                 reply = await self._read(stage, _verb(command), self._timeouts.at_once)
-                self._must(reply, stage, *codes)
+                self._expect(reply, stage, *codes)
         except SmtpFailure as failure:
             waits_for_mail = await self._waits_for_mail(unread)
             failure.at_once = waits_for_mail or is_out_of_order(failure.reply)
@@ -241,7 +241,7 @@ class Connection:
         early = self._protocol.take_early()
         if early and early.code >= 400:
             raise SmtpFailure(Stage.BODY, Cause.REFUSED, "", early)
-        self._must_be_asked(Stage.DATA)
+        self._check_turn(Stage.DATA)
         try:
             self._protocol.hand_over(body)
         except SMTPException as error:
@@ -252,7 +252,7 @@ class Connection:
             self.abort()
             if reply.code < 400:
                 raise SmtpFailure(Stage.BODY, Cause.LOST, "said yes before it had the whole mail")
-        self._must(reply, Stage.BODY, 250)
+        self._expect(reply, Stage.BODY, 250)
         return reply
 
     def _refuse_too_big(self, size: int) -> None:
@@ -272,7 +272,7 @@ class Connection:
         self.needs_reset = False
         return reply.code == 250 and self.usable
 
-    def say_goodbye(self) -> None:
+    def send_quit(self) -> None:
         """Send QUIT without waiting for the answer."""
         if self.usable:
             self._protocol.write(b"QUIT\r\n")
@@ -287,12 +287,12 @@ class Connection:
     # -- one question, one answer --
 
     async def _ask(self, stage: Stage, command: bytes, within: float | None = None) -> SMTPResponse:
-        asked = _verb(command) if stage is not Stage.LOGIN else "AUTH"
-        self._say(stage, command)
-        return await self._read(stage, asked, within or self._timeouts.command)
+        verb = _verb(command) if stage is not Stage.LOGIN else "AUTH"
+        self._write(stage, command)
+        return await self._read(stage, verb, within or self._timeouts.command)
 
-    def _say(self, stage: Stage, *commands: bytes) -> None:
-        self._must_be_asked(stage)
+    def _write(self, stage: Stage, *commands: bytes) -> None:
+        self._check_turn(stage)
         try:
             self._protocol.ask(*commands)
         except SMTPException as error:
@@ -317,11 +317,11 @@ class Connection:
                 words = f"dropped the line after {asked}"
         return SmtpFailure(stage, Cause.LOST, words)
 
-    def _must_be_asked(self, stage: Stage) -> None:
+    def _check_turn(self, stage: Stage) -> None:
         if self._protocol.out_of_turn:
             raise SmtpFailure(stage, Cause.LOST, "answered before it was asked")
 
     @staticmethod
-    def _must(reply: SMTPResponse, stage: Stage, *codes: int) -> None:
+    def _expect(reply: SMTPResponse, stage: Stage, *codes: int) -> None:
         if reply.code not in codes:
             raise SmtpFailure(stage, Cause.REFUSED, "", reply)

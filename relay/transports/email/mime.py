@@ -30,10 +30,10 @@ _SPECIALS = re.compile(r'[()<>\[\]:;@\\,."]+')
 def recipient_address(text: str) -> MailAddress:
     """Return the address in `anna@example.com` or `Anna <anna@example.com>`, ready for a header. Raises ValueError."""
     try:
-        found = read_mailbox(text)
+        mailbox = read_mailbox(text)
     except UnusableAddress as error:
         raise ValueError(f"{clean_line(text, 100)!r} {error}") from None
-    return MailAddress(display_name(found.name), found.address)
+    return MailAddress(display_name(mailbox.name), mailbox.address)
 
 
 def display_name(text: str) -> str:
@@ -192,12 +192,12 @@ def _is_plain(headers: dict[str, str]) -> bool:
 def _reads_back(headers: dict[str, str]) -> bool:
     """Whether an email program would read the headers, addresses and subject as they are meant."""
     try:
-        found = BytesHeaderParser(policy=default).parsebytes(_block(headers) + b"\r\n")
+        parsed = BytesHeaderParser(policy=default).parsebytes(_block(headers) + b"\r\n")
         return (
-            found.keys() == list(headers)
-            and str(found["Subject"]).split() == headers["Subject"].split()
+            parsed.keys() == list(headers)
+            and str(parsed["Subject"]).split() == headers["Subject"].split()
             and all(
-                [mailbox.addr_spec for mailbox in found[name].addresses] == [_bare(headers[name])]
+                [mailbox.addr_spec for mailbox in parsed[name].addresses] == [_bare(headers[name])]
                 for name in ("From", "To", "Reply-To")
                 if name in headers
             )

@@ -19,7 +19,7 @@ from yarl import URL
 from relay.clock import Clock
 from relay.files import write_private
 from relay.settings.smtp import CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, SCOPE, TOKEN_URL, SmtpOAuth
-from relay.transports import Ending, beside_sending, in_its_words
+from relay.transports import Ending, clean_answer, side_request
 from relay.transports.http import NO_ANSWER, BoundedResponse, HttpClient, without_answer
 
 log = logging.getLogger(__name__)
@@ -54,9 +54,9 @@ class RefreshToken:
     def _kept(self, path: Path) -> str:
         """Return the stored token; empty if there is none, or if it replaced a token other than that in the settings."""
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            fits = found["instead_of"] == self._mark and isinstance(found["token"], str)
-            return str(found["token"]) if fits else ""
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            fits = stored["instead_of"] == self._mark and isinstance(stored["token"], str)
+            return str(stored["token"]) if fits else ""
         except FileNotFoundError:
             return ""
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -199,7 +199,7 @@ class Tokens:
         if objection := self._http.objection(url):
             raise NoToken(f"what {TOKEN_URL} holds {objection}", passes=False)
         try:
-            with beside_sending():
+            with side_request():
                 async with self._http.session(url).post(
                     URL(url, encoded=True),
                     data=self._form(),
@@ -244,12 +244,12 @@ class Tokens:
     def _refusal(self, status: int, answer: Mapping[str, Any], body: bytes) -> NoToken:
         error = str(answer.get("error", ""))
         if error:
-            said = f"{error} {answer.get('error_description', '')}"
+            text = f"{error} {answer.get('error_description', '')}"
         elif 200 <= status < 300 and not body.lstrip().startswith(b"<"):
-            said = "with something that holds no token"  # not shown: it may be a secret in another form
+            text = "with something that holds no token"  # not shown: it may be a secret in another form
         else:
-            said = body.decode("utf-8", "replace")
-        words = in_its_words(f"the token endpoint answered {status} {said}", self.secrets())
+            text = body.decode("utf-8", "replace")
+        words = clean_answer(f"the token endpoint answered {status} {text}", self.secrets())
         passes = status in {408, 429} or status >= 500 or error in _PASSES
         hint = "" if passes else _HINTS.get(error, f"check {TOKEN_URL}")
         refused = error == "invalid_grant"
@@ -279,10 +279,10 @@ def _is_token(value: str) -> bool:
     )
 
 
-def _life(told: object) -> timedelta:
+def _life(expires_in: object) -> timedelta:
     """Return the lifetime in `expires_in`: seconds, which some endpoints write as text."""
     try:
-        seconds = float(told) if isinstance(told, int | float | str) else 0.0
+        seconds = float(expires_in) if isinstance(expires_in, int | float | str) else 0.0
     except (ValueError, OverflowError):  # a number of 400 digits does not fit a float
         seconds = 0.0
     return timedelta(seconds=min(seconds, 86_400.0)) if seconds > 0 else LIFE

@@ -19,7 +19,7 @@ from relay.transports.email.failure import Cause, SmtpFailure, Stage
 from relay.transports.email.fair_shares import FairShares
 
 
-class Door:
+class Opener:
     """Opens connections, one at a time until a login has succeeded, so that a wrong password is tried once."""
 
     def __init__(
@@ -28,8 +28,8 @@ class Door:
         self._dial = dial
         self._hold = hold
         self._clock = clock
-        self._let_in = False
-        self._one = asyncio.Lock()
+        self._logged_in = False
+        self._lock = asyncio.Lock()
         self._tries = 0
         self._failure: SmtpFailure | None = None
         """Why the last attempt to connect failed; None if it succeeded."""
@@ -37,10 +37,10 @@ class Door:
 
     async def open(self) -> Connection:
         """Open a connection, or wait for one that another task is opening. Raises SmtpFailure."""
-        if self._let_in:
+        if self._logged_in:
             return await self._try()
         before = self._tries
-        async with self._one:
+        async with self._lock:
             # A task that waited while another failed would fail in the same way.
             if self._failure and (self._tries > before or self._clock() < self._shut_until):
                 raise self._failure.again()
@@ -53,9 +53,9 @@ class Door:
             self._tries += 1
             self._failure = failure
             if failure.locked_out:
-                self._let_in, self._shut_until = False, self._clock() + self._hold
+                self._logged_in, self._shut_until = False, self._clock() + self._hold
             raise
-        self._let_in, self._failure = True, None
+        self._logged_in, self._failure = True, None
         return connection
 
 
@@ -73,7 +73,7 @@ class PoolLimits:
     age: float = 300.0
     begin: float = 1800.0
     """The limit for everything before an email's text, including the wait for a connection."""
-    one_by_one: float = 3600.0
+    unpipelined: float = 3600.0
     """How long a server that mishandles PIPELINING gets commands one by one."""
     after_refusal: float = 60.0
     """How long after a refused login none is tried: wrong passwords may lock the account."""
@@ -98,9 +98,9 @@ class SmtpPool:
     ) -> None:
         self._limits = limits or PoolLimits()
         self._clock = clock
-        self._door = Door(dial, self._limits.after_refusal, clock)
+        self._opener = Opener(dial, self._limits.after_refusal, clock)
         self._shares = FairShares(self._limits.connections, self._limits.slow, clock)
-        self._one_by_one_until = 0.0
+        self._unpipelined_until = 0.0
         self._beginnings = Deadline(self._limits.begin)
         self._idle: list[_Kept] = []
         self._busy = 0
@@ -141,20 +141,20 @@ class SmtpPool:
 
         A stale connection is replaced, and a server that mishandles commands sent together gets them one by one.
         """
-        tried: set[_Again] = set()
+        tried: set[_Retry] = set()
         while True:
             kept = await self._lease(fresh=bool(tried))
             with self._in_use(kept):
-                at_once = self._clock() >= self._one_by_one_until
+                at_once = self._clock() >= self._unpipelined_until
                 try:
                     await kept.connection.begin(sender, recipient, len(mail), at_once=at_once)
                 except SmtpFailure as failure:
-                    again = _again(kept.connection, failure)
-                    if again is None or again in tried:
+                    retry = _retry_for(kept.connection, failure)
+                    if retry is None or retry in tried:
                         raise
-                    tried.add(again)
-                    if again is _Again.ONE_BY_ONE:
-                        self._one_by_one_until = self._clock() + self._limits.one_by_one
+                    tried.add(retry)
+                    if retry is _Retry.UNPIPELINED:
+                        self._unpipelined_until = self._clock() + self._limits.unpipelined
                     kept.connection.abort()
                 else:
                     beginning.lift()
@@ -179,7 +179,7 @@ class SmtpPool:
                 return await self._open()
             except SmtpFailure as failure:
                 # A server that allows fewer connections than the pool refuses the others.
-                if not _is_turned_away(failure) or not await self._one_comes_back():
+                if not _is_over_limit(failure) or not await self._wait_for_returned():
                     raise
             fresh = False
 
@@ -187,12 +187,12 @@ class SmtpPool:
         self._busy += 1
         try:
             now = self._clock()
-            return _Kept(await self._door.open(), opened=now, since=now)
+            return _Kept(await self._opener.open(), opened=now, since=now)
         finally:
             self._busy -= 1
             self._changed.set()
 
-    async def _one_comes_back(self) -> bool:
+    async def _wait_for_returned(self) -> bool:
         """Wait until a connection in use is returned; False if there is none."""
         while self._busy and not self._idle:
             self._changed.clear()
@@ -204,7 +204,7 @@ class SmtpPool:
         while self._idle:
             kept = self._idle.pop()
             if self._worn_out(kept):
-                kept.connection.say_goodbye()
+                kept.connection.send_quit()
             elif await self._is_ready(kept):
                 return kept
         return None
@@ -237,7 +237,7 @@ class SmtpPool:
         if not kept.connection.usable:
             kept.connection.abort()
         elif self._closed or self._worn_out(kept):
-            kept.connection.say_goodbye()
+            kept.connection.send_quit()
         else:
             self._idle.append(kept)
             self._plan_sweep()
@@ -251,10 +251,10 @@ class SmtpPool:
         self._sweep = None
         now = self._clock()
         kept = self._idle
-        self._idle = [one for one in kept if now - one.since < self._limits.idle]
-        for one in kept:
-            if one not in self._idle:
-                one.connection.say_goodbye()
+        self._idle = [each for each in kept if now - each.since < self._limits.idle]
+        for each in kept:
+            if each not in self._idle:
+                each.connection.send_quit()
         self._plan_sweep()
 
     async def close(self) -> None:
@@ -264,7 +264,7 @@ class SmtpPool:
             self._sweep.cancel()
             self._sweep = None
         for kept in self._idle:
-            kept.connection.say_goodbye()
+            kept.connection.send_quit()
         await asyncio.sleep(0)  # lets the transports close before the loop may end
         for kept in self._idle:
             kept.connection.abort()  # a TLS connection would wait for the server's consent
@@ -272,21 +272,21 @@ class SmtpPool:
         await asyncio.sleep(0)
 
 
-def _is_turned_away(failure: SmtpFailure) -> bool:
+def _is_over_limit(failure: SmtpFailure) -> bool:
     put_off = failure.reply is not None and failure.reply.code < 500
     return failure.stage <= Stage.GREETING or (failure.stage is Stage.LOGIN and put_off)
 
 
-class _Again(Enum):
+class _Retry(Enum):
     """Why an email is sent again immediately on a new connection."""
 
     STALE = auto()
-    ONE_BY_ONE = auto()
+    UNPIPELINED = auto()
 
 
-def _again(connection: Connection, failure: SmtpFailure) -> _Again | None:
+def _retry_for(connection: Connection, failure: SmtpFailure) -> _Retry | None:
     # Idle limits, emails per session: what a used connection answers to MAIL may concern the connection.
     at_start = failure.stage <= Stage.MAIL and failure.cause is not Cause.TOO_BIG
     if at_start and connection.mails > 1:
-        return _Again.STALE
-    return _Again.ONE_BY_ONE if failure.at_once else None
+        return _Retry.STALE
+    return _Retry.UNPIPELINED if failure.at_once else None

@@ -37,7 +37,7 @@ _ENHANCED = re.compile(r"(?:^\s*|#)([245]\.\d{1,3}\.\d{1,3})\b(?!\.\d)", re.MULT
 
 def enhanced_code(reply: SMTPResponse) -> str:
     """Return the enhanced code of a reply, such as `5.7.1` (RFC 3463); empty if it has none."""
-    return found[1] if (found := _ENHANCED.search(reply.message)) else ""
+    return match[1] if (match := _ENHANCED.search(reply.message)) else ""
 
 
 def refusal(stage: Stage, reply: SMTPResponse) -> "Refusal":
@@ -48,7 +48,7 @@ def refusal(stage: Stage, reply: SMTPResponse) -> "Refusal":
 
 def is_about_room(reply: SMTPResponse) -> bool:
     """Whether a temporary refusal (4yz) says that the mailbox is full."""
-    return re.search("|".join(_SAYS_FULL), reply.message, re.IGNORECASE) is not None
+    return re.search("|".join(_FULL_WORDS), reply.message, re.IGNORECASE) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,35 +228,35 @@ _MAIL = Row(
 # -- words of refusals -----------------------------------------------------------------------------------------
 
 # Actions that the relay is not allowed.
-_SAYS_RELAYING = (
+_RELAYING_WORDS = (
     r"relaying|(?:relay|relay access|mail relay)(?: is)? (?:denied|not|prohibited|forbidden|refused|rejected)",
     r"(?:not?|n't|to|as a|open) relay|rcpthosts",
 )
-_SAYS_SEND_AS = (r"send ?as|send on behalf|not owned|permissions? to (?:send|submit)",)
-_SAYS_MAY_NOT_SEND = (r"(?:not|n't) (?:allowed|authori[sz]ed|permitted) to (?:send|submit|use)",)
-_SAYS_ACCOUNT = (r"your account|sending (?:is |was )?(?:paused|suspended|disabled|blocked)",)
+_SEND_AS_WORDS = (r"send ?as|send on behalf|not owned|permissions? to (?:send|submit)",)
+_MAY_NOT_SEND_WORDS = (r"(?:not|n't) (?:allowed|authori[sz]ed|permitted) to (?:send|submit|use)",)
+_ACCOUNT_WORDS = (r"your account|sending (?:is |was )?(?:paused|suspended|disabled|blocked)",)
 # The relay's login.
-_SAYS_LOGIN = (
+_LOGIN_WORDS = (
     r"(?:un)?authenticat|smtp auth|auth (?:is )?required|auth (?:command )?first|log(?:ged)? ?in|sign in|starttls",
 )
 # The relay's network.
-_SAYS_REVERSE_DNS = (r"ptr\b|r(?:everse )?dns|reverse (?:host)?name",)
-_SAYS_BLOCKED = (
+_REVERSE_DNS_WORDS = (r"ptr\b|r(?:everse )?dns|reverse (?:host)?name",)
+_BLOCKED_WORDS = (
     r"ips?\b|(?:client|sending|connecting|remote|source) (?:host|server|domain|ip|address|\[)",
     r"your (?:[\w-]+ )?(?:host|hostname|server|mail ?server|domain|network|address|mta)\b",
     r"(?:black|block|deny|ban)[ -]?(?:list|hole)|blocked using|(?<!not )listed (?:at|in|on|by)|dnsbl|rbls?\b|spamhaus|spamcop",
     r"reputation|banned",
 )
 # The relay's name.
-_SAYS_HELO = (r"helo|ehlo",)
-_SAYS_DNS = (r"spf\b|dkim\b|dmarc\b",)
-_SAYS_SENDER = (
+_HELO_WORDS = (r"helo|ehlo",)
+_DNS_WORDS = (r"spf\b|dkim\b|dmarc\b",)
+_SENDER_WORDS = (
     r"badmailfrom|sender[ -]?id\b|envelope sender",
     r"sender (?:address |domain |verif\w+ |is |was )*(?:rejected|denied|refused|failed|not|blocked|invalid|unknown)",
     r"domain of sender|from address|(?:address|domain|sender)(?: \S+)? is not verified|identit(?:y|ies) failed",
 )
-_SAYS_NO_PASSWORDS = (r"basic auth\w* (?:is )?disabled",)
-_SAYS_FULL = (r"mailbox (?:is )?full|over ?quota|quota exceeded|exceed\w* (?:\w+ ){0,2}quota",)
+_NO_PASSWORDS_WORDS = (r"basic auth\w* (?:is )?disabled",)
+_FULL_WORDS = (r"mailbox (?:is )?full|over ?quota|quota exceeded|exceed\w* (?:\w+ ){0,2}quota",)
 _A_RECIPIENT = (
     r"recipient(?:s|'s)?\b|not listed|unknown (?:user|recipient|address|account|mailbox)|no such|mailbox|not our customer",
     r"(?:user|account|address)(?: is| has been| was)? (?:unknown|not|disabled|inactive|suspended|rejected|unavailable)",
@@ -275,7 +275,7 @@ _LIMITED = (
 _PASSES = (r"too many (?:concurrent|connections|sessions|messages|errors)|try (?:again )?later",)
 
 _TO_US = tuple(stage for stage in Stage if stage <= Stage.MAIL)
-_BEFORE_BODY, _OF_ONE = (Stage.RCPT, Stage.DATA), (Stage.RCPT, Stage.DATA, Stage.BODY)
+_BEFORE_BODY, _SINGLE = (Stage.RCPT, Stage.DATA), (Stage.RCPT, Stage.DATA, Stage.BODY)
 
 # The first that fits is used.
 REFUSALS = (
@@ -290,7 +290,7 @@ REFUSALS = (
     Refusal(About.SIZE, SIZE, codes=r"\d+ 5\.(?:3\.4|6\.\d+)$"),
     Refusal(About.SIZE, SIZE, (Stage.MAIL, Stage.BODY), r"(?:552|523) (?!5\.2\.)", _TOO_BIG),
     # 5.2.252 and 5.7.12x to 5.7.13x are Exchange's: forbidden senders, and closed groups.
-    Refusal(About.US, _NO_PASSWORDS, codes=r"\d+ 5\.7\.(?:30|139)$", words=_SAYS_NO_PASSWORDS),
+    Refusal(About.US, _NO_PASSWORDS, codes=r"\d+ 5\.7\.(?:30|139)$", words=_NO_PASSWORDS_WORDS),
     Refusal(About.US, _NEEDS_LOGIN, codes=r"530 |\d+ 5\.7\.57$"),
     Refusal(About.US, LOGIN, (Stage.LOGIN,), r"53[0458] "),
     Refusal(About.US, LOGIN, codes=r"53[458] "),
@@ -300,25 +300,25 @@ REFUSALS = (
     Refusal(About.US, _RELAYING, codes=r"\d+ 5\.7\.(?:54|64)$"),
     Refusal(About.US, _DNS, codes=r"\d+ 5\.7\.(?:2\d|509)$"),
     Refusal(About.US, _BLOCKED, codes=r"\d+ 5\.7\.[5-7]\d\d$"),
-    Refusal(About.RECIPIENT, FULL, _OF_ONE, r"\d+ 5\.2\.2$"),
-    Refusal(About.RECIPIENT, _GROUP, _OF_ONE, r"\d+ 5\.7\.(?:12\d|13[0-6])$", (r"resolver\.rst",)),
+    Refusal(About.RECIPIENT, FULL, _SINGLE, r"\d+ 5\.2\.2$"),
+    Refusal(About.RECIPIENT, _GROUP, _SINGLE, r"\d+ 5\.7\.(?:12\d|13[0-6])$", (r"resolver\.rst",)),
     Refusal(
-        About.RECIPIENT, _RECIPIENT, _OF_ONE, r"\d+ 5\.(?:1\.(?:[1-6]|9|10)|2\.\d+|7\.(?:2|17|18))$"
+        About.RECIPIENT, _RECIPIENT, _SINGLE, r"\d+ 5\.(?:1\.(?:[1-6]|9|10)|2\.\d+|7\.(?:2|17|18))$"
     ),
     Refusal(About.MAIL, _MAIL, (Stage.BODY,), words=_A_MAIL),
     Refusal(About.US, LOGIN, (Stage.LOGIN,)),
-    Refusal(About.US, _SEND_AS, words=_SAYS_SEND_AS),
-    Refusal(About.US, _DNS, words=_SAYS_DNS),
-    Refusal(About.US, _HELO, words=_SAYS_HELO),
-    Refusal(About.US, _RELAYING, words=_SAYS_RELAYING),
-    Refusal(About.US, _REVERSE_DNS, words=_SAYS_REVERSE_DNS),
-    Refusal(About.US, _BLOCKED, words=_SAYS_BLOCKED),
-    Refusal(About.US, _NEEDS_LOGIN, words=_SAYS_LOGIN),
-    Refusal(About.US, _ACCOUNT, words=_SAYS_ACCOUNT),
-    Refusal(About.US, _SENDER, words=_SAYS_SENDER),
-    Refusal(About.US, _SEND_AS, words=_SAYS_MAY_NOT_SEND),
+    Refusal(About.US, _SEND_AS, words=_SEND_AS_WORDS),
+    Refusal(About.US, _DNS, words=_DNS_WORDS),
+    Refusal(About.US, _HELO, words=_HELO_WORDS),
+    Refusal(About.US, _RELAYING, words=_RELAYING_WORDS),
+    Refusal(About.US, _REVERSE_DNS, words=_REVERSE_DNS_WORDS),
+    Refusal(About.US, _BLOCKED, words=_BLOCKED_WORDS),
+    Refusal(About.US, _NEEDS_LOGIN, words=_LOGIN_WORDS),
+    Refusal(About.US, _ACCOUNT, words=_ACCOUNT_WORDS),
+    Refusal(About.US, _SENDER, words=_SENDER_WORDS),
+    Refusal(About.US, _SEND_AS, words=_MAY_NOT_SEND_WORDS),
     Refusal(About.MAIL, _MAIL, (Stage.BODY,)),
-    Refusal(About.RECIPIENT, FULL, _BEFORE_BODY, words=_SAYS_FULL),
+    Refusal(About.RECIPIENT, FULL, _BEFORE_BODY, words=_FULL_WORDS),
     Refusal(About.RECIPIENT, _RECIPIENT, _BEFORE_BODY, words=_A_RECIPIENT),
     Refusal(About.US, _US, (*_BEFORE_BODY, Stage.GREETING), r"\d+ 5\.7\.\d+$", _POLICY),
     Refusal(About.NOW, NOTHING, (Stage.GREETING,)),
@@ -345,5 +345,5 @@ def refusal_of_us(stage: Stage, reply: SMTPResponse) -> Refusal | None:
     passes = not _OUR_DNS.match(enhanced) and (not of_us or _FOR_A_WHILE.search(words))
     if passes or stage in {Stage.TLS, Stage.LOGIN}:
         return None
-    found = refusal(stage, SMTPResponse(550, f"5{enhanced[1:]} {words}" if enhanced else words))
-    return found if found.about is About.US and found.cure is not _US else None
+    permanent = refusal(stage, SMTPResponse(550, f"5{enhanced[1:]} {words}" if enhanced else words))
+    return permanent if permanent.about is About.US and permanent.cure is not _US else None

@@ -115,7 +115,7 @@ class Line(SMTPProtocol):
         """Replies that have arrived and were not read yet."""
         self._ended: SMTPException | None = None
         """Why no more replies are read; None while the connection is in use."""
-        self._heard: asyncio.Future[None] | None = None
+        self._arrival: asyncio.Future[None] | None = None
         self._chattered = self._closing = False
 
     @property
@@ -164,13 +164,13 @@ class Line(SMTPProtocol):
         """
         if not self._replies and self._ended is None:
             self._due = self._due or 1
-            self._heard = self._loop.create_future()
+            self._arrival = self._loop.create_future()
             late = SMTPReadTimeoutError("Timed out waiting for server response")
             timer = self._loop.call_later(timeout, self._end, late) if timeout else None
             try:
-                await self._heard
+                await self._arrival
             finally:
-                self._heard = None
+                self._arrival = None
                 if timer is not None:
                     timer.cancel()
         if self._replies:
@@ -219,8 +219,8 @@ class Line(SMTPProtocol):
         self._wake()
 
     def _wake(self) -> None:
-        if self._heard is not None and not self._heard.done():
-            self._heard.set_result(None)
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
 
     def _read_response_from_buffer(self) -> SMTPResponse | None:
         words: list[bytes] = []
@@ -228,13 +228,13 @@ class Line(SMTPProtocol):
         begin = 0
         while (end := self._buffer.find(b"\n", begin) + 1) > 0:
             line = bytes(self._buffer[begin:end])
-            found = _LINE.fullmatch(line) if len(line) <= MAX_LINE_LENGTH else None
-            if found is None:
+            match = _LINE.fullmatch(line) if len(line) <= MAX_LINE_LENGTH else None
+            if match is None:
                 raise _no_reply(line)
-            codes.append(int(found[1]))
-            words.append(found[3])
+            codes.append(int(match[1]))
+            words.append(match[3])
             begin = end
-            if not found[2]:
+            if not match[2]:
                 del self._buffer[:begin]
                 if len({code // 100 for code in codes}) > 1:
                     raise _no_reply(b"%d and %d in one reply" % (codes[0], codes[-1]))
@@ -296,9 +296,9 @@ async def dial(to: MailServer) -> Line:
     protocol = Line(loop)
     try:
         async with asyncio.timeout(to.timeouts.connect):
-            found = await to.resolver.addresses(server.host, server.port)
+            addresses = await to.resolver.addresses(server.host, server.port)
             # Not asyncio's own race between addresses: when cancelled, it leaves a connection open.
-            line = await start_connection(found, happy_eyeballs_delay=NEXT_ADDRESS_AFTER)
+            line = await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_AFTER)
             await loop.create_connection(
                 lambda: protocol,
                 sock=line,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from relay.languages import N_
-from relay.transports import Ending, Outcome, in_its_words
+from relay.transports import Ending, Outcome, clean_answer
 from relay.transports.cures import CHECK, FAILED, RESUME, SEND_TEST, Row, row_for
 from relay.transports.http import TAKEN_IN_BETWEEN, is_page, wait_asked, wait_named
 
@@ -213,8 +213,8 @@ def api_answer(status: int, data: Any, headers: Mapping[str, str]) -> Answer:  #
     if not isinstance(data, Mapping):
         return Answer(status=status, headers=headers, odd=success, foreign=success)
     metadata = data.get("response_metadata")
-    found = metadata.get("messages") if isinstance(metadata, Mapping) else None
-    notes = list(found) if isinstance(found, list) else []
+    messages = metadata.get("messages") if isinstance(metadata, Mapping) else None
+    notes = list(messages) if isinstance(messages, list) else []
     if scope := data.get("needed"):
         notes.append(f"the bot needs {scope}")
     ok, word = data.get("ok"), data.get("error", "")
@@ -238,14 +238,14 @@ def text_answer(status: int, body: str, headers: Mapping[str, str], *, is_whole:
 
 def sort(answer: Answer, now: datetime, secrets: Iterable[str] = ()) -> Outcome:
     """Return the outcome of an attempt to which Slack did not answer with success."""
-    said = f"Slack answered {answer.status} {answer.word} {answer.more}"
-    detail = in_its_words(said, secrets)
+    text = f"Slack answered {answer.status} {answer.word} {answer.more}"
+    detail = clean_answer(text, secrets)
     if answer.foreign:
         return Outcome(Ending.LATER, f"{detail}, {TAKEN_IN_BETWEEN.format('Slack')}")
     if answer.odd:
         # Most likely posted: Slack's workflow webhooks answer with an empty body (grafana/alerting#183).
         return Outcome(Ending.MAYBE_DELIVERED, f"{detail}, which is not its usual yes", hold=True)
-    row = row_for(ROWS, said) or _OTHER
+    row = row_for(ROWS, text) or _OTHER
     if row is _RATE_LIMITED:
         wait = wait_asked(answer.headers, now, PAUSE)
         return Outcome(row.ending, detail, wait)

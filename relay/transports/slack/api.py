@@ -16,7 +16,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from yarl import URL
 
 from relay.clock import Clock
-from relay.transports import Ending, Identity, Outcome, beside_sending
+from relay.transports import Ending, Identity, Outcome, side_request
 from relay.transports.http import NO_ANSWER, BoundedResponse, HttpClient, is_page, without_answer
 from relay.transports.slack.answers import Answer, api_answer, sort, text_answer, webhook_answer
 from relay.transports.slack.blocks import Json
@@ -162,7 +162,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
     """The timestamp of the thread's first message, which may belong to an earlier delivery."""
     hook: int
     """When the delivery was first queued, in seconds; equal for all deliveries of one hook."""
-    told: int
+    posted: int
     """How many messages of the transcript are in the thread or will be posted by this delivery."""
     steps: int
     """How many steps of the delivery are done."""
@@ -175,7 +175,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
             "channel": self.channel,
             "ts": self.ts,
             "hook": self.hook,
-            "told": self.told,
+            "told": self.posted,
             "steps": self.steps,
             "tries": self.tries,
         }
@@ -195,7 +195,8 @@ def read_receipt(text: str) -> Receipt | None:
     fields = dict(parse_qsl(text))
     try:
         numbers = {name: int(fields[name]) for name in ("hook", "told", "steps", "tries")}
-        return Receipt(channel=fields["channel"], ts=fields["ts"], **numbers)
+        posted = numbers.pop("told")
+        return Receipt(channel=fields["channel"], ts=fields["ts"], posted=posted, **numbers)
     except (KeyError, ValueError):
         return None
 
@@ -229,29 +230,29 @@ async def posted_parts(
     }
     if thread:
         fields["ts"] = thread
-    found: dict[int, str] = {}
+    parts: dict[int, str] = {}
     for _ in range(MOST_PAGES):
-        with beside_sending():
+        with side_request():
             answer = await api.call_form(
                 "conversations.replies" if thread else "conversations.history", fields
             )
         messages = answer.get("messages")
         for message in messages if isinstance(messages, list) else ():
             if isinstance(message, Mapping) and (part := _part(message, identity)):
-                found.setdefault(part, str(message.get("ts")))
+                parts.setdefault(part, str(message.get("ts")))
         more = answer.get("response_metadata")
         cursor = more.get("next_cursor") if isinstance(more, Mapping) else ""
-        if not cursor or (1 in found and not thread):
+        if not cursor or (1 in parts and not thread):
             break
         fields["cursor"] = str(cursor)
-    return found
+    return parts
 
 
 def _part(message: Mapping[str, Any], identity: Identity) -> int:
     """Return the part of the delivery that a message is; 0 for any other message."""
     about = message.get("metadata")
-    told = about.get("event_payload") if isinstance(about, Mapping) else None
-    if not isinstance(told, Mapping) or told.get("delivery") != identity.message_id:
+    fields = about.get("event_payload") if isinstance(about, Mapping) else None
+    if not isinstance(fields, Mapping) or fields.get("delivery") != identity.message_id:
         return 0
-    part = told.get("part")
+    part = fields.get("part")
     return part if isinstance(part, int) else 0

@@ -82,10 +82,10 @@ def paragraph(elements: Sequence[Json]) -> list[Json]:
 
 def rich_text(kind: str, elements: Sequence[Json]) -> list[Json]:
     """Return a rich text block of the elements that have text; no block if none has."""
-    said = [element for element in elements if element["type"] == "link" or element["text"]]
-    if not said:
+    filled = [element for element in elements if element["type"] == "link" or element["text"]]
+    if not filled:
         return []
-    return [{"type": "rich_text", "elements": [{"type": kind, "elements": said}]}]
+    return [{"type": "rich_text", "elements": [{"type": kind, "elements": filled}]}]
 
 
 MAX_MESSAGE = 1_500
@@ -123,9 +123,9 @@ def quoted_excerpt(
 
 def replies(messages: Sequence[TranscriptMessage], language: str) -> Replies:
     """Return the transcript in up to MAX_REPLIES posts, or an excerpt in one post if it is too long."""
-    found = _all_in_replies(messages)
-    if found is not None:
-        return Replies(tuple(found))
+    posts = _all_in_replies(messages)
+    if posts is not None:
+        return Replies(tuple(posts))
     beside_file = quoted_excerpt(messages, BESIDE_FILE, language, in_file=True)
     return Replies((beside_file,), whole=False)
 
@@ -153,14 +153,14 @@ def _all_in_replies(messages: Sequence[TranscriptMessage]) -> list[list[Json]] |
 
 def as_text(messages: Iterable[TranscriptMessage]) -> str:
     """Return the whole transcript as the text of a file."""
-    said = []
+    lines = []
     for message in messages:
         time = f"{message.time}  " if message.time else ""
         gap = f"⏳ {tidy_line(message.gap)}\n" if message.gap else ""
         name = f"{_sign(message)}{tidy_line(message.name)}: "
         who = "" if message.author is Author.SYSTEM else name
-        said.append(f"{gap}{time}{who}{trimmed(tidy(message.text))}\n")
-    return "".join(said)
+        lines.append(f"{gap}{time}{who}{trimmed(tidy(message.text))}\n")
+    return "".join(lines)
 
 
 def in_short(blocks: Sequence[Json]) -> str:
@@ -223,9 +223,9 @@ def _line(message: TranscriptMessage, limit: int) -> Line:
     gap = [italic(f"⏳ {tidy_line(message.gap, 60)}\n")] if message.gap else []
     if message.author is Author.SYSTEM:
         return [*gap, italic(f"{time}{text}\n")]
-    said = f": {text}" if "\n" not in text else f":\n{text}"
+    content = f": {text}" if "\n" not in text else f":\n{text}"
     name = tidy_line(message.name, 60)
-    return [*gap, plain(f"{time}{_sign(message)}"), bold(name), plain(f"{said}\n")]
+    return [*gap, plain(f"{time}{_sign(message)}"), bold(name), plain(f"{content}\n")]
 
 
 def _sign(message: TranscriptMessage) -> str:

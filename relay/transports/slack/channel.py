@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from relay.notification import Notification
-from relay.transports import Ending, Identity, Outcome, in_its_words
+from relay.transports import Ending, Identity, Outcome, clean_answer
 from relay.transports.slack.api import (
     NotDone,
     Receipt,
@@ -81,22 +81,22 @@ class SlackChannel:
         if self.objection:
             return Outcome(Ending.DESTINATION_BROKEN, self.objection)
         try:
-            found = await self._api.call("auth.test", {})
+            account = await self._api.call("auth.test", {})
         except NotDone as no:
             return no.harmless().outcome
         if self._api.scopes and (missing := sorted(NEEDED_SCOPES - self._api.scopes)):
             return Outcome(Ending.DESTINATION_BROKEN, f"the bot lacks {' and '.join(missing)}")
-        who = in_its_words(f"logged in to {found.get('team')} as {found.get('user')}")
+        who = clean_answer(f"logged in to {account.get('team')} as {account.get('user')}")
         return f"{who}; whether it may post to {self._channel} can be seen only by a post"
 
     def _receipt(self, text: str) -> Receipt | None:
-        found = read_receipt(text)
+        receipt = read_receipt(text)
         # The rules file may name another channel by now, but threads don't move.
-        return found if found and found.channel == self._channel else None
+        return receipt if receipt and receipt.channel == self._channel else None
 
     def _thread(self, posts: "_Posts", notification: Notification, root: Receipt | None) -> Thread:
         mention = "" if posts.is_quiet else self._mention
-        return pack_thread(notification, mention=mention, told=root.told if root else 0)
+        return pack_thread(notification, mention=mention, posted=root.posted if root else 0)
 
     async def _look(
         self,
@@ -112,8 +112,8 @@ class SlackChannel:
         if done is None and root:
             try:
                 if 1 in await posts.there(root.ts):
-                    told = max(len(notification.transcript), root.told)
-                    done = posts.receipt(root.ts, told)
+                    posted = max(len(notification.transcript), root.posted)
+                    done = posts.receipt(root.ts, posted)
             except NotDone as no:
                 if no.word not in NO_THREAD:
                     raise
@@ -134,7 +134,7 @@ class SlackChannel:
         Returns the receipts of the message and of its thread. Raises NotDone.
         """
         lead = self._thread(posts, notification, root).lead
-        told = max(len(notification.transcript), root.told if root else 0)
+        posted = max(len(notification.transcript), root.posted if root else 0)
         if root:
             try:
                 await posts.post(lead, 1, thread_ts=root.ts, reply_broadcast=True)
@@ -142,7 +142,7 @@ class SlackChannel:
                 if no.word not in NO_THREAD:
                     raise
             else:
-                return posts.receipt(root.ts, told), root
+                return posts.receipt(root.ts, posted), root
         # The thread is gone, so its content has to be posted again.
         ts = await posts.post(lead, 1)
         return posts.receipt(ts, len(notification.transcript)), None
@@ -161,9 +161,9 @@ class _Posts:
         self.hook = int(identity.date.timestamp())
         self.is_quiet = identity.quiet
 
-    def receipt(self, ts: str, told: int) -> Receipt:
+    def receipt(self, ts: str, posted: int) -> Receipt:
         """Return the receipt after the main message was posted."""
-        return Receipt(channel=self._channel, ts=ts, hook=self.hook, told=told, steps=1)
+        return Receipt(channel=self._channel, ts=ts, hook=self.hook, posted=posted, steps=1)
 
     async def post(self, message: Json, part: int, **place: str | bool) -> str:
         """Post a message and return its `ts`."""
@@ -251,5 +251,5 @@ class _Rest:
     def _outcome(self, outcome: Outcome, *last: str) -> Outcome:
         """Return the outcome of the last step, with a detail that lists what was posted and what is missing."""
         posted = f"posted as {self._done.ts} in {self._done.channel}"
-        detail = in_its_words("; ".join([posted, *self._missing, *last]))
+        detail = clean_answer("; ".join([posted, *self._missing, *last]))
         return replace(outcome, detail=detail, receipt=self._done.written())

@@ -33,7 +33,7 @@ from relay.transports.slack.blocks import (
     visible,
     width,
 )
-from relay.transports.transcript_excerpt import facts_left_out_line, more_chats_line, says_all
+from relay.transports.transcript_excerpt import facts_left_out_line, more_chats_line, quotes_all
 
 MOST_BLOCKS = 50
 """The most blocks that Slack accepts in a template's own JSON; the relay's messages have fewer."""
@@ -76,15 +76,15 @@ def pack(notification: Notification, *, mention: str = "") -> Json:
     ending = _bottom(notification)
     room = MAX_VISIBLE - visible([*opening, *answer, *ending])
     quoted = quoted_excerpt(notification.transcript, room, notification.language)
-    if says_all(notification):
+    if quotes_all(notification):
         blocks = [*_top(notification, call, lead=False), *quoted, *answer, *ending]
     else:
         blocks = [*opening, *answer, *quoted, *ending]
     return _message(_top_level(notification, call), blocks)
 
 
-def pack_thread(notification: Notification, *, mention: str = "", told: int = 0) -> Thread:
-    """Return the notification as a bot's messages. `told` messages of the transcript are in the thread already."""
+def pack_thread(notification: Notification, *, mention: str = "", posted: int = 0) -> Thread:
+    """Return the notification as a bot's messages. `posted` messages of the transcript are in the thread already."""
     call = _mention(mention)
     if notification.brief:
         return Thread(_message(_plain_text(notification, call), []))
@@ -94,15 +94,15 @@ def pack_thread(notification: Notification, *, mention: str = "", told: int = 0)
         return Thread(_digest(notification, notification.digest, call))
     blocks = [*_top(notification, call), *_answer(notification), *_bottom(notification)]
     lead = own or _message(_top_level(notification, call), blocks)
-    new = notification.transcript[told:]
+    new = notification.transcript[posted:]
     if not new:
         return Thread(lead)
-    found = replies(new, notification.language)
+    posts = replies(new, notification.language)
     return Thread(
         lead,
-        tuple(_message(escape(in_short(blocks)), blocks) for blocks in found.blocks),
+        tuple(_message(escape(in_short(blocks)), blocks) for blocks in posts.blocks),
         title=_subject(notification),
-        file="" if found.whole else _file(notification),
+        file="" if posts.whole else _file(notification),
     )
 
 
@@ -120,8 +120,8 @@ def _own(notification: Notification, call: str) -> Json | None:
     around = own["blocks"][:place], own["blocks"][place:]
     blocks = [*around[0], *_called(call), *around[1], *_muted(notification)]
     text = own.get("text")
-    said = f"{call} {text}".strip() if text else _top_level(notification, call)
-    return _message(said, blocks) if len(blocks) <= MOST_BLOCKS else None
+    line = f"{call} {text}".strip() if text else _top_level(notification, call)
+    return _message(line, blocks) if len(blocks) <= MOST_BLOCKS else None
 
 
 def _message(text: str, blocks: list[Json]) -> Json:
@@ -133,8 +133,8 @@ def _top(notification: Notification, call: str, *, lead: bool = True) -> list[Js
     """Return the head of a message: the visitor, the severity and, with `lead`, the summary."""
     summary = shortened(notification.summary, MAX_SECTION) if lead else ""
     pieces = with_commands(summary)
-    said = [code(text) if is_command else plain(text) for text, is_command in pieces]
-    return [_header(notification), *_called(call), *paragraph(said)]
+    elements = [code(text) if is_command else plain(text) for text, is_command in pieces]
+    return [_header(notification), *_called(call), *paragraph(elements)]
 
 
 # -- a digest ----------------------------------------------------------------------------------------------
@@ -293,8 +293,8 @@ def _called(call: str) -> list[Json]:
 def _top_level(notification: Notification, call: str) -> str:
     """Return the text for push messages and screen readers, which begins with visitor and event."""
     parts = tidy_line(notification.subject), tidy_line(notification.summary, MAX_TEXT)
-    said = " · ".join(part for part in parts if part)
-    return _called_out(call, said or "Smartsupp")
+    text = " · ".join(part for part in parts if part)
+    return _called_out(call, text or "Smartsupp")
 
 
 def _plain_text(notification: Notification, call: str) -> str:

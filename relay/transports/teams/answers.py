@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from relay.languages import N_
-from relay.transports import Ending, Outcome, in_its_words
+from relay.transports import Ending, Outcome, clean_answer
 from relay.transports.cures import FAILED, RESUME, SEND_TEST, Row, row_for, status_row
 from relay.transports.http import TAKEN_IN_BETWEEN, is_page, wait_asked, wait_named
 
@@ -90,7 +90,7 @@ def sort(
     status: int, body: str, headers: Mapping[str, str], now: datetime, secrets: tuple[str, ...] = ()
 ) -> Outcome:
     """Return the outcome of an attempt that was answered; see docs/delivery.md."""
-    detail = in_its_words(f"Teams answered {status} {body}", secrets)
+    detail = clean_answer(f"Teams answered {status} {body}", secrets)
     if 200 <= status < 300:
         if is_page(body):
             return Outcome(Ending.LATER, f"{detail}, {TAKEN_IN_BETWEEN.format('a flow')}")

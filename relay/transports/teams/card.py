@@ -91,18 +91,18 @@ def inert(text: str) -> str:
     return _AT.sub("<\u200b", _FUNCTION.sub("{\u200b", tidy(text)))
 
 
-def one_line(text: str, limit: int) -> str:
+def as_line(text: str, limit: int) -> str:
     """Return a text on one line, without anything that Teams would execute."""
     return inert(tidy_line(text, limit))
 
 
 def title_of(notification: Notification) -> str:
-    return one_line(notification.subject, MAX_SUBJECT) or "Smartsupp"
+    return as_line(notification.subject, MAX_SUBJECT) or "Smartsupp"
 
 
 def in_short(notification: Notification) -> str:
     """Return the notification on one line, for the activity feed and for clients without cards."""
-    parts = title_of(notification), one_line(notification.summary, MAX_IN_SHORT)
+    parts = title_of(notification), as_line(notification.summary, MAX_IN_SHORT)
     return " · ".join(part for part in parts if part)
 
 
@@ -148,15 +148,15 @@ def facts_of(notification: Notification) -> list[Json]:
     shown = notification.facts[:MAX_FACTS]
     blocks = [
         block(
-            run(f"{one_line(fact.label, 60)}: ", weight="Bolder"),
-            run(one_line(fact.value, MAX_FACT) or "-"),
+            run(f"{as_line(fact.label, 60)}: ", weight="Bolder"),
+            run(as_line(fact.value, MAX_FACT) or "-"),
             spacing="Small" if index else "Medium",
         )
         for index, fact in enumerate(shown)
     ]
     if more := len(notification.facts) - len(shown) + notification.facts_left_out:
-        said = facts_left_out_line(more, notification.language)
-        blocks.append(block(run(said, italic=True, isSubtle=True), spacing="Small"))
+        line = facts_left_out_line(more, notification.language)
+        blocks.append(block(run(line, italic=True, isSubtle=True), spacing="Small"))
     return blocks
 
 
@@ -170,20 +170,20 @@ def muted_of(notification: Notification) -> list[Json]:
 
 
 def _small(line: str) -> list[Json]:
-    text = one_line(line, MAX_FOOTER)
+    text = as_line(line, MAX_FOOTER)
     return [block(run(text, size="Small", isSubtle=True), spacing="Medium")] if text else []
 
 
 def answer_of(notification: Notification) -> list[Json]:
     """Return the buttons for a reply to the visitor, or the reason why there are none."""
     actions = [
-        open_url(link, one_line(label(link, 80), 80))
+        open_url(link, as_line(label(link, 80), 80))
         for link in notification.links
         if not link.visited and is_safe(url_of(link), "https://")
     ][:MAX_ACTIONS]
     if actions:
         return [{"type": "ActionSet", "spacing": "Medium", "actions": actions}]
-    text = one_line(notification.no_address, MAX_FACT)
+    text = as_line(notification.no_address, MAX_FACT)
     return [block(run(text, isSubtle=True), spacing="Medium")] if text else []
 
 
@@ -215,7 +215,7 @@ def visited_pages(notification: Notification) -> list[Json]:
 def _page(link: Link) -> Json:
     """Return a link as a container, which every Teams client opens; links in text don't work on phones."""
     opens = is_safe(link.url, "https://") and len(link.url) <= MAX_PAGE_URL
-    title = one_line(label(link, 80), 200)
+    title = as_line(label(link, 80), 200)
     items = [block(run(title, **({"color": "Accent"} if opens else {})))]
     page: Json = {"type": "Container", "spacing": "Small", "items": items}
     return {**page, "selectAction": open_url(link, title)} if opens else page

@@ -21,6 +21,7 @@ from relay.transports.teams.card import (
     MAX_QUOTED,
     Json,
     answer_of,
+    as_line,
     block,
     facts_of,
     fits,
@@ -29,7 +30,6 @@ from relay.transports.teams.card import (
     in_envelope,
     lines_of,
     muted_of,
-    one_line,
     open_url,
     post_of,
     quoted_size,
@@ -45,7 +45,7 @@ from relay.transports.transcript_excerpt import (
     left_out_line,
     more_chats_line,
     most_shown,
-    says_all,
+    quotes_all,
 )
 
 MAX_MESSAGE = 1_200
@@ -80,7 +80,7 @@ def pack(notification: Notification) -> bytes:
     if not fits(bare):
         return _smallest(notification, [*head, *answer], head)
     transcript = _transcript(notification, _Room.beside(bare))
-    if says_all(notification):
+    if quotes_all(notification):
         head = head_of(notification, lead=False)
     whole = post_of(notification, [*head, *answer, *transcript, *ending])
     return whole if fits(whole) else bare
@@ -136,13 +136,13 @@ def _digest(notification: Notification, digest: DigestContents) -> bytes:
 def _digest_post(notification: Notification, digest: DigestContents) -> bytes:
     body = head_of(notification)
     for section in digest.sections:
-        heading = one_line(section.heading, MAX_FACT)
+        heading = as_line(section.heading, MAX_FACT)
         for group in section.groups:
             if not group.lines:
                 continue
             if heading:
                 body.append(block(run(heading, isSubtle=True, weight="Bolder"), spacing="Medium"))
-            title = run(f"{one_line(group.rule, MAX_FACT)} ({group.count})", weight="Bolder")
+            title = run(f"{as_line(group.rule, MAX_FACT)} ({group.count})", weight="Bolder")
             body += [block(title, spacing="Small" if heading else "Medium")]
             body += map(_chat, group.lines)
             heading = ""
@@ -155,16 +155,16 @@ def _digest_post(notification: Notification, digest: DigestContents) -> bytes:
 def _chat(line: DigestLine) -> Json:
     """Return a digest's chat: visitor, time, event, severity and the visitor's words; it opens a reply when pressed."""
     stars = f" {line.stars}" if line.stars else ""
-    who = run(one_line(line.who, 60), weight="Bolder", **_INKS[line.tone])
-    runs = [who, run(f" · {line.came} · {one_line(line.summary, MAX_FACT)}{stars}")]
+    who = run(as_line(line.who, 60), weight="Bolder", **_INKS[line.tone])
+    runs = [who, run(f" · {line.came} · {as_line(line.summary, MAX_FACT)}{stars}")]
     if line.also:
-        runs.append(run(f" + {one_line(line.also, 100)}", isSubtle=True))
+        runs.append(run(f" + {as_line(line.also, 100)}", isSubtle=True))
     opens = line.answer is not None and is_safe(url_of(line.answer), "https://")
     if line.answer and opens:
         runs.append(run(f"  ·  {line.answer.label}", color="Accent"))
     blocks = [block(*runs)]
     if line.words:
-        blocks.append(block(run(one_line(line.words, MAX_FACT), isSubtle=True)))
+        blocks.append(block(run(as_line(line.words, MAX_FACT), isSubtle=True)))
     chat: Json = {"type": "Container", "spacing": "Small", "items": blocks}
     return (
         {**chat, "selectAction": open_url(line.answer, line.answer.label)}
@@ -216,7 +216,7 @@ def _message_blocks(message: TranscriptMessage) -> list[Json]:
         words = " ".join(text.split()) or "-"
         return [*gap, block(*time, run(words, italic=True, isSubtle=True), spacing="Small")]
     sign = SIGNS.get(message.author, "")
-    name = run(f"{sign}{one_line(message.name, 60)}: ", weight="Bolder", **_colour(message.author))
+    name = run(f"{sign}{as_line(message.name, 60)}: ", weight="Bolder", **_colour(message.author))
     first, *others = [line for _, line in lines_of(text, MAX_LINES)] or ["-"]
     # Consistent with the lines below it, which are mostly code.
     if first.startswith("\N{NO-BREAK SPACE}"):
@@ -226,7 +226,7 @@ def _message_blocks(message: TranscriptMessage) -> list[Json]:
 
 
 def _gap(message: TranscriptMessage) -> Json:
-    words = one_line(message.gap, 60)
+    words = as_line(message.gap, 60)
     return block(run(f"⏳ {words}", italic=True, isSubtle=True), spacing="Small")
 
 

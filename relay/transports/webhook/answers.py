@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from relay.languages import N_
-from relay.transports import Ending, Outcome, in_its_words
+from relay.transports import Ending, Outcome, clean_answer
 from relay.transports.cures import CHECK, FAILED, SEND_TEST, Row, row_for, status_row
 from relay.transports.http import wait_asked, wait_named
 
@@ -97,7 +97,7 @@ def sort(
     status: int, body: str, headers: Mapping[str, str], now: datetime, secrets: tuple[str, ...] = ()
 ) -> Outcome:
     """Return the outcome of an attempt that was answered. Any status from 200 to 299 is a success."""
-    detail = in_its_words(f"{SERVICE} answered {status} {body}", secrets)
+    detail = clean_answer(f"{SERVICE} answered {status} {body}", secrets)
     if 200 <= status < 300:
         return Outcome(Ending.DELIVERED, detail)
     row = row_for(ROWS, f"{SERVICE} answered {status} {body}") or ROWS[-2]
