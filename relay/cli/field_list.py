@@ -16,10 +16,10 @@ from relay.files import shipped
 from relay.languages import LANGUAGES, SOURCE
 from relay.rendering.filters import Filters
 from relay.rendering.sandbox import Sandbox
-from relay.rendering.template_data import Plain, describe, describe_excerpt, describe_told
+from relay.rendering.template_data import Plain, describe, describe_excerpt, describe_texts
 from relay.rendering.template_reference import EXAMPLES, JINJAS, NAMES, Name, value_of
 from relay.rendering.templates import Templates
-from relay.rendering.transcript import Excerpt, tell
+from relay.rendering.transcript import Excerpt, story_of
 from relay.rendering.translation import words_in
 from relay.rules.field_type import Field, Kind
 from relay.rules.fields import FIELDS
@@ -43,12 +43,12 @@ def sample_data(sample: str = "missed") -> dict[str, Plain]:
     mail = Templates(shipped("templates")).render(
         "chat", chat, rule=rule, language=SOURCE, zone=ZONE, bodies=False
     )
-    story = tell(chat, ZONE, words)
+    story = story_of(chat, ZONE, words)
     return {
         **describe(
             chat, story, words, zone=ZONE, rule=rule, public_url=PUBLIC_URL, reply_to=VISITOR
         ),
-        **describe_told(mail.subject, mail.summary, mail.facts, mail.facts_left_out),
+        **describe_texts(mail.subject, mail.summary, mail.facts, mail.facts_left_out),
         "footer": mail.footer,
         **describe_excerpt(Excerpt(mail.transcript, 0, ())),
     }

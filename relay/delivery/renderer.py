@@ -15,7 +15,7 @@ from relay.alerts.stored_alert import read_alert
 from relay.destination import Destination
 from relay.notification import MutedUntil, Notification
 from relay.outbox import Delivery
-from relay.rendering.built_in_wording import built_in_notification, in_place_of
+from relay.rendering.built_in_wording import built_in_notification, mark_as_fallback
 from relay.rendering.digest_wording import MAX_REASON, built_in_digest
 from relay.rendering.isolation.protocol import Render, RenderDigest
 from relay.rendering.isolation.worker_pool import (
@@ -74,7 +74,7 @@ class Renderer:
         """
         notification = await self._render(delivery, destination, bodies=bodies)
         if delivery.instead_of:
-            notification = in_place_of(notification, delivery.instead_of, destination.language)
+            notification = mark_as_fallback(notification, delivery.instead_of, destination.language)
         if not (self._read_mute and delivery.why.startswith(MUTED)):
             return notification
         mute = await self._read_mute(delivery)

@@ -41,7 +41,7 @@ from relay.rendering.transcript import (
     Story,
     excerpt,
     local_time,
-    tell,
+    story_of,
     tone,
 )
 from relay.rendering.translation import Words, stars, words_in
@@ -69,7 +69,7 @@ def inlined(html: str) -> str:
 
 PAGE = "built_in.html"
 
-NOTHING_SAID = Excerpt(head=(), left_out=0, tail=())
+EMPTY_EXCERPT = Excerpt(head=(), left_out=0, tail=())
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class Page:
     reply_to: str = VISITOR
     """The recipient of replies, as in `Destination.reply_to`."""
     facts: tuple[Fact, ...] = ()
-    transcript: Excerpt = NOTHING_SAID
+    transcript: Excerpt = EMPTY_EXCERPT
     foot: tuple[str, ...] = ()
 
 
@@ -163,9 +163,9 @@ def paragraphs(shown: Excerpt, words: Words) -> Iterator[str]:
 
 def _line(message: TranscriptMessage) -> str:
     text = indented(message.text)
-    said = text if message.author is Author.SYSTEM else f"{message.name}: {text}"
+    line = text if message.author is Author.SYSTEM else f"{message.name}: {text}"
     gap = f"({message.gap})\n" if message.gap else ""
-    return f"{gap}[{message.time}] {said}" if message.time else gap + said
+    return f"{gap}[{message.time}] {line}" if message.time else gap + line
 
 
 MAX_SUBJECT = 200
@@ -191,7 +191,7 @@ def built_in_notification(
     template.
     """
     words = words_in(language)
-    story = tell(chat, zone, words)
+    story = story_of(chat, zone, words)
     title = headline(chat, words)
     note = template_note(words, template, clean_line(reason))
     facts = tuple(
@@ -204,7 +204,7 @@ def built_in_notification(
     all_shown = shown.whole and page.transcript.whole
     lines = "\n".join(f"{fact.label}: {fact.value}" for fact in facts)
     broken = words.language.gettext("{headline} (template broken)", headline=title)
-    told = Notification(
+    notification = Notification(
         subject=tidy_line(broken, MAX_SUBJECT),
         summary=note,
         facts=facts,
@@ -214,13 +214,13 @@ def built_in_notification(
         links=answer_link(chat, facts, words),
         built_in=True,
     )
-    return with_chat(told, chat, story, words)
+    return add_chat(notification, chat, story, words)
 
 
-def with_chat(told: Notification, chat: Chat, story: Story, words: Words) -> Notification:
+def add_chat(notification: Notification, chat: Chat, story: Story, words: Words) -> Notification:
     """Return the notification with the fields that come from the chat and that no template can change."""
     return replace(
-        told,
+        notification,
         transcript=story.transcript,
         no_address=no_address(chat.visitor, words),
         stars=stars(chat.rating),
@@ -251,16 +251,16 @@ def _page(
     )
 
 
-def in_place_of(told: Notification, failed: str, language: str) -> Notification:
+def mark_as_fallback(plain: Notification, failed: str, language: str) -> Notification:
     """Return the notification marked as one that could not be delivered to the destination `failed`."""
     _ = language_called(language).gettext
     line = _("This could not be delivered to {destination}.", destination=failed)
-    subject = _("{subject} (instead of {destination})", subject=told.subject, destination=failed)
+    subject = _("{subject} (instead of {destination})", subject=plain.subject, destination=failed)
     return replace(
-        told,
+        plain,
         subject=tidy_line(subject, MAX_SUBJECT),
-        summary=f"{told.summary} {line}",
-        text=f"{line}\n\n{told.text}" if told.text else "",
+        summary=f"{plain.summary} {line}",
+        text=f"{line}\n\n{plain.text}" if plain.text else "",
     )
 
 
@@ -272,8 +272,8 @@ def answer_link(chat: Chat, facts: Iterable[Fact], words: Words) -> tuple[Link, 
     address = visitor_address(chat.visitor.email)
     if not address:
         return ()
-    is_told = any(address in fact.value for fact in facts)
-    who = cut(called(chat.visitor, words), MAX_WHO) if is_told else address
+    is_shown = any(address in fact.value for fact in facts)
+    who = cut(called(chat.visitor, words), MAX_WHO) if is_shown else address
     label = words.language.gettext("Reply to {who}", who=who)
     return (Link(label=label, url=mail_link(address)),)
 

@@ -24,10 +24,10 @@ from relay.notification import (
     Tone,
 )
 from relay.rendering.built_in_wording import Page, built_in_html, headline, template_note
-from relay.rendering.template_data import Plain, called, describe, describe_told
+from relay.rendering.template_data import Plain, called, describe, describe_texts
 from relay.rendering.template_folders import DIGEST, BrokenTemplate
 from relay.rendering.templates import Templates
-from relay.rendering.transcript import local_time, tell, tone
+from relay.rendering.transcript import local_time, story_of, tone
 from relay.rendering.translation import Words, stars, words_in
 from relay.smartsupp import read_chat
 from relay.text import clean_line, tidy, tidy_line
@@ -35,7 +35,7 @@ from relay.timing.digest_contents import Digest, Member
 
 MAX_SUBJECT = 200
 MAX_SUMMARY = 500
-MAX_WHAT = 200
+MAX_LINE = 200
 MAX_WORDS = 250
 MAX_REASON = 200
 """The most characters of a mute's reason and of its author's name."""
@@ -85,31 +85,31 @@ def digest_notification(
 
     def line(member: Member) -> tuple[Chat, str, str]:
         chat = read(member)
-        story = tell(chat, zone, words)
+        story = story_of(chat, zone, words)
         rule = member.rules[0]
         data = describe(
             chat, story, words, zone=zone, rule=rule, public_url=public_url, reply_to=""
         )
         written = tidy(writer.write(writer.in_text, DIGEST, "line.txt", data))
-        what, _, more = written.strip().partition("\n")
-        if not what:
+        event, _, quote = written.strip().partition("\n")
+        if not event:
             empty = "comes out empty; it must always say something"
             raise BrokenTemplate(DIGEST, writer.path(DIGEST, "line.txt"), 0, empty)
-        return chat, tidy_line(what, MAX_WHAT), tidy_line(more, MAX_WORDS)
+        return chat, tidy_line(event, MAX_LINE), tidy_line(quote, MAX_WORDS)
 
     contents = _contents(digest, words, zone, line)
     data = _described(digest, contents, words, zone, public_url)
-    subject = writer.one_line(DIGEST, "subject.txt", data, MAX_SUBJECT)
-    summary = writer.one_line(DIGEST, "summary.txt", data, MAX_SUMMARY)
-    data |= describe_told(subject, summary, (), 0)
-    footer = writer.one_line(DIGEST, "footer.txt", data, MAX_SUMMARY, may_be_empty=True)
+    subject = writer.text_line(DIGEST, "subject.txt", data, MAX_SUBJECT)
+    summary = writer.text_line(DIGEST, "summary.txt", data, MAX_SUMMARY)
+    data |= describe_texts(subject, summary, (), 0)
+    footer = writer.text_line(DIGEST, "footer.txt", data, MAX_SUMMARY, may_be_empty=True)
     data["footer"] = footer
-    told = _notification(contents, words, subject=subject, summary=summary, footer=footer)
+    notification = _notification(contents, words, subject=subject, summary=summary, footer=footer)
     if not bodies:
-        return told
+        return notification
     text = writer.write(writer.in_text, DIGEST, "body.txt", data).strip() + "\n"
     html = writer.write(writer.in_html, DIGEST, "body.html", data).strip() + "\n"
-    return replace(told, text=text, html=html)
+    return replace(notification, text=text, html=html)
 
 
 def built_in_digest(
@@ -134,7 +134,7 @@ def built_in_digest(
     note = template_note(words, template, clean_line(reason))
     facts = tuple(Fact(label=line.came, value=line.summary) for line in contents.lines)
     more = (more_line(words, contents.more),) if contents.more else ()
-    said = "\n".join(f"{fact.label}: {fact.value}" for fact in facts)
+    lines = "\n".join(f"{fact.label}: {fact.value}" for fact in facts)
     notes = "\n".join((*more, *contents.notes))
     page = Page(
         subject=subject,
@@ -144,10 +144,10 @@ def built_in_digest(
         facts=facts,
         foot=(*more, *contents.notes, note),
     )
-    told = _notification(contents, words, subject=subject, summary=note, footer="")
+    notification = _notification(contents, words, subject=subject, summary=note, footer="")
     return replace(
-        told,
-        text="\n\n".join(filter(None, (subject, note, said, notes))) + "\n",
+        notification,
+        text="\n\n".join(filter(None, (subject, note, lines, notes))) + "\n",
         html=built_in_html(page, words),
         built_in=True,
     )
@@ -192,14 +192,14 @@ def _contents(digest: Digest, words: Words, zone: ZoneInfo, line: Line) -> Diges
     reply = words.language.gettext("Reply")
 
     def line_of(member: Member) -> DigestLine:
-        chat, what, said = line(member)
+        chat, event, quote = line(member)
         address = visitor_address(chat.visitor.email)
         return DigestLine(
             account=member.account,
             id=member.chat,
             who=called(chat.visitor, words, unknown=words.visitor),
-            summary=what,
-            words=said,
+            summary=event,
+            words=quote,
             came=words.moment(local_time(member.arrived, zone), now),
             arrived=member.arrived,
             rules=member.rules,
@@ -210,11 +210,11 @@ def _contents(digest: Digest, words: Words, zone: ZoneInfo, line: Line) -> Diges
         )
 
     sections = []
-    for why, found in groupby(digest.groups, key=lambda group: group.why):
-        groups = list(found)
+    for why, same_reason in groupby(digest.groups, key=lambda group: group.why):
+        groups = list(same_reason)
         count = sum(group.count for group in groups)
         heading = "" if reasons == {"send"} else _heading(digest, why, count, words, zone)
-        made = tuple(
+        lines = tuple(
             DigestGroup(
                 rule=clean_line(group.rule),
                 count=group.count,
@@ -222,7 +222,7 @@ def _contents(digest: Digest, words: Words, zone: ZoneInfo, line: Line) -> Diges
             )
             for group in groups
         )
-        sections.append(DigestSection(heading=heading, groups=made))
+        sections.append(DigestSection(heading=heading, groups=lines))
     notes = tuple(_notes(digest, words, zone))
     return DigestContents(
         count=digest.count, sections=tuple(sections), notes=notes, erased=digest.erased

@@ -66,8 +66,8 @@ class Filters:
 
         In HTML, no line breaks within it.
         """
-        said = self._words.duration(seconds, parts) if seconds is not None else ""
-        return said.replace(" ", self._blank)
+        text = self._words.duration(seconds, parts) if seconds is not None else ""
+        return text.replace(" ", self._blank)
 
     def rating(self, value: float | None) -> str:
         """A rating in words."""

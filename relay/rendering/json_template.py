@@ -28,7 +28,7 @@ _WELL_FORMED = re.compile(f"(?:[^{_BEGIN}{_END}]|{_MARKED.pattern})*")
 
 
 class _Generator(SandboxCodeGenerator):
-    def _said(self, _node: nodes.Expr, _frame: Frame) -> None:
+    def _pieces(self, _node: nodes.Expr, _frame: Frame) -> None:
         """Write the output of `_` as one value, so that a catalogue can't write markup either."""
 
 
@@ -85,8 +85,8 @@ def _with_texts(node: Any, write: Callable[[str], Mixed], at: str) -> Any:  # no
         return [_with_texts(each, write, f"{at}[{n}]") for n, each in enumerate(node)]
     if not isinstance(node, str):
         return node
-    if found := unsendable(at + node):
-        raise Misfit(f"a text holds {found}, which is not a character and can't be sent")
+    if character := unsendable(at + node):
+        raise Misfit(f"a text holds {character}, which is not a character and can't be sent")
     try:
         return write(node) if re.search(r"\{[{%#]", node) else node
     except Exception as error:

@@ -56,22 +56,22 @@ def made_up_chats() -> Mapping[str, Chat]:
     )
 
 
-def _said(author: Author, at: float, text: str, name: str = "", trigger: str = "") -> Message:
+def _post(author: Author, at: float, text: str, name: str = "", trigger: str = "") -> Message:
     """Return a message sent `at` seconds after the chat's beginning."""
     sent_at = _BEGAN + timedelta(seconds=at)
     return Message(author=author, name=name, text=text, sent_at=sent_at, trigger=trigger)
 
 
 def _visitor(at: float, text: str, name: str = "") -> Message:
-    return _said(Author.VISITOR, at, text, name)
+    return _post(Author.VISITOR, at, text, name)
 
 
 def _agent(at: float, text: str, name: str = "Jana") -> Message:
-    return _said(Author.AGENT, at, text, name)
+    return _post(Author.AGENT, at, text, name)
 
 
 def _system(at: float, code: str, name: str = "Jana") -> Message:
-    return _said(Author.SYSTEM, at, code, name)
+    return _post(Author.SYSTEM, at, code, name)
 
 
 def _chat(number: int, visitor: Visitor, *messages: Message) -> Chat:
@@ -211,9 +211,9 @@ def _automatic_only() -> Chat:
     return _chat(
         7,
         Visitor(id="7"),
-        _said(Author.AUTOMATIC, 0, "Hello! Can we help you to choose?", trigger="After a minute"),
+        _post(Author.AUTOMATIC, 0, "Hello! Can we help you to choose?", trigger="After a minute"),
         _visitor(30, "How much is delivery to Ireland?"),
-        _said(Author.AUTOMATIC, 32, "We'll be with you soon.", trigger="Busy"),
+        _post(Author.AUTOMATIC, 32, "We'll be with you soon.", trigger="Busy"),
     )
 
 
@@ -233,8 +233,8 @@ def _hostile() -> Chat:
     everything = " ".join(HOSTILE_TEXTS)
     line, text = clean_line(everything), clean(everything)
     huge = ("x" * 100_000, "&" * 100_000, "e" + "\u0301" * 50_000)
-    said = (*(clean(hostile) for hostile in HOSTILE_TEXTS), *huge)
-    messages = [_visitor(place, hostile, line) for place, hostile in enumerate(said)]
+    texts = (*(clean(hostile) for hostile in HOSTILE_TEXTS), *huge)
+    messages = [_visitor(place, hostile, line) for place, hostile in enumerate(texts)]
     messages += [
         _agent(200, text, line),
         _system(205, "close.visitorClose", line),

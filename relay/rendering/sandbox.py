@@ -25,7 +25,7 @@ from relay.rendering.filters import Filters, filters_by_name
 from relay.rendering.template_compiler import SandboxCodeGenerator
 from relay.rendering.template_folders import DEFAULT
 from relay.rendering.template_reference import nearest_filter, nearest_name
-from relay.rendering.translation import Shown, Words, html_writer, markup, sayings, text_writer
+from relay.rendering.translation import Shown, Words, html_writer, markup, text_writer, translators
 from relay.text import unsendable
 
 MAX_OUTPUT = 400_000
@@ -92,9 +92,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
             cache_size=-1,
         )
         self.language = words.language
-        self._found: dict[tuple[str, str | None], Template] = {}
+        self._loaded: dict[tuple[str, str | None], Template] = {}
         self.globals.clear()
-        self.globals |= sayings(words, self.put, html=autoescape)
+        self.globals |= translators(words, self.put, html=autoescape)
         self._ours = frozenset(map(id, self.globals.values()))
         self.filters = {name: JINJAS[name] for name in JINJA_FILTERS}
         self.filters |= {**filters_by_name(filters), "join": _joining(as_text, self.put)}
@@ -125,10 +125,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def get_template(self, name: Any, parent: str | None = None, globals: Any = None) -> Template:  # noqa: A002, ANN401 - Jinja's own signature
         """Return a template, cached by name and parent: file names in templates are constants."""
-        found = self._found.get((name, parent))
-        if found is None:
-            found = self._found[name, parent] = super().get_template(name, parent, globals)
-        return found
+        template = self._loaded.get((name, parent))
+        if template is None:
+            template = self._loaded[name, parent] = super().get_template(name, parent, globals)
+        return template
 
     def join_path(self, template: str, parent: str) -> str:
         """Return the path of an included file: a bare name is in the parent's folder, others keep their folder."""
@@ -215,14 +215,14 @@ class _Policy(NodeTransformer):
         self._name = name
         self._filename = filename
 
-    def _fail(self, what: str, node: nodes.Node) -> TemplateSyntaxError:
-        return TemplateSyntaxError(what, node.lineno, self._name, self._filename)
+    def _fail(self, reason: str, node: nodes.Node) -> TemplateSyntaxError:
+        return TemplateSyntaxError(reason, node.lineno, self._name, self._filename)
 
     def visit_Const(self, node: nodes.Const) -> nodes.Node:  # noqa: N802 - Jinja's naming
         """Refuse a text whose escapes stand for a character that can't be sent."""
-        if isinstance(node.value, str) and (found := unsendable(node.value)):
-            what = f"this text holds {found}, which is not a character and can't be sent; write the character itself"
-            raise self._fail(what, node)
+        if isinstance(node.value, str) and (character := unsendable(node.value)):
+            reason = f"this text holds {character}, which is not a character and can't be sent; write the character itself"
+            raise self._fail(reason, node)
         return node
 
     def visit_Filter(self, node: nodes.Filter) -> nodes.Node:  # noqa: N802
@@ -247,8 +247,8 @@ class _Policy(NodeTransformer):
             raise self._fail(f"{name}: the words to translate must be in quotes", node)
         visited = self.generic_visit(node)
         if name == "_" and not (node.args[1:] or node.kwargs or node.dyn_args or node.dyn_kwargs):
-            said = self._environment.language.gettext(quoted[0])
-            return nodes.Const(said).set_lineno(node.lineno).set_environment(self._environment)
+            text = self._environment.language.gettext(quoted[0])
+            return nodes.Const(text).set_lineno(node.lineno).set_environment(self._environment)
         return visited
 
     def visit_ScopedEvalContextModifier(self, node: nodes.Node) -> nodes.Node:  # noqa: N802

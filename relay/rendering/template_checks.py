@@ -131,7 +131,7 @@ def check_forms(templates: Templates, name: str, transport: str, forms: Iterable
             try:
                 draft.for_transport(transport, bodies=False, form=form)
             except BrokenTemplate as problem:
-                problems[form] = problems[form] or problem.what
+                problems[form] = problems[form] or problem.reason
     return [problems[form] for form in forms]
 
 
@@ -208,12 +208,12 @@ def _in_source(source: str) -> Iterator[tuple[int, str]]:
     for line, kind, text in pieces:
         if kind == "data":
             shown = _NOT_SHOWN.sub(lambda hidden: re.sub(r"[^\n]", " ", hidden[0]), text)
-            for found in _SINGLE.finditer(shown):
-                yield line + shown.count("\n", 0, found.start()), found[1]
+            for match in _SINGLE.finditer(shown):
+                yield line + shown.count("\n", 0, match.start()), match[1]
 
 
 _PACKAGE = Path(__file__).parents[1]
-_SAYS_SOMETHING = re.compile(rb"\b(?:_|N_|n?gettext)\(")
+_TRANSLATES = re.compile(rb"\b(?:_|N_|n?gettext)\(")
 _AS_THE_SANDBOX = {"trim_blocks": "true", "lstrip_blocks": "true", "silent": "false"}
 _SAME_TEXT = 0.8
 """The least similarity of two texts for a hint, 0 to 1."""
@@ -227,25 +227,25 @@ def texts(own: Path | None = None) -> tuple[Catalog, list[str]]:
     Texts come from the user's templates, the relay's templates and the code. Problems are templates
     that can't be parsed.
     """
-    found, broken = Catalog(), []
+    catalog, broken = Catalog(), []
     for folder, name in ((own, own.name if own else ""), (shipped("templates"), "templates")):
-        broken += _add_templates(found, folder, name) if folder else []
+        broken += _add_templates(catalog, folder, name) if folder else []
     for path in sorted(_PACKAGE.rglob("*.py")):
         if any(_PACKAGE / name in path.parents for name in ("console", "rules")):
             continue  # said by the console, which has catalogues of its own
         source = path.read_bytes()
-        if _SAYS_SOMETHING.search(source):
-            _add(found, "python", source, f"{_PACKAGE.name}/{path.relative_to(_PACKAGE)}")
-    return found, broken
+        if _TRANSLATES.search(source):
+            _add(catalog, "python", source, f"{_PACKAGE.name}/{path.relative_to(_PACKAGE)}")
+    return catalog, broken
 
 
 def texts_of_templates(folder: Path) -> tuple[Catalog, list[str]]:
     """Return the texts that a folder's templates translate, and the problems of unreadable templates."""
-    found = Catalog()
-    return found, _add_templates(found, folder, folder.name)
+    catalog = Catalog()
+    return catalog, _add_templates(catalog, folder, folder.name)
 
 
-def never_said(folder: Path) -> Iterator[Mistake]:
+def unused_translations(folder: Path) -> Iterator[Mistake]:
     """Yield the translations in a folder's catalogues that no template uses."""
     catalogues = own_catalogues(folder)
     if not catalogues:
@@ -254,8 +254,8 @@ def never_said(folder: Path) -> Iterator[Mistake]:
     for tag, path in catalogues.items():
         for entry in read_catalogue(path, tag, within=folder).entries:
             if entry.id and _key(entry.id) not in known:
-                what = _never(entry.id, known, tag)
-                yield Mistake(str(path), entry.lineno or 0, what, harmless=True)
+                reason = _never(entry.id, known, tag)
+                yield Mistake(str(path), entry.lineno or 0, reason, harmless=True)
 
 
 def _key(msgid: str | list[str] | tuple[str, ...]) -> tuple[str, bool]:
@@ -273,14 +273,14 @@ def _never(
     return f"nothing says this text; `relay translate {tag}` writes those that are said"
 
 
-def _add_templates(found: Catalog, folder: Path, name: str) -> list[str]:
+def _add_templates(catalog: Catalog, folder: Path, name: str) -> list[str]:
     broken = []
     for path in sorted(folder.glob("*/*.*"), key=_in_order):
         if path.suffix not in {Path(file).suffix for file in FILES}:
             continue
         try:
             source = read_file(path, MAX_SIZE)
-            _add(found, "jinja2.ext:babel_extract", source, f"{name}/{path.relative_to(folder)}")
+            _add(catalog, "jinja2.ext:babel_extract", source, f"{name}/{path.relative_to(folder)}")
         except TemplateSyntaxError as error:
             broken.append(f"{path}:{error.lineno}: {error.message}")
         except (OSError, UnicodeDecodeError) as error:
@@ -293,6 +293,6 @@ def _in_order(path: Path) -> tuple[bool, Path]:
     return path.parent.name.startswith("_"), path
 
 
-def _add(found: Catalog, method: str, source: bytes, name: str) -> None:
-    for line, said, _, context in extract(method, BytesIO(source), options=_AS_THE_SANDBOX):
-        found.add(said, locations=[(name, line)], context=context)
+def _add(catalog: Catalog, method: str, source: bytes, name: str) -> None:
+    for line, text, _, context in extract(method, BytesIO(source), options=_AS_THE_SANDBOX):
+        catalog.add(text, locations=[(name, line)], context=context)

@@ -42,12 +42,12 @@ class SandboxCodeGenerator(CodeGenerator):
 
     def visit_Output(self, node: nodes.Output, frame: Frame) -> None:  # noqa: N802
         node.nodes = [
-            piece for child in node.nodes for piece in self._said(child, frame) or [child]
+            piece for child in node.nodes for piece in self._pieces(child, frame) or [child]
         ]
         super().visit_Output(node, frame)
 
     def visit_Call(self, node: nodes.Call, frame: Frame, forward_caller: bool = False) -> None:  # noqa: FBT001, FBT002, N802
-        if not forward_caller and (pieces := self._said(node, frame)):
+        if not forward_caller and (pieces := self._pieces(node, frame)):
             self.write(
                 "environment.markup(concat([" if frame.eval_ctx.autoescape else "str(concat(["
             )
@@ -67,7 +67,7 @@ class SandboxCodeGenerator(CodeGenerator):
         self.signature(node, frame, {"caller": "caller"} if forward_caller else None)
         self.write(")")
 
-    def _said(self, node: nodes.Expr, frame: Frame) -> list[nodes.Expr] | None:
+    def _pieces(self, node: nodes.Expr, frame: Frame) -> list[nodes.Expr] | None:
         """Split `_("{who} left", who=visitor.called)` into its values and the translated text around them.
 
         None for any other expression, or if a value occurs twice or not at all: `_` then handles it

@@ -61,7 +61,7 @@ def describe(
     }
 
 
-def describe_told(
+def describe_texts(
     subject: str, summary: str, facts: Iterable[Fact], facts_left_out: int
 ) -> Description:
     """Return the data that the footer and bodies can use in addition: the output of the template's other files."""
@@ -161,7 +161,7 @@ def describe_visitor(visitor: Visitor, words: Words, question: str) -> Descripti
         "user_agent": visitor.user_agent,
         "referer": visitor.referer,
         "variables": Values(
-            {key: _one_line(variable.value) for key, variable in visitor.variables.items()}
+            {key: _clean_value(variable.value) for key, variable in visitor.variables.items()}
         ),
     }
 
@@ -172,7 +172,7 @@ def _labelled(variables: Mapping[str, Variable], words: Words) -> list[Plain]:
         {
             "key": key,
             "label": clean_line(variable.label.replace(":", " "), 60) or words.variable,
-            "value": _one_line(variable.value),
+            "value": _clean_value(variable.value),
         }
         for key, variable in list(variables.items())[:MAX_VARIABLES]
     ]
@@ -183,7 +183,7 @@ def beyond(variables: Mapping[str, Variable]) -> int:
     return max(0, len(variables) - MAX_VARIABLES)
 
 
-def _one_line(value: str | float) -> str | int | float | bool:
+def _clean_value(value: str | float) -> str | int | float | bool:
     return clean_line(value, MAX_VALUE) if isinstance(value, str) else value
 
 

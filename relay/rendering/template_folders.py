@@ -30,11 +30,11 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 class UnreadableFile(Exception):
     """Raised for a template file that exists but can't be read; has the file and the reason."""
 
-    def __init__(self, file: str, what: str, line: int = 0) -> None:
+    def __init__(self, file: str, reason: str, line: int = 0) -> None:
         """`line` counts from 1; 0 means the file as a whole."""
-        super().__init__(file, what, line)
+        super().__init__(file, reason, line)
         self.file = file
-        self.what = what
+        self.reason = reason
         self.line = line
 
 
@@ -81,22 +81,22 @@ class Folders:
 
     def path(self, name: str) -> str:
         """Return the path of a file for messages; its bare name if it does not exist."""
-        found = self._find(name)
-        return str(found[1]) if found else name
+        source_file = self._find(name)
+        return str(source_file[1]) if source_file else name
 
     def source(self, name: str) -> tuple[str, str, Callable[[], bool] | None] | None:
         """Return a template's source for `jinja2.FunctionLoader`: text, path and None; None for a missing file.
 
         Raises UnreadableFile.
         """
-        found = self._find(name)
-        if found is None:
+        source_file = self._find(name)
+        if source_file is None:
             return None
-        folder, path = found
+        folder, path = source_file
         try:
             if leads_out_of(folder, path):
-                what = f"leads out of {folder}; put the file itself here"
-                raise UnreadableFile(str(path), what)
+                reason = f"leads out of {folder}; put the file itself here"
+                raise UnreadableFile(str(path), reason)
             source = read_file(path, MAX_SIZE)
             if len(source) > MAX_SIZE:
                 raise UnreadableFile(str(path), f"larger than {MAX_SIZE:,} bytes")
@@ -104,8 +104,8 @@ class Folders:
         except OSError as error:
             raise UnreadableFile(str(path), f"can't be read: {error.strerror}") from None
         except UnicodeDecodeError as error:
-            what = "is not UTF-8; save it as UTF-8"
-            raise UnreadableFile(str(path), what, line_of(error)) from None
+            reason = "is not UTF-8; save it as UTF-8"
+            raise UnreadableFile(str(path), reason, line_of(error)) from None
 
     def _find(self, name: str) -> tuple[Path, Path] | None:
         """Return the first folder that has a file of this name, and the file's path; None if there is none.
@@ -146,17 +146,17 @@ def inherited_from(name: str, there: Mapping[str, Path]) -> str:
 class BrokenTemplate(Exception):
     """Raised for a template that can't be used; has the file, the line (0 if unknown) and the problem."""
 
-    def __init__(self, template: str, file: str, line: int, what: str) -> None:
-        super().__init__(template, file, line, what)
+    def __init__(self, template: str, file: str, line: int, reason: str) -> None:
+        super().__init__(template, file, line, reason)
         self.template = template
         self.file = file
         self.line = line
-        self.what = what
+        self.reason = reason
 
     def __str__(self) -> str:
         """Return the problem as `file:line: problem`, which editors can open."""
         place = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{place}: {self.what}"
+        return f"{place}: {self.reason}"
 
 
 def broken_by(error: Exception, template: str, file: str) -> BrokenTemplate:
@@ -167,7 +167,7 @@ def broken_by(error: Exception, template: str, file: str) -> BrokenTemplate:
                 template, error.filename or file, error.lineno, error.message or ""
             )
         case UnreadableFile():
-            return BrokenTemplate(template, error.file, error.line, error.what)
+            return BrokenTemplate(template, error.file, error.line, error.reason)
         case TemplateNotFound():
             place, line = _place(error, file)
             return BrokenTemplate(template, place, line, f"there is no file {error.name!r}")

@@ -166,8 +166,8 @@ def nearest_name(name: str, here: Iterable[str] = ()) -> str:
     if name in known or "<key>" in meant:
         return name if name in known else meant.replace("<key>", last)
     by_last = {each.rpartition(".")[2]: each for each in reversed(known)}
-    if found := by_last.get(meant.rpartition(".")[2]):
-        return found
+    if match := by_last.get(meant.rpartition(".")[2]):
+        return match
     places = {each.partition(".")[0]: each.partition(".")[0] for each in known}
     near = nearest(last, here, 1) or nearest(last, {**places, **by_last}, 1, 0.8)
     return {**places, **by_last, **dict.fromkeys(here)}.get(near[0]) or near[0] if near else ""
@@ -238,9 +238,9 @@ def value_of(name: str, data: Mapping[str, Plain]) -> Plain:
     """Return an example value of a name; for a list's entry, the first one that is not empty."""
     first, _, rest = name.partition(".")
     if first in LISTS:
-        found = value_of(LISTS[first], data)
+        column = value_of(LISTS[first], data)
         entries = (
-            [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+            [each for each in column if isinstance(each, dict)] if isinstance(column, list) else []
         )
         return next((each[rest] for each in entries if each[rest] not in (None, "")), None)
     value = data.get(first)

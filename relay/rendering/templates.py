@@ -20,12 +20,12 @@ from relay.links import page_links
 from relay.notification import Fact, Finish, Json, Misfit, Notification
 from relay.rendering.built_in_wording import (
     MAX_SUBJECT,
+    add_chat,
     answer_link,
     built_in_notification,
     inlined,
     may_have_rules,
     whole,
-    with_chat,
 )
 from relay.rendering.json_template import MarkingSandbox, rendered
 from relay.rendering.made_up_chats import made_up_chats
@@ -36,7 +36,7 @@ from relay.rendering.template_data import (
     beyond,
     describe,
     describe_excerpt,
-    describe_told,
+    describe_texts,
 )
 from relay.rendering.template_folders import FILES, BrokenTemplate, Folders, broken_by
 from relay.rendering.transcript import (
@@ -46,7 +46,7 @@ from relay.rendering.transcript import (
     Excerpt,
     Story,
     excerpt,
-    tell,
+    story_of,
 )
 from relay.rendering.translation import Words, with_bdi, without_isolates_in_addresses, words_of
 from relay.text import ELLIPSIS, cut, tidy, tidy_line, without_isolate
@@ -66,7 +66,7 @@ class BrokenOverride(BrokenTemplate):
     """Raised if only the template's `slack.json` or `teams.json` is broken; has the `notification` without it."""
 
     def __init__(self, problem: BrokenTemplate, notification: Notification) -> None:
-        super().__init__(problem.template, problem.file, problem.line, problem.what)
+        super().__init__(problem.template, problem.file, problem.line, problem.reason)
         self.notification = notification
 
 
@@ -148,7 +148,7 @@ class Templates:
         """Return a draft of a notification, whose bodies are rendered on demand. Raises BrokenTemplate."""
         self._must_be_known(name)
         writer = self.writer(language)
-        story = tell(chat, zone, writer.words)
+        story = story_of(chat, zone, writer.words)
         data = describe(
             chat,
             story,
@@ -158,13 +158,13 @@ class Templates:
             public_url=public_url,
             reply_to=reply_to,
         )
-        subject = writer.one_line(name, "subject.txt", data, MAX_SUBJECT)
-        summary = writer.one_line(name, "summary.txt", data, MAX_SUMMARY)
+        subject = writer.text_line(name, "subject.txt", data, MAX_SUBJECT)
+        summary = writer.text_line(name, "summary.txt", data, MAX_SUMMARY)
         facts, left_out = writer.facts(name, data, beyond(chat.visitor.variables))
-        data |= describe_told(subject, summary, facts, left_out)
-        footer = writer.one_line(name, "footer.txt", data, MAX_FOOTER, may_be_empty=True)
+        data |= describe_texts(subject, summary, facts, left_out)
+        footer = writer.text_line(name, "footer.txt", data, MAX_FOOTER, may_be_empty=True)
         data["footer"] = footer
-        told = Notification(
+        texts = Notification(
             subject=subject,
             summary=summary,
             facts=facts,
@@ -172,7 +172,7 @@ class Templates:
             footer=footer,
             links=(*answer_link(chat, facts, writer.words), *page_links(chat.pages, MAX_PAGES)),
         )
-        notification = with_chat(told, chat, story, writer.words)
+        notification = add_chat(texts, chat, story, writer.words)
         return Draft(
             notification,
             partial(writer.bodies, name, data, story),
@@ -181,8 +181,8 @@ class Templates:
 
     def _must_be_known(self, name: str) -> None:
         if name not in self.names:
-            what = f"there is no template of this name; there are: {', '.join(self.names)}"
-            raise BrokenTemplate(name, name, 0, what)
+            reason = f"there is no template of this name; there are: {', '.join(self.names)}"
+            raise BrokenTemplate(name, name, 0, reason)
 
     def writer(self, language: str) -> "Writer":
         words = words_of(self.languages.called(language))
@@ -244,17 +244,17 @@ class Writer:
         self._has = cache(folders.has)  # checking the disk takes as long as packing a Slack post
 
     def _source(self, name: str) -> tuple[str, str, Callable[[], bool] | None] | None:
-        found = self._folders.source(name)
-        self._has_rules |= found is not None and may_have_rules(found[0])
-        return found
+        source = self._folders.source(name)
+        self._has_rules |= source is not None and may_have_rules(source[0])
+        return source
 
-    def one_line(
+    def text_line(
         self, name: str, file: str, data: Description, limit: int, *, may_be_empty: bool = False
     ) -> str:
         line = tidy_line(self.write(self.in_text, name, file, data), limit)
         if not (line or may_be_empty):
-            what = "comes out empty; it must always say something"
-            raise BrokenTemplate(name, self.path(name, file), 0, what)
+            reason = "comes out empty; it must always say something"
+            raise BrokenTemplate(name, self.path(name, file), 0, reason)
         return line
 
     def facts(self, name: str, data: Description, unseen: int) -> tuple[tuple[Fact, ...], int]:
@@ -263,8 +263,8 @@ class Writer:
         for line in tidy(self.write(self.in_text, name, "facts.txt", data)).splitlines():
             label, colon, value = line.partition(":")
             if line.strip() and not (colon and label.strip()):
-                what = f"writes the line {cut(line, 60)!r}; every line must be `Label: value`"
-                raise BrokenTemplate(name, self.path(name, "facts.txt"), 0, what)
+                reason = f"writes the line {cut(line, 60)!r}; every line must be `Label: value`"
+                raise BrokenTemplate(name, self.path(name, "facts.txt"), 0, reason)
             if value.strip():
                 label, value = (without_isolate(tidy_line(each)) for each in (label, value))
                 facts.append(Fact(label=label, value=value))
@@ -311,7 +311,7 @@ class Writer:
             at = "".join(f"{note}: " for note in getattr(error, "__notes__", ()))
             # A line within a JSON text is not a line of the file.
             line = 0 if at and problem.file == path else problem.line
-            return BrokenTemplate(name, problem.file, line, f"{at}{problem.what}")
+            return BrokenTemplate(name, problem.file, line, f"{at}{problem.reason}")
 
     def _html_part(
         self, name: str, data: Description, story: Story, in_text: Excerpt

@@ -132,19 +132,19 @@ class Story:
     """The visitor's last message."""
 
 
-def tell(chat: Chat, zone: ZoneInfo, words: Words) -> Story:
+def story_of(chat: Chat, zone: ZoneInfo, words: Words) -> Story:
     """Return the story of a chat for a time zone and a language."""
-    said = [m.text for m in chat.messages if m.author is Author.VISITOR and m.text.strip()]
+    texts = [m.text for m in chat.messages if m.author is Author.VISITOR and m.text.strip()]
     pending = _pending(chat)
-    asked = [m.text for m in pending if m.text.strip()] if chat.missed else said
+    pending_texts = [m.text for m in pending if m.text.strip()] if chat.missed else texts
     return Story(
         transcript=tuple(_transcript(chat, zone, words)),
         agents=tuple(
             dict.fromkeys(m.name for m in chat.messages if m.author is Author.AGENT and m.name)
         ),
         waited=_waited(chat, pending),
-        question=next(iter(asked or said), ""),
-        last_words=said[-1] if said else "",
+        question=next(iter(pending_texts or texts), ""),
+        last_words=texts[-1] if texts else "",
     )
 
 

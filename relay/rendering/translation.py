@@ -146,8 +146,8 @@ class Words:
         _ = self.language.gettext
         if name:
             return _(_SYSTEM[code], name=name)
-        said = _(_SYSTEM[code], name=_("an agent"))
-        return said[:1].upper() + said[1:]
+        text = _(_SYSTEM[code], name=_("an agent"))
+        return text[:1].upper() + text[1:]
 
     def no_answer(self, seconds: float) -> str:
         """Return how long the visitor waited: "4 min without an answer"."""
@@ -166,15 +166,15 @@ class Words:
     def duration(self, seconds: float, parts: int = 2) -> str:
         """Return seconds in words: 245 -> "4 min 5 s", or with one part "4 min". The rest is dropped, not rounded."""
         left = int(seconds)
-        said: list[str] = []
+        pieces: list[str] = []
         largest = next((place for place, size in enumerate(_UNITS) if left >= size), None)
         if largest is None:
             return self._unit(1, 0)
         for size in _UNITS[largest : largest + parts]:
             count, left = divmod(left, size)
             if count:
-                said.append(self._unit(size, count))
-        return " ".join(said)
+                pieces.append(self._unit(size, count))
+        return " ".join(pieces)
 
     def _write_unit(self, size: int, count: int) -> str:
         """Return a count with its unit.
@@ -259,7 +259,7 @@ def stars(value: float | None) -> str:
     return "★" * full + "☆" * (5 - full)
 
 
-MAX_SAID = 200_000
+MAX_TRANSLATED = 200_000
 """The most characters of one translated text with its values."""
 
 
@@ -270,28 +270,28 @@ class TooLong(Exception):
 Put = Callable[[object], str]
 
 
-def sayings(words: Words, put: Put, *, html: bool) -> Mapping[str, Callable[..., str]]:
+def translators(words: Words, put: Put, *, html: bool) -> Mapping[str, Callable[..., str]]:
     """Return the functions `_` and `ngettext` for templates; `put` writes a value, escaped if necessary."""
     language = words.language
 
-    def fill(said: str, values: Mapping[str, object]) -> str:
-        text = filled(escaped(said) if html else said, _written(put, said, values))
-        return markup(text) if html else text
+    def fill(text: str, values: Mapping[str, object]) -> str:
+        whole = filled(escaped(text) if html else text, _written(put, text, values))
+        return markup(whole) if html else whole
 
-    def say(message: str, /, **values: object) -> str:
+    def translate(message: str, /, **values: object) -> str:
         return fill(language.gettext(message), values)
 
-    def say_count(one: str, many: str, count: float, /, **values: object) -> str:
+    def translate_count(singular: str, plural: str, count: float, /, **values: object) -> str:
         # The count is shown as written, not as an integer: 4.5 stays 4,5.
-        return fill(language.ngettext(one, many, count), {"count": count, **values})
+        return fill(language.ngettext(singular, plural, count), {"count": count, **values})
 
-    return {"_": say, "ngettext": say_count}
+    return {"_": translate, "ngettext": translate_count}
 
 
-def _written(put: Put, said: str, values: Mapping[str, object]) -> dict[str, str]:
+def _written(put: Put, translated: str, values: Mapping[str, object]) -> dict[str, str]:
     """Return the values as text. Raises TooLong if the result would be too long."""
     written = {name: put(value) for name, value in values.items()}
     longest = max(map(len, written.values()), default=0)
-    if len(said) + longest * said.count("{") > MAX_SAID:
-        raise TooLong(f"_ and ngettext write at most {MAX_SAID:,} characters")
+    if len(translated) + longest * translated.count("{") > MAX_TRANSLATED:
+        raise TooLong(f"_ and ngettext write at most {MAX_TRANSLATED:,} characters")
     return written

@@ -20,7 +20,7 @@ from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.database_session import Session, Sessions
 from relay.outbox.requeue import waiting
 from relay.rendering.isolation.worker_pool import RenderPool
-from relay.rendering.template_checks import misplaced, never_said, single_braces
+from relay.rendering.template_checks import misplaced, single_braces, unused_translations
 from relay.rendering.template_folders import DIGEST
 from relay.rules import Problem, RuleBook, RulesError, Severity, UnreadableRules
 from relay.rules.compared_values import ChatView
@@ -254,7 +254,7 @@ def _not_numbers(book: RuleBook, samples: Path) -> Iterator[Problem]:
 def _catalogues(settings: Settings) -> list[Mistake]:
     if settings.templates is None:
         return []
-    return [*mistakes_in(settings.templates), *never_said(settings.templates)]
+    return [*mistakes_in(settings.templates), *unused_translations(settings.templates)]
 
 
 _ENVIRONMENT = Place("environment")

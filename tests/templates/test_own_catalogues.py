@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from relay.languages import CATALOGUES, LANGUAGES, SOURCE, Languages, language_called, mistakes_in
 from relay.languages.catalogue import read_catalogue
 from relay.rendering.made_up_chats import made_up_chats
-from relay.rendering.template_checks import never_said
+from relay.rendering.template_checks import unused_translations
 from relay.rendering.templates import built_in_notification
 from relay.transports.slack.pack import pack as slack_post
 from tests.templates.conftest import OwnCatalogue
@@ -289,7 +289,7 @@ def test_a_text_that_nothing_says_is_told_of_with_the_one_that_was_meant(
     catalogue(
         "fr", {"Order {order}": "Commande {order}", "Pages visted": "Pages", "Hello": "Salut"}
     )
-    assert [str(each).rpartition("/")[2] for each in never_said(tmp_path)] == [
+    assert [str(each).rpartition("/")[2] for each in unused_translations(tmp_path)] == [
         "fr.po:4: nothing says this text; did you mean 'Pages visited'?",
         "fr.po:7: nothing says this text; `relay translate fr` writes those that are said",
     ]

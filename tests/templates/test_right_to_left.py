@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from relay.chat import Author, Chat, Page, Variable, Visitor
-from relay.rendering.built_in_wording import built_in_notification, in_place_of
+from relay.rendering.built_in_wording import built_in_notification, mark_as_fallback
 from relay.transports.slack.pack import pack as slack_post
 from relay.transports.slack.pack import pack_thread
 from relay.transports.teams.pack import pack as teams_post
@@ -85,7 +85,7 @@ def test_a_name_that_is_cut_ends_what_sets_it_off() -> None:
     chat = replace(from_the_right(missed=True), visitor=Visitor(name="נועה " * 100))
     made = told("chat", chat)
     assert not loose(made.subject)
-    assert not loose(in_place_of(made, "צוות", "en").subject)
+    assert not loose(mark_as_fallback(made, "צוות", "en").subject)
 
 
 @KINDS

@@ -351,7 +351,7 @@ def test_a_mistake_in_words_to_say_is_named_with_its_line(written: Written) -> N
     )
     with pytest.raises(BrokenTemplate) as broken:
         told("mine", made_up_chats()["finished"], templates)
-    assert (broken.value.line, broken.value.what) == (
+    assert (broken.value.line, broken.value.reason) == (
         3,
         "there is nothing called 'lost' here",
     )

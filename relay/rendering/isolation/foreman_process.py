@@ -44,7 +44,7 @@ class WorkerLine(asyncio.Protocol):
         self.template = ""
         """The template of the worker's latest request."""
         self._frames = Frames()
-        self._heard = asyncio.Event()
+        self._arrival = asyncio.Event()
         self._transport: asyncio.Transport | None = None
 
     def ask(self, askings: Iterable[Asking]) -> None:
@@ -54,11 +54,11 @@ class WorkerLine(asyncio.Protocol):
         if self._transport:
             self._transport.write(b"".join(framed(asking.asked) for asking in self.unanswered))
 
-    async def heard(self) -> None:
+    async def next_data(self) -> None:
         """Wait until data arrives from the worker, or the worker is gone."""
         if not self.is_gone:
-            self._heard.clear()
-            await self._heard.wait()
+            self._arrival.clear()
+            await self._arrival.wait()
 
     def close(self) -> None:
         self.is_gone = True
@@ -74,7 +74,7 @@ class WorkerLine(asyncio.Protocol):
                 self._take(_answer.decode(frame))
         except ValueError:  # msgspec's errors are also ValueErrors
             self.close()
-        self._heard.set()
+        self._arrival.set()
 
     def _take(self, answer: Answer) -> None:
         if isinstance(answer, Ended):
@@ -90,7 +90,7 @@ class WorkerLine(asyncio.Protocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         self.is_gone = True
-        self._heard.set()
+        self._arrival.set()
 
 
 FOR_THE_END = 2.0
@@ -170,14 +170,14 @@ class ForemanProcess:
 
 def _identities(folders: tuple[Path, ...]) -> tuple[object, ...]:
     """Return values that change if a folder is replaced by another one, but not if it is edited."""
-    found: list[object] = []
+    identities: list[object] = []
     for folder in folders:
         try:
             status = folder.stat()
-            found.append((status.st_dev, status.st_ino))
+            identities.append((status.st_dev, status.st_ino))
         except OSError:
-            found.append(None)
-    return tuple(found)
+            identities.append(None)
+    return tuple(identities)
 
 
 async def _until_gone(process: Process | None) -> None:

@@ -74,7 +74,7 @@ def work(line: socket.socket, folders: tuple[Path, ...]) -> None:
     while data := line.recv(65536):
         asked = frames.feed(data)
         wait = BUNDLE if len(asked) > FEW else 0
-        for answers in in_bundles((worker.answer(_asked.decode(one)) for one in asked), wait):
+        for answers in in_bundles((worker.answer(_asked.decode(frame)) for frame in asked), wait):
             line.sendall(answers)
 
 
@@ -101,11 +101,11 @@ class EditedTemplates:
 
 
 def _files_in(folders: tuple[Path, ...]) -> set[tuple[str, Stamp]]:
-    found = set()
+    files = set()
     for path in (path for folder in folders for path in folder.glob(TEMPLATES)):
         with contextlib.suppress(OSError):  # deleted while looking
-            found.add((str(path), stamp_of(path)))
-    return found
+            files.add((str(path), stamp_of(path)))
+    return files
 
 
 def _is_being_written(files: set[tuple[str, Stamp]]) -> bool:
@@ -153,8 +153,8 @@ class _Worker:
         templates = self._templates(asked)
         if isinstance(asked, Check):
             os.nice(10 if asked.in_no_hurry else 0)
-            found = problems_in(templates, asked.template, asked.transport, asked.forms)
-            return Checked(problems=found)
+            problems = problems_in(templates, asked.template, asked.transport, asked.forms)
+            return Checked(problems=problems)
         if isinstance(asked, RenderDigest):
             return self._digest(templates, asked)
         return self._rendered(templates, asked)
@@ -185,7 +185,7 @@ class _Worker:
                 asked.digest,
                 language=asked.language,
                 zone=zone,
-                reason=problem.what,
+                reason=problem.reason,
                 template=asked.template,
             )
         return Rendered(notification=notification, trouble=trouble, memory=most_memory())
@@ -205,7 +205,7 @@ class _Worker:
                 known.chat,
                 rule=asked.rule,
                 zone=ZoneInfo(asked.zone),
-                reason=problem.what,
+                reason=problem.reason,
                 template=asked.template,
                 language=asked.language,
                 reply_to=asked.reply_to,
@@ -266,7 +266,7 @@ class Foreman:
             ready, _, _ = select.select([self._relay, self._ended], [], [])
             if self._ended in ready:
                 self._ended.recv(4096)
-                self._tell_of_the_ended()
+                self._report_ended()
             if self._relay in ready:
                 message, lines, _, _ = socket.recv_fds(self._relay, 1, 1)
                 if not message:
@@ -301,7 +301,7 @@ class Foreman:
         finally:
             os._exit(code)
 
-    def _tell_of_the_ended(self) -> None:
+    def _report_ended(self) -> None:
         while self._lines:
             worker, status = os.waitpid(-1, os.WNOHANG)
             if not worker:

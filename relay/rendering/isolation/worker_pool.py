@@ -200,7 +200,7 @@ class RenderPool:
             worker.ask(batch)
             while worker.unanswered and not worker.is_gone:
                 with deadline.start():
-                    await worker.heard()
+                    await worker.next_data()
         except TimeoutError:
             # The worker ended neither by its limits nor by its own decision.
             self._workers[worker].kill()
