@@ -20,7 +20,7 @@ from relay.outbox.leases import LAST_HOOK, QUEUED_BY_DESTINATION, count_schedule
 from relay.outbox.mutes import lasting_mutes
 from relay.outbox.pauses import paused_destinations
 from relay.outbox.settling import Operations
-from relay.outbox.troubles import TOLD_UNTIL, Failures, Trouble, Troubles, told_until
+from relay.outbox.troubles import REPORTED_UNTIL, Failures, Trouble, Troubles, reported_until
 from relay.outbox.writer import Cursor
 from relay.rules import RuleBook
 from relay.transports import Outcome
@@ -101,7 +101,7 @@ class Watch:
         self._between = between or BETWEEN_LOOKS
         self._background = Background()
         self._direct = DirectAlerts(send, mail_domain, box)
-        self._lost = outbox.found_lost
+        self._lost = outbox.data_loss
         self.glance = Glance()
 
     def start(self) -> None:
@@ -329,12 +329,12 @@ class _Look:
             self._store.failures(cursor, after, until),
             # A fallback whose recipients depend on the chat may have reached nobody.
             fallbacks=ways.fallbacks,
-            told_at={name: at for name in destinations if (at := told_until(marks, name))},
+            told_at={name: at for name in destinations if (at := reported_until(marks, name))},
             now=self.now,
         )
         for name, failures in to_tell.items():
             if to := ways.beside(name):
-                self._store.set_mark(cursor, TOLD_UNTIL + name, until)
+                self._store.set_mark(cursor, REPORTED_UNTIL + name, until)
                 yield from self._queue(cursor, self._failed(cursor, name, failures), to)
 
     def _failed(self, cursor: Cursor, name: str, failures: list[Failures]) -> Trouble:

@@ -73,7 +73,7 @@ class Outbox:
         self._others: OtherRelays | None = None
         self._version: int | None = None
         self.is_shared = isinstance(store, SharedStore)
-        self.dialect, self.found_lost = store.dialect, store.found_lost
+        self.dialect, self.data_loss = store.dialect, store.data_loss
 
     @classmethod
     async def open(

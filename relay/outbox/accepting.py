@@ -60,8 +60,8 @@ _OF_A_DELIVERY = (
 )
 _OF_A_PLAN = ("why", "in_digest", "visitor", "settled_at")
 # Columns that are written again where a delivery was moved to another destination and is now moved back.
-_ANEW = ("hook_id", "template", "instead_of", "created_at", "due_at", "state", "failures")
-_ANEW_TOO = ("why", "in_digest", "released_at", "digest_id", "settled_at")
+_REWRITTEN = ("hook_id", "template", "instead_of", "created_at", "due_at", "state", "failures")
+_REWRITTEN_PLAN = ("why", "in_digest", "released_at", "digest_id", "settled_at")
 
 
 @Query
@@ -79,7 +79,7 @@ def _insert_delivery(insert: Insert, *of_its_plan: str) -> Any:  # noqa: ANN401 
     )
     return queued.on_conflict_do_update(
         index_elements=["chat_id", "rule", "destination", "recipient", "step"],
-        set_={name: queued.excluded[name] for name in (*_ANEW, *_ANEW_TOO)},
+        set_={name: queued.excluded[name] for name in (*_REWRITTEN, *_REWRITTEN_PLAN)},
         where=deliveries.c.state == sa.literal_column("'moved'"),
     ).returning(deliveries.c.id)
 
@@ -155,8 +155,8 @@ class Accepting:
         for new in hook.deliveries:
             if not new.is_plain:
                 visitor = visitor_key(hook.chat.visitor)
-                of = {"chat_id": chat_id, "hook_id": hook_id}
-                state = self._plan(cursor, _unless_told(new, queued), now, visitor=visitor, **of)
+                ids = {"chat_id": chat_id, "hook_id": hook_id}
+                state = self._plan(cursor, _for_hook(new, queued), now, visitor=visitor, **ids)
                 queued += [new.destination] * (state == State.QUEUED)
                 scheduled += state == State.SCHEDULED
                 continue
@@ -236,11 +236,11 @@ class Accepting:
         visitor: str = "",
     ) -> list[str]:
         """Queue deliveries of a hook. Returns the destinations of those that are new or had been moved. `visitor`: the key."""
-        of = {"chat_id": chat_id, "hook_id": hook_id}
+        ids = {"chat_id": chat_id, "hook_id": hook_id}
         return [
-            one.destination
-            for one in new
-            if self._plan(cursor, _unless_told(one), now, visitor=visitor or one.visitor, **of)
+            each.destination
+            for each in new
+            if self._plan(cursor, _for_hook(each), now, visitor=visitor or each.visitor, **ids)
             is not None
         ]
 
@@ -291,15 +291,15 @@ class Accepting:
         return row and row[0]  # type: ignore[no-any-return]
 
     def _plan(
-        self, cursor: Cursor, new: NewDelivery, now: int, *, visitor: str = "", **of: int
+        self, cursor: Cursor, new: NewDelivery, now: int, *, visitor: str = "", **ids: int
     ) -> State | None:
         """Store a delivery as its plan says, and return its state; None where it exists and was not moved elsewhere.
 
-        `of`: the numbers of its chat and hook.
+        `ids`: the numbers of its chat and hook.
         """
         timing, at = self.waits.timings.get(new.destination, TOLD_AT_ONCE), from_ms(now)
         plan = plan_once(
-            self.sql, cursor, new, chat_id=of["chat_id"], visitor=visitor, timing=timing, now=at
+            self.sql, cursor, new, chat_id=ids["chat_id"], visitor=visitor, timing=timing, now=at
         )
         state, due = State(plan.state), now if plan.due is None else to_ms(plan.due)
         if plan.joins:
@@ -322,7 +322,7 @@ class Accepting:
             in_digest=plan.in_digest,
             visitor=visitor,
             settled_at=now if state is State.LEFT_OUT else None,
-            **of,
+            **ids,
         )
         if number is not None and plan.why.startswith(MUTED):
             note_muted(self.sql, cursor, number, plan.why, timing=timing, now=at)
@@ -335,7 +335,7 @@ class Accepting:
         )
 
 
-def _unless_told(new: NewDelivery, queued: Collection[str] = ()) -> NewDelivery:
+def _for_hook(new: NewDelivery, queued: Collection[str] = ()) -> NewDelivery:
     """The delivery, left out in favour of an urgent rule's only if this same hook notifies its destination, `queued`.
 
     A notification about an earlier hook of the chat does not contain what is new.

@@ -96,8 +96,8 @@ def chat_page(
     within = (*wanted.conditions(), older, *([chats.c.id > end[0]] if end else []))
     question = sa.select(*ROW).order_by(newest_first).limit(limit + 1)
     if named:
-        found = _numbers(session, within, named, max(look_at // BLOCKS, 1))
-        question = question.where(is_any(chats.c.id, list(islice(found, limit + 1))))
+        numbers = _numbers(session, within, named, max(look_at // BLOCKS, 1))
+        question = question.where(is_any(chats.c.id, list(islice(numbers, limit + 1))))
     else:
         question = question.where(*within)
     some = list(map(read_row, session.ask(question).fetchall()))

@@ -152,8 +152,8 @@ def _first_with_queued(*after: sa.ColumnElement[bool]) -> sa.ScalarSelect[str]:
 
 def _least_of(*questions: sa.Select[Any]) -> sa.Select[Any]:
     """A SELECT of the smallest number that any of the questions finds; null where none finds one."""
-    found = sa.union_all(*(sa.select(one.scalar_subquery().label("found")) for one in questions))
-    return sa.select(sa.func.min(found.subquery().c.found))
+    numbers = sa.union_all(*(sa.select(each.scalar_subquery().label("id")) for each in questions))
+    return sa.select(sa.func.min(numbers.subquery().c.id))
 
 
 _NEXT_DUE = Query(_least_of(*map(_first_due, (sa.false(), sa.true()))))
@@ -214,7 +214,7 @@ class Claiming(Accepting):
         limit = min(limit, hour.left) if hour and not is_full else limit
 
         def due(number: int, *, suspect: bool, after: int = -1) -> tuple[Delivery, ...]:
-            found = find.run(
+            rows = find.run(
                 cursor,
                 destination=destination,
                 due_after=after,
@@ -222,7 +222,7 @@ class Claiming(Accepting):
                 limit=number,
                 is_suspect=suspect,
             )
-            return tuple(map(claimed_delivery, found.fetchall()))
+            return tuple(map(claimed_delivery, rows.fetchall()))
 
         claimed = due(min(suspects, limit), suspect=True)
         left = limit - len(claimed)
@@ -231,7 +231,7 @@ class Claiming(Accepting):
         claimed += new or due(left, suspect=False)
         self._lease(cursor, claimed, at, to_ms(now + lease))
         if hour:
-            count = sum(one.attempt == 1 and not one.is_alert for one in claimed)
+            count = sum(each.attempt == 1 and not each.is_alert for each in claimed)
             self.hourly.note(cursor, destination, hour, now, count)
         full_until = self._full_until(cursor, destination, hour)
         return Claim(claimed, self.next_due(cursor, destination), full_until=full_until)
@@ -265,7 +265,7 @@ class Claiming(Accepting):
 
     def waiting_for(self, cursor: Cursor) -> dict[str, set[str]]:
         """The recipients of all queued deliveries, by destination."""
-        found: dict[str, set[str]] = {}
+        recipients: dict[str, set[str]] = {}
         for destination, recipient in self.sql[_WAITING_FOR].run(cursor).fetchall():
-            found.setdefault(destination, set()).add(recipient)
-        return found
+            recipients.setdefault(destination, set()).add(recipient)
+        return recipients

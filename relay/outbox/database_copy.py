@@ -168,7 +168,7 @@ def move(source: Path, target: PostgresServer, *, now: datetime, progress: Progr
             connection.execute("SET idle_in_transaction_session_timeout = 0")
             with connection.transaction():
                 (moved,) = store.run([lambda cursor: _carry(cursor, connection, target, progress)])
-            _tell_planner(connection)
+            _analyze(connection)
             return moved  # type: ignore[no-any-return]
     except psycopg.Error as error:
         raise StorageRefused(
@@ -183,7 +183,7 @@ def _give_leases_back(leases: Leases, run: Callable[..., Any], now: datetime) ->
     run([lambda cursor: leases.recover(cursor, {"": ""}, now)])
 
 
-def _tell_planner(connection: Connection) -> None:
+def _analyze(connection: Connection) -> None:
     """Let the server count the rows now (ANALYZE). It would do so by itself within a minute."""
     with contextlib.suppress(psycopg.Error):
         for table in metadata.sorted_tables:
@@ -205,12 +205,12 @@ def _carry(
     for table in tables:
         rows = counted.of(_rows_of(source, table))
         wanted[table.name] = _fill(connection, table, rows) if empty else _contents(rows)
-    found = {table.name: _contents(counted.of(_there(connection, table))) for table in tables}
-    if found != wanted:
-        raise StorageRefused(_difference(target, wanted, found, empty=empty))
+    actual = {table.name: _contents(counted.of(_there(connection, table))) for table in tables}
+    if actual != wanted:
+        raise StorageRefused(_difference(target, wanted, actual, empty=empty))
     if empty:
         _go_on_counting(connection, tables)
-    return Moved(found, before=not empty)
+    return Moved(actual, before=not empty)
 
 
 def _rows_of(cursor: Any, table: sa.Table) -> Iterator[tuple[Any, ...]]:  # noqa: ANN401
@@ -299,12 +299,12 @@ def _go_on_counting(connection: Connection, tables: Iterable[sa.Table]) -> None:
 
 
 def _difference(
-    target: PostgresServer, wanted: dict[str, Contents], found: dict[str, Contents], *, empty: bool
+    target: PostgresServer, wanted: dict[str, Contents], actual: dict[str, Contents], *, empty: bool
 ) -> str:
     differ = [
-        f"{name}: {wanted[name].rows} rows in the file, {found[name].rows} there"
+        f"{name}: {wanted[name].rows} rows in the file, {actual[name].rows} there"
         for name in wanted
-        if wanted[name] != found[name]
+        if wanted[name] != actual[name]
     ]
     if empty:
         return f"nothing was moved: what {target} gives back is not what it was given ({'; '.join(differ)})"

@@ -170,8 +170,8 @@ class Digests:
             is_free = self._locks(cursor, only)
             return Done(self._close(cursor, only, now, early=True) if is_free else ())
         known = self.operations.waits.timings
-        found = self.operations.sql[_DUE_PAIRS].run(cursor, now=to_ms(now)).fetchall()
-        pairs = sorted(pair for pair in map(tuple, found) if pair[0] in known)
+        rows = self.operations.sql[_DUE_PAIRS].run(cursor, now=to_ms(now)).fetchall()
+        pairs = sorted(pair for pair in map(tuple, rows) if pair[0] in known)
         for number, pair in enumerate(pairs, 1):
             if self._locks(cursor, pair) and (queued := self._close(cursor, pair, now)):
                 return Done(queued, more=number < len(pairs))
@@ -248,7 +248,7 @@ class Digests:
         reach(CrashPoint.DIGEST_QUEUED)
         sql[_NAME_DELIVERY].run(cursor, digest=digest, named=chat.id)
         sql[_PUT_IN].run_many(
-            cursor, [{"member": one[0], "digest": digest, "now": at} for one in members]
+            cursor, [{"member": member[0], "digest": digest, "now": at} for member in members]
         )
 
     # -- when it is sent -----------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ class Digests:
         """
         sql, number = self.operations.sql, msgspec.json.decode(body, type=_Reference).digest
         row = sql[_READ].run(cursor, digest=number).fetchone()
-        members = [_member(one) for one in sql[_MEMBERS].run(cursor, digest=number).fetchall()]
+        members = [_member(each) for each in sql[_MEMBERS].run(cursor, digest=number).fetchall()]
         if row is None or not members:
             return None
         destination, since, closed_at, counts = row
@@ -271,7 +271,7 @@ class Digests:
             destination=destination,
             closed_at=from_ms(closed_at),
             due_since=from_ms(since) if late else None,
-            mutes=dict(self._mutes(cursor, {one.why for one in members})),
+            mutes=dict(self._mutes(cursor, {each.why for each in members})),
         )
         erased = max(sum(read_counts(counts).values()) - made.count, 0)
         return self._with_bodies(cursor, replace(made, erased=erased))

@@ -68,19 +68,19 @@ def erase_chats(sessions: Sessions, names: Sequence[Name]) -> Generator[tuple[Na
 
 
 def _erase(session: Session, names: Iterable[Name]) -> Iterator[tuple[Name, Erased | None]]:
-    this, states, came, erase = (
+    find_chat, find_states, count_hooks, erase = (
         Statement(construct, session.dialect) for construct in (_THIS, _STATES, _HOOKS, _ERASE)
     )
     cursor = session.cursor
     for name in names:
-        row = this.run(cursor, account=name[0], chat=name[1]).fetchone()
+        row = find_chat.run(cursor, account=name[0], chat=name[1]).fetchone()
         if row is None:
             continue
-        found = [State(state) for (state,) in states.run(cursor, this=row[0]).fetchall()]
-        if State.SENDING in found:
+        states = [State(state) for (state,) in find_states.run(cursor, this=row[0]).fetchall()]
+        if State.SENDING in states:
             yield name, None
             continue
-        (count,) = came.run(cursor, this=row[0]).fetchone()
+        (count,) = count_hooks.run(cursor, this=row[0]).fetchone()
         digests = _note_in_digests(session.operations.sql, cursor, row[0])
         erase.run(cursor, this=row[0])
         _forget_empty(session.operations.sql, cursor, digests)
@@ -88,8 +88,8 @@ def _erase(session: Session, names: Iterable[Name]) -> Iterator[tuple[Name, Eras
             name,
             Erased(
                 hooks=count,
-                deliveries=len(found),
-                queued=found.count(State.QUEUED) + found.count(State.SCHEDULED),
+                deliveries=len(states),
+                queued=states.count(State.QUEUED) + states.count(State.SCHEDULED),
             ),
         )
 

@@ -144,7 +144,7 @@ class Wanted:
 
     def _of_chats(self) -> Iterable[sa.ColumnElement[bool]]:
         if self.chats:
-            yield is_one_of(self.chats)
+            yield is_named(self.chats)
         if self.chat_ids:
             yield is_any(deliveries.c.chat_id, self.chat_ids)
 
@@ -154,7 +154,7 @@ def is_chat(account: str, chat: str) -> tuple[sa.ColumnElement[bool], ...]:
     return chats.c.account == account, chats.c.chat == chat
 
 
-def is_one_of(names: Collection[tuple[str, str]]) -> sa.ColumnElement[bool]:
+def is_named(names: Collection[tuple[str, str]]) -> sa.ColumnElement[bool]:
     """A condition that matches the rows of `chats` whose account and id are one of `names`."""
     # Beside another condition nothing is left of `false`; of an OR of it `OR 0 = 1` would be, and no index would be used.
     return sa.or_(*(sa.and_(*is_chat(*name)) for name in names)) if names else sa.false()
@@ -201,9 +201,9 @@ def find(session: Session, wanted: Wanted, *, limit: int) -> list[Record]:
 
 
 def _record(row: Sequence[Any]) -> Record:
-    found = dict(zip(_FIELDS, row, strict=True))
-    times = {name: maybe_time(found[name]) for name in _TIMES}
-    return Record(**{**found, **times, "state": State(found["state"])})
+    values = dict(zip(_FIELDS, row, strict=True))
+    times = {name: maybe_time(values[name]) for name in _TIMES}
+    return Record(**{**values, **times, "state": State(values["state"])})
 
 
 _ATTEMPT = (
@@ -222,11 +222,11 @@ def attempts_for(session: Session, names: Sequence[tuple[str, str]]) -> dict[int
     """All attempts at the deliveries of chats, oldest first, by the number of the delivery. `names`: account and id of each chat."""
     of_chats = deliveries.join(chats, chats.c.id == deliveries.c.chat_id)
     theirs = attempts.join(of_chats, deliveries.c.id == attempts.c.delivery_id)
-    return _attempts(session, sa.select(*_ATTEMPT).select_from(theirs).where(is_one_of(names)))
+    return _attempts(session, sa.select(*_ATTEMPT).select_from(theirs).where(is_named(names)))
 
 
 def _attempts(session: Session, question: sa.Select[Any]) -> dict[int, list[Attempt]]:
-    found: dict[int, list[Attempt]] = {}
+    by_delivery: dict[int, list[Attempt]] = {}
     in_order = question.order_by(attempts.c.delivery_id, attempts.c.number)
     for delivery, number, started, ended, ending, detail in session.ask(in_order).fetchall():
         attempt = Attempt(
@@ -236,8 +236,8 @@ def _attempts(session: Session, question: sa.Select[Any]) -> dict[int, list[Atte
             ending=ending or "",
             detail=detail if ending else "",  # until then it names the relay that makes it
         )
-        found.setdefault(delivery, []).append(attempt)
-    return found
+        by_delivery.setdefault(delivery, []).append(attempt)
+    return by_delivery
 
 
 def hooks_set_aside(session: Session, *, ids: Sequence[int] = (), limit: int) -> list[SetAside]:
@@ -271,7 +271,7 @@ def stored_hooks(
                 hook_bodies, hook_bodies.c.hook_id == hooks.c.id
             )
         )
-        .where(sa.or_(is_any(hooks.c.id, ids), is_any(hooks.c.chat_id, chat_ids), is_one_of(names)))
+        .where(sa.or_(is_any(hooks.c.id, ids), is_any(hooks.c.chat_id, chat_ids), is_named(names)))
         .order_by(hooks.c.id)
     )
     return [
@@ -332,17 +332,17 @@ class Full:
 
 def full(session: Session, now: datetime) -> list[Full]:
     """All destinations for which deliveries wait because of the hourly limit, sorted by name."""
-    found = hours(session.ask(read_hours).fetchall(), now)
-    had = {name: hour for name, hour in found.items() if not hour.left}
+    by_destination = hours(session.ask(read_hours).fetchall(), now)
+    spent = {name: hour for name, hour in by_destination.items() if not hour.left}
     waiting = (
         sa.select(deliveries.c.destination, sa.func.count())
         .where(is_queued)
         .group_by(deliveries.c.destination)
         .order_by(deliveries.c.destination)
     )
-    rows = session.ask(waiting).fetchall() if had else ()
+    rows = session.ask(waiting).fetchall() if spent else ()
     return [
-        Full(name, had[name].most, queued, had[name].more_at)
+        Full(name, spent[name].most, queued, spent[name].more_at)
         for name, queued in rows
-        if name in had
+        if name in spent
     ]

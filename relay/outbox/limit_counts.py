@@ -83,10 +83,10 @@ def over_limit(
     now: datetime,
 ) -> dict[int, datetime]:
     """The deliveries for which the limits have no room, by number, with the time when their digest is due. Counts the others."""
-    limited = {row.id: found for row in rows if (found := _limits(row, timings[row.destination]))}
-    asked = {key: limit for found in limited.values() for limit, key in found}
+    limited = {row.id: caps for row in rows if (caps := _limits(row, timings[row.destination]))}
+    by_key = {key: limit for caps in limited.values() for limit, key in caps}
     # Sorted, so that relays that lock several rows can't deadlock.
-    windows = {key: _window(sql, cursor, key, asked[key], now) for key in sorted(asked)}
+    windows = {key: _window(sql, cursor, key, by_key[key], now) for key in sorted(by_key)}
     before = {key: window.used for key, window in windows.items()}
     until = dict[int, datetime]()
     for row in rows:
@@ -154,12 +154,12 @@ BURST = timedelta(minutes=2)
 @Query
 def _begin_burst(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
     row = inserted(insert, limits, "destination", "recipient", "of", "window_from").values(used=1)
-    told_at = limits.c.window_from
+    begun = limits.c.window_from
     return row.on_conflict_do_update(
         index_elements=["destination", "recipient", "of"],
         set_={"window_from": row.excluded.window_from},
         # A time in the future was written by a clock that was wrong.
-        where=sa.or_(told_at < bound("opening"), told_at > row.excluded.window_from),
+        where=sa.or_(begun < bound("opening"), begun > row.excluded.window_from),
     ).returning(limits.c.used)
 
 

@@ -17,8 +17,8 @@ from relay.outbox.statements import (
     Insert,
     Query,
     Statements,
+    any_state,
     bound,
-    in_one_of,
     inserted,
     is_queued,
     is_scheduled,
@@ -40,7 +40,7 @@ _all = sa.select(
     *(mutes.c.created_at, mutes.c.ended_at, mutes.c.ended_by, mutes.c.matched),
 ).order_by(mutes.c.id)
 _LASTING = Query(_all.where(_lasts))
-_EVERY, _ONE = Query(_all), Query(_all.where(_this))
+_EVERY, _BY_ID = Query(_all), Query(_all.where(_this))
 _INSERT = Query(lambda insert: _inserted(insert).returning(mutes.c.id))
 _FROM_FILE = Query(
     # The entry may have been removed from the file and put back.
@@ -97,12 +97,12 @@ class KeptMute(Struct, frozen=True, kw_only=True):
 
 
 def _kept(row: Sequence[Any]) -> KeptMute:
-    (id_, origin, what, begins, until, because, by, then, urgent, alerts) = row[:10]
+    (id_, origin, scope, begins, until, because, by, then, urgent, alerts) = row[:10]
     created, ended, ended_by, matched = row[10:]
     return KeptMute(
         mute=Mute(
             id=id_,
-            **json.loads(what),
+            **json.loads(scope),
             begins=from_ms(begins),
             until=from_ms(until),
             because=because,
@@ -131,17 +131,17 @@ def all_mutes(sql: Statements, cursor: Cursor) -> list[KeptMute]:
 
 def find_mute(sql: Statements, cursor: Cursor, number: int) -> KeptMute | None:
     """The mute with this number; None where there never was one."""
-    row = sql[_ONE].run(cursor, mute_id=number).fetchone()
+    row = sql[_BY_ID].run(cursor, mute_id=number).fetchone()
     return _kept(row) if row else None
 
 
 def _values(mute: Mute, origin: Origin, key: str, via: str, now: datetime) -> dict[str, Any]:
-    what = {"rule": mute.rule, "destination": mute.destination, "when": mute.when}
+    scope = {"rule": mute.rule, "destination": mute.destination, "when": mute.when}
     return {
         "origin": origin,
         "key": key,
         "what": json.dumps(
-            {name: value for name, value in what.items() if value}, ensure_ascii=False
+            {name: value for name, value in scope.items() if value}, ensure_ascii=False
         ),
         "from_at": to_ms(mute.begins),
         "until_at": to_ms(mute.until),
@@ -175,7 +175,7 @@ def add_mute(
 def follow_file(
     sql: Statements,
     cursor: Cursor,
-    of_file: Iterable[Mute],
+    from_file: Iterable[Mute],
     timings: Mapping[str, Timing],
     now: datetime,
 ) -> list[str]:
@@ -183,19 +183,19 @@ def follow_file(
 
     Returns the destinations of deliveries that are due now because their mute has ended. `timings`: by destination.
     """
-    wanted = {_key(mute): mute for mute in of_file}
+    wanted = {_key(mute): mute for mute in from_file}
     known = {key: number for number, key in sql[_FILE_KEYS].run(cursor).fetchall()}
     for key, mute in wanted.items():
         if key not in known:
             sql[_FROM_FILE].run(cursor, **_values(mute, "file", key, "rules file", now))
             reach(CrashPoint.MUTE_KEPT)
-    lasting = {one.mute.id: one.mute for one in lasting_mutes(sql, cursor, now)}
+    lasting = {each.mute.id: each.mute for each in lasting_mutes(sql, cursor, now)}
     ending = [number for key, number in known.items() if key not in wanted]
     due: list[str] = []
     for number in ending:
-        same = [one for one in lasting.values() if _is_edited(lasting.get(number), one)]
-        if heirs := [one for one in same if one.id not in ending]:
-            _pass_on(sql, cursor, number, max(heirs, key=lambda one: one.until), timings)
+        same = [each for each in lasting.values() if _is_edited(lasting.get(number), each)]
+        if heirs := [each for each in same if each.id not in ending]:
+            _pass_on(sql, cursor, number, max(heirs, key=lambda each: each.until), timings)
         due += end_mute(sql, cursor, number, by="rules file", timings=timings, now=now) or ()
     return due
 
@@ -291,7 +291,7 @@ _WAITING = Query(
     sa.select(deliveries.c.id, deliveries.c.rule, deliveries.c.destination, hook_bodies.c.body)
     .join(hook_bodies, hook_bodies.c.hook_id == deliveries.c.hook_id)
     .where(
-        in_one_of((is_scheduled, is_queued)),
+        any_state((is_scheduled, is_queued)),
         deliveries.c.attempts == sa.literal_column("0"),
         deliveries.c.digest_id.is_(None),
         deliveries.c.chat_id.in_(sa.select(chats.c.id).where(chats.c.account != ITSELF)),

@@ -162,7 +162,7 @@ class OtherRelays:
     def hold(self, deliveries: Iterable[Delivery], since: datetime, until: datetime) -> None:
         """Renew the leases of these deliveries, claimed at `since` by this relay's clock, until `until` at most."""
         ends = since + self._rhythm.lease
-        self._held.update({(one.id, one.attempt): _Held(ends, until) for one in deliveries})
+        self._held.update({(each.id, each.attempt): _Held(ends, until) for each in deliveries})
 
     def holds(self, delivery: Delivery) -> bool:
         """Whether this relay still has a delivery's lease. False once it has ended, as after the process was suspended."""
@@ -244,11 +244,11 @@ class OtherRelays:
         async with aclosing(self._store.listen()) as notes:  # type: ignore[type-var]
             async for note in notes:
                 self._has_hints = True
-                self._hear(note)
+                self._receive(note)
         self._has_hints = False
         log.info("this database carries no notifications: others' work is looked for instead")
 
-    def _hear(self, note: str) -> None:
+    def _receive(self, note: str) -> None:
         message = _read(note)
         if message.get("from") == self._name:
             return
@@ -314,7 +314,7 @@ class OtherRelays:
         """
         now = self._clock()
         on_server = from_ms(self._operations.sql[SERVER_TIME].run(cursor).fetchone()[0])
-        held = [one for one, lease in list(self._held.items()) if lease.longest > now]
+        held = [attempt for attempt, lease in list(self._held.items()) if lease.longest > now]
         lost = self._leases.renew(cursor, held, on_server + self._rhythm.lease)
         holder = self._operations.holder
         expired = self._leases.give_back(cursor, holder, self._ours, now)

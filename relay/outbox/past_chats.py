@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from relay.outbox.database_session import Session, Sessions
 from relay.outbox.delivery_types import ITSELF, SEVERAL, from_ms, key_of, maybe_time, to_ms
-from relay.outbox.history import Record, SetAside, StoredHook, Wanted, find, is_one_of, stored_hooks
+from relay.outbox.history import Record, SetAside, StoredHook, Wanted, find, is_named, stored_hooks
 from relay.outbox.schema import (
     HAS_EMAIL_KEY,
     HAS_NO_KEYS,
@@ -107,7 +107,7 @@ class WantedChats:
         if self.rated_at_most is not None:
             yield chats.c.rating <= self.rated_at_most
         if self.names is not None:
-            yield is_one_of(self.names)
+            yield is_named(self.names)
 
     def _of_deliveries(self) -> Iterator[sa.ColumnElement[bool]]:
         theirs = sa.select(deliveries.c.id).where(deliveries.c.chat_id == chats.c.id)
@@ -176,10 +176,10 @@ def with_history(session: Session, page: Collection[ChatRow]) -> Iterator[PastCh
             yield PastChat(each, hooks[each.name], queued.get(each.name, ()))
 
 
-def by_chat(found: Iterable[_Of]) -> dict[tuple[str, str], list[_Of]]:
+def by_chat(rows: Iterable[_Of]) -> dict[tuple[str, str], list[_Of]]:
     """Hooks or deliveries grouped by the account and id of their chats, in unchanged order."""
     grouped: dict[tuple[str, str], list[_Of]] = {}
-    for each in found:
+    for each in rows:
         grouped.setdefault((each.account, each.chat), []).append(each)
     return grouped
 
@@ -277,13 +277,13 @@ def find_chats(
     Found by index, which lacks the hooks that match NOT_KNOWN_BY_VISITOR, and the addresses of OF_SEVERAL_ADDRESSES.
     Raises StorageRefused and StorageUnavailable.
     """
-    found: dict[tuple[str, str], int] = {}
+    first_hooks: dict[tuple[str, str], int] = {}
     with sessions.reading() as session:
         for question, names in ((_OF_EMAIL, emails), (_OF_VISITOR, visitors)):
             for name in names:
                 for first, account, chat in session.ask(question, key=key_of(name)).fetchall():
-                    found[account, chat] = min(first, found.get((account, chat), first))
-    return found
+                    first_hooks[account, chat] = min(first, first_hooks.get((account, chat), first))
+    return first_hooks
 
 
 def read_set_aside(sessions: Sessions) -> Iterator[SetAside]:

@@ -23,7 +23,7 @@ is_closed = gates.c.closed_until > sa.literal_column("0")
 """Whether a row of `gates` is a gate that the relay has closed; else the row holds only a pause."""
 
 
-BEGUN, TOLD = "paused: ", "still paused: "
+BEGUN, REMINDED = "paused: ", "still paused: "
 """Prefixes of marks, followed by a destination's name: when its pause began, and when somebody was last reminded of it."""
 
 
@@ -57,7 +57,7 @@ def _remind(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
     return row.on_conflict_do_update(
         index_elements=["name"],
         set_={"at": row.excluded.at},
-        where=marks.c.at <= bound("told_before"),
+        where=marks.c.at <= bound("before"),
     ).returning(marks.c.at)
 
 
@@ -103,7 +103,7 @@ def pauses(sql: Statements, cursor: Cursor) -> dict[str, Pause]:
 
 def paused_destinations(sql: Statements, cursor: Cursor, now: datetime) -> set[str]:
     """The names of the destinations that are paused at `now`."""
-    return {name for name, one in pauses(sql, cursor).items() if one.lasts(now)}
+    return {name for name, pause in pauses(sql, cursor).items() if pause.lasts(now)}
 
 
 def pause(sql: Statements, cursor: Cursor, destination: str, paused: Pause) -> None:
@@ -129,7 +129,7 @@ def remind_of_pause(
 
     True for only one of several relays.
     """
-    row = sql[_remind].run(cursor, name=TOLD + destination, at=to_ms(now), told_before=to_ms(since))
+    row = sql[_remind].run(cursor, name=REMINDED + destination, at=to_ms(now), before=to_ms(since))
     return row.fetchone() is not None
 
 

@@ -43,7 +43,7 @@ from relay.outbox.statements import (
 )
 from relay.outbox.writer import Cursor
 
-_found = for_destination.where(
+_waiting = for_destination.where(
     queued_at <= bound("queued_by"), deliveries.c.id > bound("after")
 ).order_by(deliveries.c.id)
 _moved = (
@@ -51,8 +51,8 @@ _moved = (
     .where(this_delivery)
     .values(state="moved", settled_at=bound("settled"), detail=bound("words"))
 )
-_QUEUED = Query(_found.where(is_queued)), Query(_moved.where(is_queued))
-_SCHEDULED = Query(_found.where(is_scheduled)), Query(_moved.where(is_scheduled))
+_QUEUED = Query(_waiting.where(is_queued)), Query(_moved.where(is_queued))
+_SCHEDULED = Query(_waiting.where(is_scheduled)), Query(_moved.where(is_scheduled))
 """Pairs of statements: find the deliveries, and settle one of them as moved."""
 _KEPT = ("chat_id", "hook_id", "created_at", "due_at", "why", "in_digest", "visitor")
 _WAITS_AS = Query(sa.select(*(deliveries.c[name] for name in _KEPT)).where(this_delivery))
@@ -101,11 +101,11 @@ def queue_again(session: Session, record: Record, message_id: str, now: datetime
     elif record.state is State.SENDING:
         return False
     else:
-        changed = session.ask(change.values(_anew(record, message_id, now)))
+        changed = session.ask(change.values(_requeued(record, message_id, now)))
     return bool(changed.rowcount == 1)
 
 
-def _anew(record: Record, message_id: str, now: datetime) -> dict[str, Any]:
+def _requeued(record: Record, message_id: str, now: datetime) -> dict[str, Any]:
     return {
         "state": State.QUEUED.value,
         "generation": record.generation + 1,
@@ -253,17 +253,17 @@ def _wait(
     operations: Operations, cursor: Cursor, new: Sequence[NewDelivery], kept: dict[str, Any]
 ) -> None:
     """Schedule deliveries as the one that they replace was, whose columns are `kept`."""
-    anew = {"attempts": 0, "lease_until": None, "settled_at": None}
+    unsent = {"attempts": 0, "lease_until": None, "settled_at": None}
     for delivery in new:
-        operations.insert(cursor, delivery, INSERT_PLANNED, state="scheduled", **kept, **anew)
+        operations.insert(cursor, delivery, INSERT_PLANNED, state="scheduled", **kept, **unsent)
 
 
 def scheduled_for(operations: Operations, cursor: Cursor) -> dict[str, set[str]]:
     """The recipients of all scheduled deliveries, by destination."""
-    found: dict[str, set[str]] = {}
+    recipients: dict[str, set[str]] = {}
     for destination, recipient in operations.sql[_WAIT_FOR].run(cursor).fetchall():
-        found.setdefault(destination, set()).add(recipient)
-    return found
+        recipients.setdefault(destination, set()).add(recipient)
+    return recipients
 
 
 # -- by a command, beside relays that may run --------------------------------------------------------------

@@ -66,10 +66,10 @@ async def give_keys(outbox: Outbox) -> int:
 
 
 def _keys(page: Sequence[tuple[int, bytes]]) -> list[dict[str, Any]]:
-    found = ((hook, keys_of(_visitor(body))) for hook, body in page)
+    hook_keys = ((hook, keys_of(_visitor(body))) for hook, body in page)
     return [
         {"hook": hook, "email": keys["email_key"], "visitor": keys["visitor_key"]}
-        for hook, keys in found
+        for hook, keys in hook_keys
     ]
 
 
@@ -255,7 +255,7 @@ def _digest_waits(digest: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
         its.c.id == digest,
         first.c.id == its.c.delivery_id,
         last.c.chat_id == first.c.chat_id,
-        last.c.state.in_(sa.literal_column(f"'{one}'") for one in (State.QUEUED, State.SENDING)),
+        last.c.state.in_(sa.literal_column(f"'{each}'") for each in (State.QUEUED, State.SENDING)),
     )
 
 

@@ -101,7 +101,7 @@ class Scheduling:
     def next_due(self, cursor: Cursor) -> datetime | None:
         """When the first scheduled delivery is due; None where none is scheduled."""
         row = self.sql[_FIRST_DUE].run(cursor).fetchone()
-        self.waits.some = row is not None or any(one.waits for one in self.waits.timings.values())
+        self.waits.some = row is not None or any(each.waits for each in self.waits.timings.values())
         return maybe_time(row and row[0])
 
     def is_behind(self, cursor: Cursor, now: datetime) -> bool:
@@ -119,8 +119,8 @@ class Scheduling:
         names = self.waits.timings.keys()
         if not names:
             return Done()
-        found = self.sql[self._find_due(names)].run(cursor, now=to_ms(now)).fetchall()
-        rows = [_Row(*row) for row in found]
+        due = self.sql[self._find_due(names)].run(cursor, now=to_ms(now)).fetchall()
+        rows = [_Row(*row) for row in due]
         missed = self._put_off(cursor, [row for row in rows if not row.is_own], now)
         in_time = [row for row in rows if row.id not in missed]
         of_chats = [row for row in in_time if not row.is_own]
@@ -131,7 +131,7 @@ class Scheduling:
             cursor,
             [
                 {
-                    **as_found(row),
+                    **row_key(row),
                     "until": to_ms(until[row.id]),
                     "because": LIMIT,
                     "collected": True,
@@ -152,9 +152,7 @@ class Scheduling:
             if opening is not None:
                 missed.add(row.id)
                 why, until = row.why or HOURS, to_ms(opening)
-                changes.append(
-                    {**as_found(row), "until": until, "because": why, "collected": False}
-                )
+                changes.append({**row_key(row), "until": until, "because": why, "collected": False})
         self.sql[_CHANGE].run_many(cursor, changes)
         return missed
 
@@ -194,7 +192,7 @@ class Scheduling:
             quiet = row.why == HOURS and row.destination not in first
             if row.why == HOURS:
                 first.discard(row.destination)
-            changes.append({**as_found(row), "now": to_ms(now), "is_quiet": quiet})
+            changes.append({**row_key(row), "now": to_ms(now), "is_quiet": quiet})
         self.sql[RELEASE].run_many(cursor, changes)
 
     def forget_windows(self, cursor: Cursor, now: datetime) -> None:
@@ -206,8 +204,8 @@ class Scheduling:
     def scheduled(self, cursor: Cursor, of: Collection[str] | None = None) -> list[int]:
         """The numbers of scheduled deliveries, oldest first: at the destinations `of`, or at all those in the rules."""
         names = self.waits.timings.keys() if of is None else of & self.waits.timings.keys()
-        found = self.sql[_SCHEDULED].run(cursor).fetchall()
-        return sorted(number for number, destination in found if destination in names)
+        rows = self.sql[_SCHEDULED].run(cursor).fetchall()
+        return sorted(number for number, destination in rows if destination in names)
 
     def replan(
         self,
@@ -223,8 +221,8 @@ class Scheduling:
         """
         released, changed = [], []
         for number in numbers:
-            found = self.sql[_FIND].run(cursor, delivery_id=number).fetchone()
-            row = found and _Row(*found)
+            columns = self.sql[_FIND].run(cursor, delivery_id=number).fetchone()
+            row = columns and _Row(*columns)
             if row is None or row.destination not in self.waits.timings:
                 continue  # another relay has released it
             planned = self._planned(cursor, row, now, digests)
@@ -286,7 +284,7 @@ class Scheduling:
         return replace(planned, due=digests[whose])
 
 
-def as_found(row: _Row) -> dict[str, int]:
+def row_key(row: _Row) -> dict[str, int]:
     """Parameters with which a change finds a delivery only if its due time is unchanged."""
     return {"delivery_id": row.id, "was_due": row.due_at}
 
@@ -296,4 +294,4 @@ def _change(row: _Row, planned: Plan) -> dict[str, Any] | None:
     until = row.due_at if planned.due is None else to_ms(planned.due)
     if (until, planned.why, planned.in_digest) == (row.due_at, row.why, bool(row.in_digest)):
         return None
-    return {**as_found(row), "until": until, "because": planned.why, "collected": planned.in_digest}
+    return {**row_key(row), "until": until, "because": planned.why, "collected": planned.in_digest}

@@ -73,7 +73,7 @@ is_sending = deliveries.c.state == _sending
 is_scheduled = deliveries.c.state == sa.literal_column("'scheduled'")
 
 
-def in_one_of(states: Sequence[sa.ColumnElement[bool]]) -> sa.ColumnElement[bool]:
+def any_state(states: Sequence[sa.ColumnElement[bool]]) -> sa.ColumnElement[bool]:
     """A condition that is true if one of `states` is. Each is searched by its own partial index.
 
     Written as an OR of them, SQLite uses no index, and reads all that was ever delivered.
@@ -92,7 +92,7 @@ def is_in(states: Iterable[State]) -> sa.ColumnElement[bool]:
     """A condition that is true for deliveries in one of `states`, which uses the indexes of states that have one."""
     live = [LIVE[each] for each in states if each in LIVE]
     others = [deliveries.c.state == each.value for each in states if each not in LIVE]
-    return sa.or_(*([in_one_of(live)] if live else ()), *others)
+    return sa.or_(*([any_state(live)] if live else ()), *others)
 
 
 def is_any(column: sa.Column[int], numbers: Collection[int]) -> sa.ColumnElement[bool]:
@@ -101,7 +101,7 @@ def is_any(column: sa.Column[int], numbers: Collection[int]) -> sa.ColumnElement
     return column.in_(sa.text(written)) if numbers else sa.false()
 
 
-is_unsettled = in_one_of([*LIVE.values()])
+is_unsettled = any_state([*LIVE.values()])
 """Whether a delivery waits or is being sent."""
 in_digest: sa.ColumnElement[Any] = sa.literal_column("deliveries.in_digest")
 """Spelled like the condition of the index: SQLAlchemy would write `= 1` for SQLite."""

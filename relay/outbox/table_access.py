@@ -57,10 +57,10 @@ def _fails(
 
 def _words(table: str, act: str, error: Exception) -> str:
     """The missing rights or tables, in words; empty where the database does not work at all."""
-    said, code = str(error), getattr(error, "sqlstate", None)
-    if code == _MISSING_TABLE or (code is None and "no such table" in said):
+    text, code = str(error), getattr(error, "sqlstate", None)
+    if code == _MISSING_TABLE or (code is None and "no such table" in text):
         return f"the table {table} is missing"
-    if code == _MISSING_COLUMN or (code is None and "column" in said):
+    if code == _MISSING_COLUMN or (code is None and "column" in text):
         return f"a column of the table {table} is missing"
     return f"the relay may not {act} the table {table}" if code == _NO_RIGHT else ""
 
@@ -100,7 +100,7 @@ SELECT attrelid::regclass::text, atthasdef OR attidentity <> '', has_sequence_pr
 
 def _lacks_numbers(cursor: Cursor) -> str:
     """Return which sequence that numbers rows is missing; empty if none is, and for a database without sequences."""
-    tables = ", ".join(f"'{one.name}'::regclass" for one in metadata.sorted_tables if "id" in one.c)
+    tables = ", ".join(f"'{t.name}'::regclass" for t in metadata.sorted_tables if "id" in t.c)
     rows: list[tuple[str, bool, bool | None]] = []
     _fails(cursor, _NUMBERS.format(tables=tables), rows)
     for table, is_numbered, may_be_used in rows:

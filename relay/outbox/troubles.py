@@ -27,7 +27,7 @@ from relay.outbox.statements import (
 )
 from relay.outbox.writer import Cursor
 
-TOLD_UNTIL = "failures told until: "
+REPORTED_UNTIL = "failures told until: "
 """Prefix of a mark, followed by a destination's name: up to when alerts were sent about its failures."""
 
 _this = sa.and_(troubles.c.kind == bound("of_kind"), troubles.c.subject == bound("of_subject"))
@@ -42,7 +42,7 @@ _untold = (
         sa.func.max(deliveries.c.id),
     )
     .select_from(
-        _with_chat.outerjoin(marks, marks.c.name == text("told_until") + deliveries.c.destination)
+        _with_chat.outerjoin(marks, marks.c.name == text("reported") + deliveries.c.destination)
     )
     .where(
         _is_troubled,
@@ -168,7 +168,7 @@ class Troubles:
     sql: Statements
 
     def known(self, cursor: Cursor) -> dict[tuple[str, str], Trouble]:
-        found = (
+        rows = (
             Trouble(
                 kind=kind,
                 subject=subject,
@@ -182,7 +182,7 @@ class Troubles:
             .run(cursor)
             .fetchall()
         )
-        return {trouble.key: trouble for trouble in found}
+        return {trouble.key: trouble for trouble in rows}
 
     def open(self, cursor: Cursor, trouble: Trouble) -> bool:
         """Store a problem; returns whether it was new. Of several relays that see it at once, only one gets True."""
@@ -226,7 +226,7 @@ class Troubles:
         """Failures settled after `after` and until `until`, about which no alert was sent; without failed alerts."""
         rows = (
             self.sql[_FAILED_LATELY]
-            .run(cursor, after=to_ms(after), until=to_ms(until), told_until=TOLD_UNTIL)
+            .run(cursor, after=to_ms(after), until=to_ms(until), reported=REPORTED_UNTIL)
             .fetchall()
         )
         return [
@@ -273,6 +273,6 @@ def _word(statement: Statement, cursor: Cursor, **parameters: object) -> str:
     return str(row[0]) if row else ""
 
 
-def told_until(marks: Mapping[str, datetime], destination: str) -> datetime | None:
+def reported_until(marks: Mapping[str, datetime], destination: str) -> datetime | None:
     """Up to when alerts were sent about failures at a destination; None for never."""
-    return marks.get(TOLD_UNTIL + destination)
+    return marks.get(REPORTED_UNTIL + destination)

@@ -43,10 +43,10 @@ _SET = Query(
 def read_choices(text: str) -> Choices:
     """The choices in a column's JSON; the defaults where it can't be read, as after another version of the relay."""
     try:
-        found = msgspec.json.decode(text, type=Choices)
+        choices = msgspec.json.decode(text, type=Choices)
     except msgspec.MsgspecError:
         return Choices()
-    return found if found.is_possible() else Choices(keys=found.keys)
+    return choices if choices.is_possible() else Choices(keys=choices.keys)
 
 
 def set_choices(sql: Statements, cursor: Cursor, user: int, choices: Choices) -> None:

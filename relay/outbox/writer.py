@@ -62,7 +62,7 @@ class Store(Protocol):
         """Whether the disk has room for more hooks, as far as the relay can see."""
 
     @property
-    def found_lost(self) -> str:
+    def data_loss(self) -> str:
         """A sentence that says what was missing from the database when it was opened, as after a restored backup; empty if nothing was."""
 
     def is_in_place(self) -> bool:
@@ -122,7 +122,7 @@ LONGEST_CLOSE = 20.0
 """Seconds that the last group may take."""
 FAILED = 70
 """The exit status of a failed writer, which differs from that of a relay that could not start."""
-BETWEEN_WORDS = 60.0
+BETWEEN_LOGS = 60.0
 """Seconds between two log lines with the same error of a database."""
 
 log = logging.getLogger(__name__)
@@ -151,7 +151,7 @@ class Writer:
         self._rests_until = 0.0
         self._interrupts = True
         self._busy_since: float | None = None
-        self._said_at = 0.0
+        self._logged_at = 0.0
         self.trouble = ""
         """Why the last group could not be written; empty once one was."""
         self._thread.start()
@@ -253,9 +253,9 @@ class Writer:
 
     def _fails(self, error: StorageUnavailable) -> None:
         now, why = self._monotonic(), str(error)
-        if why != self.trouble or now - self._said_at >= BETWEEN_WORDS:
+        if why != self.trouble or now - self._logged_at >= BETWEEN_LOGS:
             log.error("the outbox can't write: %s", why)
-            self._said_at = now
+            self._logged_at = now
         self.trouble = why
 
 

@@ -155,11 +155,11 @@ class RulesInForce:
 
     async def _apply_mutes(self) -> None:
         sql, now = self._outbox.operations.sql, self._clock()
-        if self._followed != (of_file := self.rules.mutes):
-            work = partial(follow_file, sql, of_file=of_file, timings=self._timings(), now=now)
+        if self._followed != (from_file := self.rules.mutes):
+            work = partial(follow_file, sql, from_file=from_file, timings=self._timings(), now=now)
             if await self._outbox.run(work):
                 self._release.look_now()
-            self._followed = of_file
+            self._followed = from_file
         mutes = await self._outbox.run(partial(lasting_mutes, sql, now=now))
         before, self.mutes = self.mutes, tuple(lasting.mute for lasting in mutes)
         if self.mutes != before:

@@ -60,7 +60,7 @@ class Commits:
         cursor = connection.cursor()
         sql[_BEGIN_COMMITS].run(cursor, name=self._name, wrote_at=_now())
         sql[_FORGET_COMMITS].run(cursor, before=_now() - KEPT_FOR * 1000)
-        self._write = sql[_WRITE_COMMIT] if _tells_writing(connection) else sql[_WRITE_ANY_COMMIT]
+        self._write = sql[_WRITE_COMMIT] if _reports_writes(connection) else sql[_WRITE_ANY_COMMIT]
 
     def write(self, cursor: Cursor) -> int | None:
         """Store the transaction's number as its last statement, and return it; None where the transaction changes nothing."""
@@ -85,10 +85,10 @@ class Commits:
         """The tokens of relays that have surely ended, with their names. Waits up to 2 seconds for their connections to end."""
         cursor = connection.cursor()
         others = self._sql[_OTHER_RELAYS].run(cursor, of_relay=self._name).fetchall()
-        found = {name: Process.named(name) for (name,) in others}
+        processes = {name: Process.named(name) for (name,) in others}
         return {
             other.token: name
-            for name, other in found.items()
+            for name, other in processes.items()
             if other.has_ended(self._process, partial(self._stays, cursor, other))
         }
 
@@ -114,7 +114,7 @@ def _now() -> int:
     return round(time.time() * 1000)
 
 
-def _tells_writing(connection: Connection) -> bool:
+def _reports_writes(connection: Connection) -> bool:
     """Whether the database tells if a transaction has changed anything, which not every one with this protocol does."""
     try:
         connection.execute("SELECT txid_current_if_assigned()")

@@ -91,10 +91,10 @@ def _check_transactions(connection: Connection, server: PostgresServer) -> None:
 
 def _check_version(connection: Connection, server: PostgresServer) -> None:
     """Raise StorageRefused for a server that is neither PostgreSQL 10 or newer nor compatible with it."""
-    says = " ".join(str(_first_value(connection, "SELECT version()")).split())
-    other = next((name for name in UNFIT if name.lower() in says.lower()), "")
-    if not other and not says.startswith(FIT):
-        other = f"no PostgreSQL ({says[:60]})"
+    version = " ".join(str(_first_value(connection, "SELECT version()")).split())
+    other = next((name for name in UNFIT if name.lower() in version.lower()), "")
+    if not other and not version.startswith(FIT):
+        other = f"no PostgreSQL ({version[:60]})"
     if other:
         raise StorageRefused(
             f"{server} is {other}, which the relay can't use: it needs PostgreSQL {OLDEST_SERVER} or newer, or a database "
@@ -156,7 +156,7 @@ def _version(connection: Connection) -> str:
 
 def _is_foreign(connection: Connection) -> bool:
     """Whether the database has tables with the relay's names, but no version of its schema."""
-    return not _version(connection) and any(_has_table(connection, one) for one in metadata.tables)
+    return not _version(connection) and any(_has_table(connection, t) for t in metadata.tables)
 
 
 def _first_value(connection: Connection, question: LiteralString) -> Any:  # noqa: ANN401 - a column of any type

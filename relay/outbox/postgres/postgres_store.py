@@ -63,12 +63,12 @@ A stored hook counts even where the sender has given up; a refused one may never
 FIRST_WAIT, LONGEST_WAIT = 0.1, 1.0
 """Seconds between two tries to connect, at first and at most."""
 _AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
-_OF_ONE = (psycopg.ProgrammingError, psycopg.NotSupportedError)
+_MISSING = (psycopg.ProgrammingError, psycopg.NotSupportedError)
 """Errors of missing rights or tables.
 
 They stop only the work that needs them, but like an outage they count as StorageUnavailable.
 """
-_CANT_WORK = (*_AWAY, *_OF_ONE)
+_CANT_WORK = (*_AWAY, *_MISSING)
 _OTHER_SERVER = (errors.ReadOnlySqlTransaction, errors.AdminShutdown, errors.CrashShutdown)
 """Errors after which a new connection may reach a server that can write, as after a failover."""
 
@@ -149,7 +149,7 @@ class PostgresStore:
         """Use `open_postgres` instead. `process`: see `Outbox.open`. Raises psycopg.Error."""
         self.server = server
         self.has_written = False
-        self.found_lost = ""
+        self.data_loss = ""
         self._reconnected_at: float | None = None
         process = process or Process.own()
         # Shows other relays whether this one is connected.
@@ -179,7 +179,7 @@ class PostgresStore:
         for attempt in range(1, MOST_TRIES + 1):
             connection = self._connected()
             try:
-                results, self.has_written = _in_one_transaction(connection, works, self._commits)
+                results, self.has_written = _in_transaction(connection, works, self._commits)
             except _UnsureError as unsure:
                 self._lose(_message(unsure.reason))
                 if self._was_committed(unsure.number):
@@ -191,7 +191,7 @@ class PostgresStore:
                 # Without random waits both would conflict again; a distributed database asks for waits that grow.
                 self._sleep(FIRST_REST * 2 ** (attempt - 1) * (0.5 + self._random() / 2))
             except _CANT_WORK as error:
-                if len(works) > 1 and isinstance(error, _OF_ONE) and not connection.closed:
+                if len(works) > 1 and isinstance(error, _MISSING) and not connection.closed:
                     raise  # the writer then tries one by one, as only some may need what is missing
                 if not (connection.closed or isinstance(error, _OTHER_SERVER)):
                     raise StorageUnavailable(_message(error)) from None
@@ -302,7 +302,7 @@ class _UnsureError(Exception):
         self.reason = reason
 
 
-def _in_one_transaction(
+def _in_transaction(
     connection: Connection, works: Sequence[Work], commits: Commits
 ) -> tuple[list[Any], bool]:
     """The results of the works, and whether they changed anything."""

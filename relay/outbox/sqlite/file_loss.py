@@ -63,7 +63,7 @@ def network_file_system(path: Path, mounts: Path = MOUNTS) -> str:
         fields = mount.split(" ")
         if len(fields) < 5 or not rest:
             continue
-        point = Path(_ESCAPED.sub(lambda found: chr(int(found[1], 8)), fields[4]))
+        point = Path(_ESCAPED.sub(lambda match: chr(int(match[1], 8)), fields[4]))
         # Of two mounts at one path the later one hides the earlier.
         if place.is_relative_to(point) and len(point.parts) >= nearest:
             nearest, kind = len(point.parts), rest.split(" ")[0]
@@ -137,7 +137,7 @@ class FileLoss:
         self._due = 0.0
         written: int = connection.execute("PRAGMA user_version").fetchone()[0]
         self._number = max(before, written)
-        self.found = _words(path, is_new=is_new) if written < before else ""
+        self.message = _words(path, is_new=is_new) if written < before else ""
         """What was lost before the file was opened, as a sentence; empty for nothing."""
 
     def mark(self, cursor: sqlite3.Cursor) -> int | None:

@@ -258,9 +258,9 @@ def look_at_header(path: Path) -> None:
     with path.open("rb") as file:
         header = file.read(100)
     if header[:16] != b"SQLite format 3\x00":
-        what = "is empty" if not header else "is not an SQLite database"
+        problem = "is empty" if not header else "is not an SQLite database"
         raise StorageRefused(
-            f"{path} {what}. Put the right file back from a backup; to start with an empty one, move it away first"
+            f"{path} {problem}. Put the right file back from a backup; to start with an empty one, move it away first"
         )
     if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
         raise StorageRefused(f"{path} is an SQLite database, but not a relay's; name another file")
@@ -342,8 +342,8 @@ def _kind(error: sqlite3.Error) -> int:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
-def _damaged(path: Path, what: str) -> str:
+def _damaged(path: Path, message: str) -> str:
     return (
-        f"{path} is damaged ({' '.join(what.split())}). Nothing was changed; restore a backup, or keep the file and "
+        f"{path} is damaged ({' '.join(message.split())}). Nothing was changed; restore a backup, or keep the file and "
         f"try `sqlite3 {path} .recover`"
     )

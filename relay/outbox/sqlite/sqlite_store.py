@@ -44,7 +44,7 @@ class SqliteStore:
     ) -> None:
         """Use `open_sqlite` instead. `connection` is in autocommit mode."""
         self._loss = loss
-        self.found_lost = loss.found
+        self.data_loss = loss.message
         self._path = path
         self._locks = locks
         self._connection = connection
@@ -144,8 +144,8 @@ def open_sqlite(path: Path) -> SqliteStore:
         loss = FileLoss(
             path, before=before, is_new=is_new, held=held, lock=lock, connection=connection
         )
-        if loss.found:
-            log.error("%s", loss.found)
+        if loss.message:
+            log.error("%s", loss.message)
         store = SqliteStore(path, (held, lock), connection, loss)
         on_failure.pop_all()
         return store
