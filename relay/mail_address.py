@@ -33,6 +33,7 @@ class MailAddress:
 
     @property
     def domain(self) -> str:
+        """The part after the @."""
         return self.address.rpartition("@")[2]
 
 

@@ -59,12 +59,14 @@ class Kind(StrEnum):
 
     @property
     def is_of_a_destination(self) -> bool:
+        """Whether the subject of such a problem is a destination's name."""
         return self in {
             *(Kind.BROKEN, Kind.LATE, Kind.REMOVED, Kind.FAILED, Kind.CEILING),
         }
 
     @property
     def is_of_a_rule(self) -> bool:
+        """Whether the subject of such a problem is a rule's name."""
         return self in {Kind.UNREACHED, Kind.UNASKED}
 
 
@@ -103,6 +105,7 @@ class Seen:
 
     @property
     def broken(self) -> Mapping[str, Gate]:
+        """The gates of broken destinations that the rules have, by name."""
         return {
             name: gate
             for name, gate in self.gates.items()

@@ -48,6 +48,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def alert_of(trouble: Trouble, *, over: bool, now: datetime) -> Alert:
+    """The alert about a problem. `over`: it says that the problem is resolved. `now`: aware."""
     return Alert(
         kind=trouble.kind,
         subject=trouble.subject,

@@ -45,6 +45,7 @@ class TimeFormat:
 
     @property
     def name(self) -> str:
+        """The name of the time zone at present, such as `CET`."""
         return datetime.now(UTC).astimezone(self.zone).tzname() or "local"
 
 

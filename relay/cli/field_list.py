@@ -85,7 +85,7 @@ def filter_rows(names: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def filter_docs() -> dict[str, str]:
-
+    """What each filter of templates makes, in one line, by name."""
     own = {name: each for name, each in _sandbox(SOURCE).filters.items() if name not in JINJAS}
     first_lines = {name: (each.__doc__ or "").partition("\n")[0] for name, each in own.items()}
     return {name: line.removesuffix(".") for name, line in first_lines.items()} | JINJAS
@@ -163,6 +163,7 @@ def _row(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
 
 
 def fields_json() -> dict[str, Any]:
+    """All fields with their operators, and the names and filters of templates, as `relay fields --json` prints them."""
     return {
         "fields": [
             {

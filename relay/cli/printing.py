@@ -16,19 +16,23 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for pro
 
 
 def print_lines(lines: Iterable[str], *, err: bool = False) -> None:
+    """Print each line, on standard output or with `err` on standard error."""
     for line in lines:
         click.echo(line, err=err)
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - whatever JSON can say
+    """Print a value as indented JSON."""
     click.echo(as_json(value))
 
 
 def as_json(value: Any) -> str:  # noqa: ANN401
+    """Return a value as indented JSON; other alphabets stay readable."""
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def could_not_run(lines: Iterable[str]) -> NoReturn:
+    """Print the lines on standard error and end the command with status 2."""
     print_lines(lines, err=True)
     sys.exit(COULD_NOT_RUN)
 

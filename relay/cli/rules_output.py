@@ -204,6 +204,7 @@ def _standing(verdict: Verdict) -> str:
 
 
 def finding_lines(finding: Finding, indent: str) -> Iterator[str]:
+    """Lines for a condition and its parts: its words, the answer, and what the chat had."""
     yield f"{indent}{finding.words}: {_answer(finding.answer, holds=finding.holds)}"
     for part in finding.parts:
         yield from finding_lines(part, f"{indent}  ")
@@ -236,6 +237,7 @@ def _outcome(book: RuleBook, verdicts: Sequence[Verdict]) -> Iterator[str]:
 
 
 def checked_json(checked: Checked) -> dict[str, Any]:
+    """The result of `relay check` as JSON."""
     listed = (*checked.problems, *checked.warnings)
     return {
         "file": str(checked.path),
@@ -252,6 +254,7 @@ def checked_json(checked: Checked) -> dict[str, Any]:
 
 
 def connected_json(tried: Sequence[Tried]) -> list[dict[str, Any]]:
+    """The results of `relay check --connect` as JSON, one entry per destination."""
     return [
         {
             "destination": each.destination,
@@ -265,6 +268,7 @@ def connected_json(tried: Sequence[Tried]) -> list[dict[str, Any]]:
 
 
 def problem_as_json(problem: Problem) -> dict[str, Any]:
+    """A problem of a file as JSON, with its place and hint."""
     return {
         "severity": problem.severity.value,
         "path": problem.path,
@@ -276,6 +280,7 @@ def problem_as_json(problem: Problem) -> dict[str, Any]:
 
 
 def explained_json(explanation: Explanation) -> dict[str, Any]:
+    """Every rule's verdict on a chat as JSON, with its conditions, and when each notification would be sent."""
     chat = explanation.chat
     return {
         "account": chat.account,
@@ -298,6 +303,7 @@ def explained_json(explanation: Explanation) -> dict[str, Any]:
 
 
 def remembered_json(past: PastExplanation) -> dict[str, Any]:
+    """How a chat's hook was judged when it came in, as JSON."""
     hook, record = past.hook, past.record
     return {
         "hook": hook.id,
@@ -332,6 +338,7 @@ def _verdict_as_json(verdict: Verdict) -> dict[str, Any]:
 
 
 def finding_as_json(finding: Finding) -> dict[str, Any]:
+    """A condition's result as JSON, with those of its parts."""
     return {
         "condition": finding.words,
         "holds": finding.holds,

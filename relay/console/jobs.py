@@ -95,6 +95,7 @@ class Job:
 
     @property
     def is_over(self) -> bool:
+        """Whether the job has ended, with a result or without."""
         return self.ended_at is not None
 
     def progress(self, done: int, total: int) -> None:

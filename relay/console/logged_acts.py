@@ -74,15 +74,18 @@ class ActingSessions:
     _written: list[Act] = field(default_factory=list)
 
     def reading(self) -> AbstractContextManager[Session]:
+        """A session that only reads; nothing is logged."""
         return self.sessions.reading()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Session]:
+        """A session whose changes are stored together with the act in the log of acts."""
         with self._with_act(self.sessions.writing) as session:
             yield session
 
     @contextlib.contextmanager
     def writing_often(self) -> Iterator[Callable[[], AbstractContextManager[Session]]]:
+        """A function that opens short sessions; the act is stored with the first that commits."""
         with self.sessions.writing_often() as begin:
             yield lambda: self._with_act(begin)
 
@@ -98,6 +101,7 @@ class ActingSessions:
         self._written.append(self.act)
 
     def empty_log(self) -> Path | None:
+        """Empty SQLite's write-ahead log; the path of the log where that was not possible."""
         return self.sessions.empty_log()
 
 

@@ -152,6 +152,7 @@ class Pages:
         }
 
     def close(self) -> None:
+        """End the threads that render pages."""
         self._threads.shutdown()
 
     def language(self, request: AnyRequest) -> Language:

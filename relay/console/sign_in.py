@@ -99,6 +99,7 @@ class SignIn:
         self._preparing = asyncio.Lock()
 
     def close(self) -> None:
+        """End the thread that hashes passwords."""
         self._passwords.close()
 
     @property
@@ -107,6 +108,7 @@ class SignIn:
         return self._password is not None
 
     def now(self) -> datetime:
+        """The present time, aware."""
         return self._clock()
 
     async def find(self, secret: str, *, by_person: bool) -> UserSession | None:

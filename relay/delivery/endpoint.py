@@ -57,6 +57,7 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
+        """Whether the breaker lets only probes through."""
         return self.probe_at is not None
 
     def probes(self) -> int:
@@ -64,10 +65,12 @@ class Breaker:
         return sum(began == self._turn for began in self.under_way.values())
 
     def began(self, delivery: Delivery) -> None:
+        """Note that an attempt begins."""
         self.under_way[_key(delivery)] = self._turn
         self.suspects += delivery.suspect
 
     def ended(self, delivery: Delivery) -> None:
+        """Note that an attempt has ended, whatever its outcome."""
         if self.under_way.pop(_key(delivery), None) is not None:
             self.suspects -= delivery.suspect
 
@@ -128,6 +131,7 @@ class Endpoint:
 
     @property
     def is_broken(self) -> bool:
+        """Whether the server refuses the relay itself until somebody fixes it."""
         return self.gate is not None and self.gate.broken_since is not None
 
     def breaker(self, destination: str) -> Breaker:
@@ -166,16 +170,19 @@ class Endpoint:
         return sum(began == self._turn for began in self._under_way.values())
 
     def began(self, delivery: Delivery, pace: Pace, now: datetime) -> None:
+        """Note that an attempt begins, which counts for the rates."""
         self._under_way[_key(delivery)] = self._turn
         self._started.append(now)
         pace.pacer.started(now)
 
     def ended(self, delivery: Delivery) -> None:
+        """Note that an attempt has ended, whatever its outcome."""
         self._under_way.pop(_key(delivery), None)
 
     # -- the gate ----------------------------------------------------------------------------------------
 
     def close(self, gate: Gate) -> None:
+        """Close the gate. Attempts that began before it closed are told apart from later ones."""
         self.gate = gate
         self._turn += 1
 

@@ -117,6 +117,7 @@ class Lane:
 
     @property
     def pacer(self) -> Pacer:
+        """The rates of the destination, shared with others of its endpoint and rates."""
         return self.pace.pacer
 
     @property
@@ -280,6 +281,7 @@ class Lane:
         ]
 
     def claimed(self, deliveries: Iterable[Delivery], now: datetime) -> None:
+        """Note that attempts begin for claimed deliveries."""
         for delivery in deliveries:
             self.breaker.began(delivery)
             self.endpoint.began(delivery, self.pace, now)
@@ -303,6 +305,7 @@ class Lane:
         self._take(-1)
 
     def ended(self, delivery: Delivery) -> None:
+        """Note that an attempt has ended, whatever its outcome."""
         self.breaker.ended(delivery)
         self.endpoint.ended(delivery)
 

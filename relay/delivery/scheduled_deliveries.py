@@ -83,9 +83,11 @@ class Release:
         """Why nothing is released, as a sentence; empty where the clock can be trusted."""
 
     def start(self) -> None:
+        """Begin to look for what is due. Needs a running event loop."""
         self._background.start(self._live())
 
     async def stop(self) -> None:
+        """End looking; a look that is under way is cut off."""
         await self._background.stop()
 
     def look_now(self) -> None:

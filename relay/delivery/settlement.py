@@ -30,9 +30,11 @@ log = logging.getLogger("relay.delivery.dispatcher")
 class Lanes(Protocol):
     """The lanes of the destinations that are served now."""
 
-    def lane(self, destination: str) -> Lane | None: ...
+    def lane(self, destination: str) -> Lane | None:
+        """The lane of a destination; None where the rules no longer have it."""
 
-    def leading_to(self, endpoint: Endpoint) -> list[Lane]: ...
+    def leading_to(self, endpoint: Endpoint) -> list[Lane]:
+        """The lanes of all destinations behind an endpoint."""
 
     def look_again(self, lane: Lane) -> None:
         """Let the lane look at its queue again, because it may claim more now, or sooner."""
@@ -67,6 +69,7 @@ class Settling:
         """Set when the relay stops: what can't be stored at once is left."""
 
     async def conclude(self, lane: Lane, delivery: Delivery, outcome: Outcome) -> None:
+        """Settle an attempt by its outcome, and let its lane learn from it. Tries until the database takes it."""
         now = self._clock()
         # If the rules have changed meanwhile, the outcome may be about an endpoint that is no longer used.
         present = self._lanes.lane(lane.name)

@@ -69,6 +69,7 @@ class PostedSample:
 
     @property
     def words(self) -> str:
+        """What became of the sample, in words."""
         if self.trouble:
             return self.trouble
         if self.status == 200:
@@ -108,6 +109,7 @@ class Demo:
 
     @property
     def hook_url(self) -> str:
+        """The URL to which hooks are posted, with its token."""
         return f"{self.url}/hooks/smartsupp/{self.token}"
 
     def note_link(self, path: str) -> None:

@@ -124,6 +124,7 @@ class Accepting:
 
     @property
     def hourly(self) -> Hourly:
+        """The hourly limits of destinations, with what they have sent."""
         return Hourly(self.sql, self.most_per_hour)
 
     def accept(

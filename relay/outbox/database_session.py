@@ -96,6 +96,7 @@ class CommandSessions:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
+        """A session that only reads, in a connection of its own."""
         with (
             closing(open_database(self.database, writes=False)) as opened,
             opened.transaction() as session,
@@ -104,6 +105,7 @@ class CommandSessions:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Session]:
+        """A session in a transaction of its own: committed at the end, rolled back on an exception."""
         with (
             closing(open_database(self.database, writes=True, patience=self.patience)) as opened,
             opened.transaction() as session,
@@ -112,6 +114,7 @@ class CommandSessions:
 
     @contextlib.contextmanager
     def writing_often(self) -> Iterator[Callable[[], AbstractContextManager[Session]]]:
+        """A function that opens short writing sessions one after the other, in one connection."""
         if isinstance(self.database, PostgresServer):
             yield self.writing
             return
@@ -167,7 +170,8 @@ class OpenDatabase(Protocol):
     def cut(self) -> None:
         """Interrupt the statement that runs now, from any thread."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the connection."""
 
 
 def open_database(

@@ -32,14 +32,17 @@ def to_ms(moment: datetime) -> int:
 
 
 def from_ms(ms: int) -> datetime:
+    """Return a stored time, aware and in UTC."""
     return _EPOCH + timedelta(milliseconds=ms)
 
 
 def maybe_ms(moment: datetime | None) -> int | None:
+    """Return a time in milliseconds since 1970, as it is stored; None for None."""
     return None if moment is None else to_ms(moment)
 
 
 def maybe_time(ms: int | None) -> datetime | None:
+    """Return a stored time, aware and in UTC; None for None."""
     return None if ms is None else from_ms(ms)
 
 

@@ -124,6 +124,7 @@ class Wanted:
     """Whether only alerts about the relay itself are wanted."""
 
     def conditions(self) -> Iterable[sa.ColumnElement[bool] | sa.TextClause]:
+        """The SQL conditions that the wanted deliveries meet."""
         if self.ids:
             yield is_any(deliveries.c.id, self.ids)
         if self.states and set(self.states) <= set(ENDED_BADLY):

@@ -178,6 +178,7 @@ class Held:
             raise
 
     def release(self, delivery: Delivery) -> None:
+        """Note that this process no longer sends a delivery."""
         self._held.discard((delivery.id, delivery.attempt))
 
 

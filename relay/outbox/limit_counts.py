@@ -66,13 +66,20 @@ class Row(Protocol):
     """A delivery to which limits may apply."""
 
     @property
-    def id(self) -> int: ...
+    def id(self) -> int:
+        """The delivery's number."""
+
     @property
-    def destination(self) -> str: ...
+    def destination(self) -> str:
+        """The destination's name."""
+
     @property
-    def recipient(self) -> str: ...
+    def recipient(self) -> str:
+        """The recipient's address, or the destination's name."""
+
     @property
-    def visitor(self) -> str: ...
+    def visitor(self) -> str:
+        """A key of the visitor; empty if the visitor is unknown."""
 
 
 def over_limit(

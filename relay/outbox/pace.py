@@ -33,6 +33,7 @@ class Pacer:
 
     @property
     def unlimited(self) -> bool:
+        """Whether there is no rate to keep."""
         return not self.rates
 
     def free_at(self, now: datetime) -> datetime:
@@ -44,6 +45,7 @@ class Pacer:
         return max(times)
 
     def started(self, now: datetime) -> None:
+        """Note that a message starts at `now`."""
         for _, started in self._windows:
             started.append(now)
 

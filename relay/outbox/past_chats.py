@@ -92,6 +92,7 @@ class WantedChats:
     among: Callable[[ChatRow], bool] = lambda _: True
 
     def conditions(self) -> Iterator[sa.ColumnElement[bool]]:
+        """The SQL conditions that the wanted chats meet."""
         yield chats.c.account != ITSELF
         yield from self._of_deliveries()
         if self.since:

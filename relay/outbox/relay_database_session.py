@@ -135,11 +135,13 @@ class RelaySessions:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Session]:
+        """A session in a transaction of its own: committed at the end, rolled back on an exception."""
         with self._apart() as sessions, sessions.writing() as session:
             yield session
 
     @contextlib.contextmanager
     def writing_often(self) -> Iterator[Callable[[], AbstractContextManager[Session]]]:
+        """A function that opens short writing sessions one after the other, in one connection."""
         with self._apart() as sessions, sessions.writing_often() as transaction:
             yield transaction
 
@@ -157,6 +159,7 @@ class RelaySessions:
             raise StorageUnavailable("the database file was moved, deleted or replaced")
 
     def empty_log(self) -> Path | None:
+        """Empty SQLite's write-ahead log; the path of the log where that was not possible."""
         if self.forget() or not isinstance(self._database, Path):
             return None
         return log_of(self._database)

@@ -179,6 +179,7 @@ class Retention:
             self._background.start(_again(self._forget, BETWEEN_ROUNDS))
 
     async def stop(self) -> None:
+        """End the erasing and all other upkeep."""
         await self._background.stop()
 
     async def _notice_hang(self) -> None:

@@ -195,11 +195,13 @@ class Operations(Claiming):
             self.sql[_HASTEN].run(cursor, **where)
 
     def recall(self, cursor: Cursor, destination: str, now: datetime, beyond: datetime) -> None:
+        """Make what a closed gate has put off beyond `beyond` due at `now`."""
         self.sql[_RECALL].run(
             cursor, of_destination=destination, now=to_ms(now), beyond=to_ms(beyond)
         )
 
     def close_gate(self, cursor: Cursor, destination: str, gate: Gate) -> None:
+        """Store that a destination's gate is closed, until when and why."""
         self.sql[_write_gate].run(
             cursor,
             destination=destination,
@@ -210,10 +212,12 @@ class Operations(Claiming):
         reach(CrashPoint.GATE_CLOSING)
 
     def open_gate(self, cursor: Cursor, destination: str) -> None:
+        """Store that a destination's gate is open."""
         if self.sql[FORGET_GATE].run(cursor, of_destination=destination).rowcount == 0:
             self.sql[_OPEN_PAUSED_GATE].run(cursor, of_destination=destination)
 
     def gates(self, cursor: Cursor) -> dict[str, Gate]:
+        """The closed gates, by destination."""
         return {
             name: Gate(from_ms(until), maybe_time(broken), reason)
             for name, until, broken, reason in self.sql[_GATES].run(cursor).fetchall()

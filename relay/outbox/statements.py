@@ -47,6 +47,7 @@ class Statement:
         return cursor.execute(self.sql, {**self._built_in, **parameters})
 
     def run_many(self, cursor: Any, rows: Iterable[Row]) -> None:  # noqa: ANN401
+        """Run the statement once for each row."""
         cursor.executemany(self.sql, [{**self._built_in, **row} for row in rows])
 
 

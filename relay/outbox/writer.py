@@ -27,10 +27,12 @@ class Store(Protocol):
     """A database with one connection that writes. `run` and `close` are called only in the writer's thread."""
 
     @property
-    def dialect(self) -> Dialect: ...
+    def dialect(self) -> Dialect:
+        """The SQL dialect of the database."""
 
     @property
-    def statements(self) -> Statements: ...
+    def statements(self) -> Statements:
+        """The compiled statements, in the dialect of the database."""
 
     @property
     def holder(self) -> str:
@@ -53,7 +55,8 @@ class Store(Protocol):
     def translated(self, error: Exception) -> Exception:
         """StorageUnavailable where `error` says that the database can't work just now; else `error` itself."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the connection."""
 
     def cut(self) -> None:
         """Make a `run` that hangs fail, from any thread."""

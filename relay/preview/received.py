@@ -62,9 +62,11 @@ class CaughtFile:
     text: str
 
     def holding(self, text: str) -> "CaughtFile":
+        """Return the file with this text."""
         return replace(self, text=text)
 
     def called(self, title: str) -> "CaughtFile":
+        """Return the file with this title, or its name without one."""
         return replace(self, title=title or self.name)
 
 
@@ -128,6 +130,7 @@ class Received:
         self._more = asyncio.Event()
 
     def add_mail(self, source: bytes, recipients: tuple[str, ...], arrived: datetime) -> None:
+        """Keep an email, and count it."""
         number = self.mails[-1].number + 1 if self.mails else 1
         self.mails.append(read_mail(source, recipients, number=number, arrived=arrived))
         self._count()
@@ -160,10 +163,12 @@ class Received:
         return len(self.posts) + len(news)
 
     def add_card(self, card: CaughtCard) -> None:
+        """Keep a card, and count it."""
         self.cards.append(card)
         self._count()
 
     def add_body(self, body: CaughtBody) -> None:
+        """Keep a webhook's message, and count it."""
         self.bodies.append(body)
         self._count()
 

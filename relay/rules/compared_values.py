@@ -217,6 +217,7 @@ Bind = Callable[[str, Kind, Mapping[str, Schedule]], Bound]
 
 
 def is_(text: str, kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
+    """The operator `is`, and each value of `one_of`: equal, ignoring case and accents in texts. Raises BadValue."""
     wanted: object
     match kind:
         case Kind.YES_NO:

@@ -16,6 +16,7 @@ YES_NO = {"enum": [True, False, "yes", "no"]}
 
 
 def described(schema: Schema, words: str) -> Schema:
+    """Return the schema with a description."""
     return {"description": words, **schema}
 
 
@@ -68,6 +69,7 @@ def _field(field: Field) -> Schema:
 
 
 def kind_name(kind: Kind) -> str:
+    """Return the name of a kind of field in the schema."""
     return kind.value.replace(" ", "_")
 
 

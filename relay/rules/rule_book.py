@@ -59,6 +59,7 @@ class Rule:
         return not self.send_to
 
     def holds(self, view: ChatView) -> bool:
+        """Whether the chat meets all conditions of the rule. Raises OutOfTime."""
         for condition in self.conditions:  # noqa: SIM110 - see conditions.All
             if not condition.holds(view):
                 return False
@@ -108,6 +109,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
     @property
     def holds(self) -> bool:
+        """Whether the rule matches the chat."""
         return self.standing is Standing.HOLDS
 
 
@@ -148,7 +150,7 @@ class RuleBook:
         return self.matches_view(ChatView(chat))
 
     def matches_view(self, view: ChatView) -> tuple[Match, ...]:
-        """Return the matches of a chat whose view exists already, perhaps from other rules."""
+        """Return the matches of a chat, given as its view, which several versions of rules may share."""
         return tuple([match for _, matches in self.held_view(view) for match in matches])
 
     def held_view(self, view: ChatView) -> Iterator[tuple[Rule, tuple[Match, ...]]]:

@@ -71,10 +71,12 @@ class Reload:
         return self._ready.hook_tokens
 
     def start(self) -> None:
+        """Begin to watch the files. Needs a running event loop."""
         self._keep(self._ready.source, ())
         self._background.start(self._watch())
 
     async def stop(self) -> None:
+        """End watching."""
         await self._background.stop()
 
     async def wait_until_read(self, hash_: str) -> bool:
@@ -162,9 +164,11 @@ class KeptVersions:
         self._background = Background()
 
     def start(self) -> None:
+        """Begin to store texts. Needs a running event loop."""
         self._background.start(self._keep_all())
 
     async def stop(self) -> None:
+        """End storing texts."""
         await self._background.stop()
 
     def keep(self, source: bytes, problems: Sequence[str]) -> None:

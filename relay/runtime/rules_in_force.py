@@ -105,6 +105,7 @@ class RulesInForce:
 
     @property
     def lanes(self) -> Mapping[str, Lane]:
+        """The lanes of all destinations that are served now, by name."""
         return self._dispatcher.lanes
 
     @property

@@ -64,6 +64,7 @@ class Times:
     """The longest time that a notification waits; in JSON an ISO 8601 duration such as `PT3600S`."""
 
     def count(self, sent: Sent) -> None:
+        """Count a sent notification or digest."""
         self.longest_wait = max(self.longest_wait, sent.longest_wait)
         self.muted += sum(each.plan.why.startswith(MUTED) for each in sent.members)
         if sent.members[0].plan.in_digest:

@@ -77,6 +77,7 @@ class CaseRun:
 
     @property
     def failures(self) -> tuple["Result", ...]:
+        """The results that are not as expected."""
         return tuple(result for result in self.results if not result.passed)
 
 
@@ -144,6 +145,7 @@ class Result:
 
     @property
     def passed(self) -> bool:
+        """Whether all was as expected."""
         return not self.differences
 
 

@@ -276,6 +276,7 @@ def _settings(variables: Mapping[str, str], settings: Settings) -> list[Problem]
 
 
 def warning(place: Place, message: str) -> Problem:
+    """A warning at a place of a file."""
     return Problem(
         path=place.path,
         line=place.line,

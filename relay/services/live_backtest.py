@@ -43,6 +43,7 @@ class RuleNumbers(Struct, frozen=True, kw_only=True):
 
     @property
     def is_changed(self) -> bool:
+        """Whether the new rules would send anything differently by this rule."""
         return bool(self.added or self.dropped or self.redirected)
 
 

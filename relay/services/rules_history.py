@@ -109,12 +109,14 @@ class RulesHistory:
         return theirs.hash
 
     def keep_both(self, current: bytes, source: bytes, version: Version, act: Act) -> Version:
+        """Store the text in the file and the one that replaces it; returns the version of the latter."""
         with self.sessions.writing() as session:
             _add(session, Version(hash=version.base_hash, seen_at=self.clock()), current)
             add_act(*_at(session), act, self.clock())
             return _add(session, version, source)
 
     def take_back(self, version: Version, act: Act) -> None:
+        """Remove a version whose text could not be written, and log the act as failed."""
         with self.sessions.writing() as session:
             rules_versions.remove_version(*_at(session), version.id)
             add_act(*_at(session), replace(act, detail="failed"), self.clock())

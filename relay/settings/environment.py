@@ -24,6 +24,7 @@ class SecretValue:
         self._value = value
 
     def reveal(self) -> str:
+        """Return the secret itself."""
         return self._value
 
     def __bool__(self) -> bool:
@@ -83,6 +84,7 @@ class LoginUrl:
 
     @property
     def host(self) -> Host:
+        """The first host."""
         return self.hosts[0]
 
 

@@ -58,6 +58,7 @@ def _quoted(value: str) -> str:
 
 
 def path(value: str) -> Path:
+    """Parse a path. Raises ValueError."""
     if not may_name_file(value):
         raise ValueError("this is not a path of a file or a folder")
     return Path(value)
@@ -123,16 +124,19 @@ def oidc_issuer(value: str) -> str:
 
 
 def oidc_claim(value: str) -> str:
+    """Parse the name of a claim. Raises ValueError."""
     if not _CLAIM.fullmatch(value):
         raise ValueError(f"{_quoted(value)} is not the name of a claim; write email")
     return value
 
 
 def slack_api_url(value: str) -> str:
+    """Parse the URL of Slack's API; it ends with a slash. Raises ValueError."""
     return _http_url(value).rstrip("/") + "/"
 
 
 def is_token(text: str) -> bool:
+    """Whether a text may be a token of the hook's URL."""
     return _TOKEN.fullmatch(text) is not None
 
 
@@ -149,6 +153,7 @@ def tokens(value: str) -> tuple[SecretValue, ...]:
 
 
 def console_password(value: str) -> SecretValue:
+    """Parse the console's password. Raises ValueError if it is too short."""
     if len(value) < SHORTEST_PASSWORD:
         raise ValueError(
             f"a password of the console has at least {SHORTEST_PASSWORD} characters; this one is shorter"
@@ -157,6 +162,7 @@ def console_password(value: str) -> SecretValue:
 
 
 def header_name(value: str) -> str:
+    """Parse the name of a header. Raises ValueError."""
     if not _HEADER.fullmatch(value):
         raise ValueError(f"{_quoted(value)} is not the name of a header; write X-Forwarded-Email")
     if value.lower() in _USED_HEADERS:
@@ -165,6 +171,7 @@ def header_name(value: str) -> str:
 
 
 def mail_from(value: str) -> MailAddress:
+    """Parse the sender's address, with or without a name. Raises ValueError."""
     try:
         return read_mailbox(value)
     except UnusableAddress as error:
@@ -172,18 +179,21 @@ def mail_from(value: str) -> MailAddress:
 
 
 def slack_token(value: str) -> SecretValue:
+    """Parse a Slack bot token. Raises ValueError."""
     if not value.startswith(("xoxb-", "xoxe.xoxb-")):
         raise ValueError("a bot token starts with xoxb-; this one does not")
     return SecretValue(value)
 
 
 def yes_no(value: str) -> bool:
+    """Parse yes or no, in any case. Raises ValueError."""
     if value.lower() not in _YES_NO:
         raise ValueError(f"{_quoted(value)} is neither yes nor no")
     return _YES_NO[value.lower()]
 
 
 def log_format(value: str) -> LogFormat:
+    """Parse `text` or `json`. Raises ValueError."""
     try:
         return LogFormat(value.lower())
     except ValueError:

@@ -142,6 +142,8 @@ AUTHORS = get_args(Author)
 
 
 class Message(Struct, kw_only=True):
+    """A message of a chat as Smartsupp writes it; any key may be missing."""
+
     type: Author
     name: Text = None
     content: Text = None
@@ -150,11 +152,15 @@ class Message(Struct, kw_only=True):
 
 
 class Page(Struct, kw_only=True):
+    """A visited page as Smartsupp writes it."""
+
     url: Text = None
     title: Text = None
 
 
 class Variable(Struct, kw_only=True):
+    """A variable of the visitor as Smartsupp writes it."""
+
     label: Text = None
     value: Scalar = None
 
@@ -169,6 +175,8 @@ Variables = (
 
 
 class Visitor(Struct, kw_only=True):
+    """The visitor as Smartsupp writes it; any key may be missing."""
+
     id: Name = None
     name: Text = None
     email: Text = None
@@ -186,6 +194,8 @@ class Visitor(Struct, kw_only=True):
 
 
 class Channel(Struct, kw_only=True):
+    """The chat itself as Smartsupp writes it; any key may be missing."""
+
     id: Name = None
     isMissed: Flag = None
     isOffline: Flag = None
@@ -203,6 +213,8 @@ class Channel(Struct, kw_only=True):
 
 
 class Hook(Struct, kw_only=True):
+    """A hook as Smartsupp posts it."""
+
     channel: Channel
     accountId: Name = None
     beginAt: Milliseconds = None

@@ -106,7 +106,7 @@ class Identity(Struct, frozen=True, kw_only=True):
     """Identifies a delivery to servers. The first three IDs are the same in all attempts."""
 
     message_id: str
-    """An RFC 5322 Message-ID without the angle brackets, at most 65 characters."""
+    """An RFC 5322 Message-ID without the angle brackets, at most 65 characters; `message_id` of `intake` makes it."""
     thread_id: str
     """An ID like `message_id`, shared by all deliveries about one chat."""
     visitor_thread_id: str = ""

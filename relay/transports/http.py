@@ -48,7 +48,7 @@ class HttpTimeouts:
 
 
 class PrivateAddressError(OSError):
-    """Raised for a host name that leads to an address outside the public internet. The text is always the same."""
+    """Raised for a host name that leads to an address outside the public internet. Its text names neither of them."""
 
     def __init__(self) -> None:
         # Happy eyeballs keeps an error's class only if all addresses failed with the same text.

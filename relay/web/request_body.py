@@ -53,6 +53,7 @@ def encoded(answer: Answer) -> tuple[list[tuple[bytes, bytes]], bytes]:
 
 
 async def send_answer(answer: Answer, send: Send) -> None:
+    """Send an answer by ASGI."""
     headers, body = encoded(answer)
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
@@ -132,4 +133,5 @@ def _too_large(most: int) -> Answer:
 
 
 def shutting_down() -> Answer:
+    """The answer while the relay stops: 503, to be posted again in 10 seconds."""
     return refusal(503, "the relay is shutting down", retry_after=10, close=True)

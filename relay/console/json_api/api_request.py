@@ -84,6 +84,7 @@ class Call:
 
     @property
     def running(self) -> Running:
+        """The running relay."""
         return self.api.running
 
     @property
@@ -93,6 +94,7 @@ class Call:
 
     @property
     def now(self) -> datetime:
+        """The present time, aware."""
         return self.api.running.clock()
 
     def if_match(self, current: str) -> str:

@@ -185,6 +185,7 @@ def explained(
     left_out: int = 0,
     plans: Sequence[PlannedDelivery] = (),
 ) -> ExplainedHook:
+    """How a hook is judged by the rules with this hash."""
     return ExplainedHook(
         hook=hook.id,
         received_at=hook.received_at,

@@ -110,6 +110,7 @@ def tried(record: Record, attempts: Iterable[KeptAttempt]) -> TriedDelivery:
 
 
 def attempt_of(kept: KeptAttempt) -> Attempt:
+    """A stored attempt as the API shows it."""
     return copied(Attempt, kept, ending=kept.ending or None)
 
 

@@ -63,10 +63,12 @@ class Operation:
 
     @property
     def name(self) -> str:
+        """The operation's name in OpenAPI, that of its function."""
         return self.answers.__name__
 
     @property
     def summary(self) -> str:
+        """The operation's summary in OpenAPI: the first line of its function's docstring."""
         return (self.answers.__doc__ or "").partition("\n")[0].rstrip(".")
 
     def handler(self, api: Api) -> HTTPRouteHandler:

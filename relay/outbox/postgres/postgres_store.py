@@ -210,37 +210,46 @@ class PostgresStore:
         raise StorageUnavailable(f"whether it was committed can't be told: {self._why}")
 
     def translated(self, error: Exception) -> Exception:
+        """Return the exception as callers get it; `run` has translated it already."""
         return error  # `run` has translated it
 
     def close(self) -> None:
+        """Close the connection, after noting that this relay ends."""
         if self._connection is not None:
             self._commits.end(self._connection)
             self._connection.close()
 
     def cut(self) -> None:
+        """Make a `run` that hangs fail, from any thread."""
         if self._connection is not None:
             cut(self._connection)
 
     def has_room(self) -> bool:
+        """Whether there is room to write: always true, as the server itself refuses writes without room."""
         return True  # the server says when its disk is full, which ends in the same 503
 
     def is_in_place(self) -> bool:
+        """Whether the database is still where it was opened: always true for a server."""
         return True
 
-    def version(self, cursor: Cursor) -> None:  # noqa: ARG002 - relays notify each other
-        return None
+    def version(self, cursor: Cursor) -> None:
+        """Return None: relays of a server notify each other, so no version is compared."""
 
     def free_some(self, cursor: Cursor) -> bool:  # noqa: ARG002 - autovacuum does it
+        """Return False: nothing to do, as autovacuum frees pages."""
         return False
 
     def forget(self) -> bool:
+        """Return True: nothing to do, as a server has no log file of ours."""
         return True
 
     def is_steady(self) -> bool:
+        """Whether the connection has lasted for a while since it was last lost."""
         since = self._reconnected_at
         return since is None or self._monotonic() - since > STEADY_AFTER
 
     async def listen(self) -> AsyncIterator[str]:
+        """Yield each notification of another relay. Connects again where the connection is lost."""
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(

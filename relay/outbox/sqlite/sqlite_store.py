@@ -60,6 +60,10 @@ class SqliteStore:
         self.statements = Statements(self.dialect)
 
     def run(self, works: Sequence[Work]) -> list[Any]:
+        """Run works in one transaction and return their results in order.
+
+        Raises StorageUnavailable, or what a work raises; nothing is written then.
+        """
         with self._writing:
             return self._run(works)
 
@@ -93,34 +97,42 @@ class SqliteStore:
         return results
 
     def translated(self, error: Exception) -> Exception:
+        """Return the exception as callers get it: StorageUnavailable for trouble with the file."""
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _OURS):
             return StorageUnavailable(str(error))
         return error
 
     def close(self) -> None:
+        """Close the connection, and give up the locks."""
         self._connection.close()
         for lock in self._locks:
             lock.close()
 
     def cut(self) -> None:
+        """Make a `run` that hangs fail, from any thread."""
         self._connection.interrupt()
 
     def has_room(self) -> bool:
+        """Whether the disk has room for more; true where that is not known."""
         try:
             return shutil.disk_usage(self._path.parent).free >= LEAST_FREE
         except OSError:
             return True  # not known; if there is none, writing will fail
 
     def is_in_place(self) -> bool:
+        """Whether the open files are still those at their paths."""
         return inodes(self._name) == self._inodes
 
     def version(self, cursor: sqlite3.Cursor) -> int:
+        """Return a number that changes when another process writes."""
         return sqlite_file.data_version(cursor)
 
     def free_some(self, cursor: sqlite3.Cursor) -> bool:
+        """Free some unused pages; returns whether there are more."""
         return sqlite_file.vacuum_some(cursor)
 
     def forget(self) -> bool:
+        """Empty the write-ahead log, so that no file holds erased rows; False where that was not possible."""
         if not self._writing.acquire(timeout=PATIENCE_WITH_WRITER):
             return False
         try:

@@ -35,14 +35,17 @@ def choice(value: object, known: Sequence[str]) -> str:
 
 
 def joined(pieces: Sequence[Markup]) -> Markup:
+    """Return pieces of safe HTML as one."""
     return Markup("").join(pieces)
 
 
 def with_breaks(html: Markup) -> Markup:
+    """Return safe HTML with `<br>` in place of line breaks."""
     return html.replace("\n", Markup("<br>"))
 
 
 def is_safe(url: str) -> bool:
+    """Whether the URL has a scheme that may become a link."""
     try:
         return urlsplit(url).scheme.lower() in _SAFE_SCHEMES
     except ValueError:
@@ -74,6 +77,7 @@ class Kept:
         self._pieces: list[Markup] = []
 
     def keep(self, html: Markup) -> str:
+        """Keep a piece of safe HTML; returns the mark that stands for it."""
         self._pieces.append(html)
         return self.MARK
 
@@ -99,6 +103,7 @@ def styled(escaped: str, pattern: re.Pattern[str], tags: Mapping[str, str]) -> s
 
 
 def each(items: Sequence[Node], show: Callable[[Node], Markup]) -> Markup:
+    """Return the safe HTML of all items, one after the other."""
     return joined([show(item) for item in items])
 
 
@@ -241,6 +246,7 @@ def mrkdwn_html(source: str, *, verbatim: bool = False) -> Markup:
 
 
 def mention(name: str) -> Markup:
+    """Return the safe HTML of a mentioned name."""
     return Markup('<span class="mention">{}</span>').format(name)
 
 

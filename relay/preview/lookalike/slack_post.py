@@ -33,6 +33,7 @@ _STYLES = {
 
 
 def rich_text_html(block: Node) -> Markup:
+    """Return the safe HTML of a `rich_text` block."""
     return Markup('<div class="text">{}</div>').format(each(nodes(block.get("elements")), _element))
 
 

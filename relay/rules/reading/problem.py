@@ -47,6 +47,7 @@ class Problem:
 
     @property
     def place(self) -> Place:
+        """The file, line and column of the problem."""
         return Place(self.path, self.line, self.column)
 
     @property
@@ -78,9 +79,12 @@ class Spot(Protocol):
     """A node or other object with a line and column in the file."""
 
     @property
-    def line(self) -> int: ...
+    def line(self) -> int:
+        """The line; the first is 1."""
+
     @property
-    def column(self) -> int: ...
+    def column(self) -> int:
+        """The column; the first is 1."""
 
 
 class TooManyProblems(Exception):
@@ -121,14 +125,17 @@ class Problems:
             raise TooManyProblems
 
     def place(self, spot: Spot) -> Place:
+        """Return a place in the file that is read."""
         return Place(self.path, spot.line, spot.column)
 
     @property
     def errors(self) -> tuple[Problem, ...]:
+        """The errors so far, in the order of the file."""
         return self._of(Severity.ERROR)
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
+        """The warnings so far, in the order of the file."""
         return self._of(Severity.WARNING)
 
     def _of(self, severity: Severity) -> tuple[Problem, ...]:

@@ -60,18 +60,22 @@ def _texts(section: Json) -> Sequence[Json]:
 
 
 def plain(text: str) -> Json:
+    """Return a piece of unformatted text."""
     return {"type": "text", "text": text}
 
 
 def code(text: str) -> Json:
+    """Return a piece of text in a fixed-width font."""
     return {"type": "text", "text": text, "style": {"code": True}}
 
 
 def bold(text: str) -> Json:
+    """Return a piece of bold text."""
     return {"type": "text", "text": text, "style": {"bold": True}}
 
 
 def italic(text: str) -> Json:
+    """Return a piece of italic text."""
     return {"type": "text", "text": text, "style": {"italic": True}}
 
 
