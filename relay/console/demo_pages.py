@@ -18,9 +18,8 @@ from relay.console.sign_in import LinkEnded, SignIn, SignInRefused
 from relay.console.sign_in_page import HOME
 from relay.demo import Demo
 from relay.outbox.user_accounts import Role
-from relay.preview.lookalike.slack_post import slack_post_html
-from relay.preview.lookalike.teams_card import teams_card_html
-from relay.preview.received import CaughtBody, CaughtPost
+from relay.preview.lookalike import LOOKALIKES
+from relay.preview.lookalike.markup import Node
 from relay.smartsupp.hook_json import as_of_now
 
 RECEIVED = "/received"
@@ -105,22 +104,17 @@ class DemoPages:
             total=received.total,
             mails=_newest(received.mails),
             posts=_newest(received.posts),
-            cards=_newest(received.cards),
-            bodies=_newest(received.bodies),
+            cards=_newest([each for each in received.bodies if each.transport == "teams"]),
+            bodies=_newest([each for each in received.bodies if each.transport != "teams"]),
             posted=_newest(self._demo.posted),
-            slack=slack_html,
-            teams=teams_html,
+            lookalike=lookalike,
         )
 
 
-def slack_html(post: CaughtPost, time: str) -> Markup:
-    """A post as Slack shows it."""
-    return Markup(slack_post_html(post.message, time=time))  # noqa: S704 - escapes all it is given
-
-
-def teams_html(card: CaughtBody, time: str) -> Markup:
-    """A card as Teams shows it."""
-    return Markup(teams_card_html(card.message, time=time))  # noqa: S704 - escapes all it is given
+def lookalike(message: Node, transport: str, time: str) -> Markup:
+    """A message as its service shows it; empty where its JSON says enough."""
+    html = LOOKALIKES[transport](message, time=time) if transport in LOOKALIKES else ""
+    return Markup(html)  # noqa: S704 - lookalikes escape what they are given
 
 
 def _newest(caught: Sequence[Any]) -> list[Any]:

@@ -262,7 +262,7 @@ class DraftPages:
             look = packed_look(one.notification, transport, made.created_at, one.trouble)
             recipient = "" if made.recipient == made.destination else made.recipient
             mail_at = ""
-            if look.kind == "mail":
+            if look.transport == "email":
                 mail_at = self._mails.keep(caller, found.hook.id, one.notification.html)
             looks.append(ShownLook(made.destination, recipient, made.rule, look, mail_at))
         return looks

@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 from msgspec import Struct
+from msgspec.structs import replace
 
 from relay.delivery.renderer import NothingLeft
 from relay.languages import N_, Language
@@ -13,19 +14,16 @@ from relay.notification import Notification
 from relay.outbox import Delivery
 from relay.outbox.database_session import Session
 from relay.outbox.history import Record, stored_hooks
-from relay.preview.lookalike.slack_post import slack_post_html
-from relay.preview.lookalike.teams_card import teams_card_html
-from relay.transports.slack import pack as slack
-from relay.transports.teams import pack as teams
-from relay.transports.webhook import pack as webhook
+from relay.preview.lookalike import LOOKALIKES
+from relay.transports.registry import REGISTRATIONS
 from relay.web.app import Running
 
 
 class Look(Struct, frozen=True, kw_only=True):
     """A delivery as its medium shows it, or why it can't be shown."""
 
-    kind: str = ""
-    """`mail`, `slack`, `teams` or `webhook`; empty where it can't be shown."""
+    transport: str = ""
+    """The transport's name; empty where the delivery can't be shown."""
     subject: str = ""
     text: str = ""
     html: Markup | None = None
@@ -50,30 +48,20 @@ def packed_look(
     notification: Notification, transport: str, created_at: datetime, trouble: str
 ) -> Look:
     """A notification as the medium of a transport shows it. `created_at`: of its delivery, aware."""
-    if transport == "email":
-        return Look(
-            kind="mail", subject=notification.subject, text=notification.text, trouble=trouble
-        )
+    look = Look(transport=transport, trouble=trouble)
     message = packed_json(notification, transport, created_at)
-    if transport == "slack":
-        html = Markup(slack_post_html(message))  # noqa: S704 - escapes all it is given
-        return Look(kind="slack", html=html, trouble=trouble)
-    if transport == "teams":
-        html = Markup(teams_card_html(message))  # noqa: S704 - see above
-        return Look(kind="teams", html=html, trouble=trouble)
-    text = json.dumps(message, indent=2, ensure_ascii=False)
-    return Look(kind="webhook", text=text, trouble=trouble)
+    if message is None:
+        return replace(look, subject=notification.subject, text=notification.text)
+    if transport in LOOKALIKES:
+        html = Markup(LOOKALIKES[transport](message))  # noqa: S704 - escapes all it is given
+        return replace(look, html=html)
+    return replace(look, text=json.dumps(message, indent=2, ensure_ascii=False))
 
 
 def packed_json(notification: Notification, transport: str, created_at: datetime) -> Any:  # noqa: ANN401 - JSON
-    """The JSON that is posted to Slack, to Teams or by a webhook; None for an email. `created_at`: aware."""
-    if transport == "email":
-        return None
-    if transport == "slack":
-        return slack.pack(notification)
-    if transport == "teams":
-        return json.loads(teams.pack(notification))
-    return json.loads(webhook.pack(notification, created_at))
+    """The JSON that the transport posts; None for an email. `created_at`: aware."""
+    message = REGISTRATIONS[transport].message
+    return message and message(notification, created_at)
 
 
 async def mail_of(running: Running, record: Record) -> str:

@@ -7,8 +7,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from relay.outbox.user_choices import THEMES
-from relay.preview.lookalike.slack_post import SLACK_CSS
-from relay.preview.lookalike.teams_card import TEAMS_CSS
+from relay.preview.lookalike import LOOKALIKE_CSS
 
 FOLDER = Path(__file__).parent / "static"
 PREFIX = "/static/"
@@ -47,7 +46,7 @@ class StaticFiles:
         """Read all files once; another version of the relay is another process."""
         files = [path for path in sorted(folder.iterdir()) if path.suffix in _TYPES]
         bodies = {path.name: path.read_bytes() for path in files}
-        bodies["lookalike.css"] = f"{SLACK_CSS}\n{TEAMS_CSS}".encode()
+        bodies["lookalike.css"] = LOOKALIKE_CSS.encode()
         styles = {name: body.decode() for name, body in bodies.items() if name.endswith(".css")}
         for name, style in styles.items():
             bodies |= {f"{theme}-{name}": _in_theme(style, theme).encode() for theme in THEMES}

@@ -85,7 +85,7 @@ class PreviewParts:
         for one in found.media:
             look = packed_look(one.notification, one.transport, one.made_at, one.trouble)
             mail_at = ""
-            if look.kind == "mail":
+            if look.transport == "email":
                 mail_at = self._mails.keep(caller, hook, one.notification.html)
             shown.append(ShownLook(one.transport, "", "", look, mail_at))
         sample = sample or SAMPLES[found.chosen]

@@ -252,8 +252,8 @@ def _variables(catchers: Catchers) -> Mapping[str, str]:
         "RELAY_SLACK_API_URL": f"{catchers.http_url}/api/",
         "RELAY_ALLOW_PRIVATE_WEBHOOKS": "yes",
         "SLACK_SUPPORT_WEBHOOK": f"{catchers.http_url}/services/T0DEMO/B0DEMO/support",
-        "TEAMS_MANAGERS_WEBHOOK": f"{catchers.http_url}/workflows/managers/triggers/manual",
-        "CRM_URL": f"{catchers.http_url}/webhooks/crm",
+        "TEAMS_MANAGERS_WEBHOOK": f"{catchers.http_url}/teams/managers/triggers/manual",
+        "CRM_URL": f"{catchers.http_url}/webhook/crm",
         "CRM_SECRET": f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}",
     }
 
@@ -306,10 +306,12 @@ def _by_interest(path: Path) -> tuple[int, str]:
 
 
 def _counted(received: Received) -> str:
+    cards = sum(body.transport == "teams" for body in received.bodies)
+    others = len(received.bodies) - cards
     counts = {
         "mail": len(received.mails),
         "Slack post": received.post_count,
-        "Teams card": len(received.cards),
-        **({"webhook": len(received.bodies)} if received.bodies else {}),
+        "Teams card": cards,
+        **({"webhook": others} if others else {}),
     }
-    return ", ".join(f"{n} {noun}{'' if n == 1 else 's'}" for noun, n in counts.items())
+    return ", ".join(f"{n} {kind}{'' if n == 1 else 's'}" for kind, n in counts.items())

@@ -16,7 +16,8 @@ from aiohttp import web
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from relay.preview.lookalike.markup import Node, node, nodes, words
-from relay.preview.received import CaughtBody, CaughtCard, CaughtFile, CaughtPost, Received
+from relay.preview.received import CaughtBody, CaughtFile, CaughtPost, Received
+from relay.transports.registry import REGISTRATIONS
 
 MAX_FILE = 4 * 1024 * 1024
 MOST_UPLOADS = 50
@@ -220,27 +221,16 @@ class Catchers:
         application.add_routes(
             [
                 *SlackCatcher(self.received).routes(),
-                web.post("/workflows/{path:.+}", self._teams),
-                web.post("/webhooks/{path:.+}", self._webhook),
+                web.post("/{transport}/{path:.+}", self._webhook),
             ]
         )
         return application
 
-    async def _teams(self, request: web.Request) -> web.Response:
-        """A Teams workflow answers before it posts, and refuses at once only what is not JSON."""
-        wire = await request.read()
-        try:
-            message, source = read_json(wire)
-        except ValueError:
-            return web.json_response({"error": {"code": "InvalidRequestContent"}}, status=400)
-        self.received.add_card(
-            CaughtCard(
-                arrived=_now(), place=request.path, message=message, source=source, wire=wire
-            )
-        )
-        return web.Response(status=202)
-
     async def _webhook(self, request: web.Request) -> web.Response:
+        """The webhook of any other service, which answers as its transport's `Registration` says."""
+        registration = REGISTRATIONS.get(request.match_info["transport"])
+        if registration is None:
+            raise web.HTTPNotFound
         wire = await request.read()
         try:
             message, source = read_json(wire)
@@ -248,10 +238,16 @@ class Catchers:
             return web.Response(status=400)
         self.received.add_body(
             CaughtBody(
-                arrived=_now(), place=request.path, message=message, source=source, wire=wire
+                transport=registration.spec.name,
+                arrived=_now(),
+                place=request.path,
+                message=message,
+                source=source,
+                wire=wire,
             )
         )
-        return web.Response(status=204)
+        status, text = registration.accepts_with
+        return web.Response(status=status, text=text)
 
 
 class _MailHandler:

@@ -25,11 +25,10 @@ from relay.files import create_private, make_private_folder
 from relay.mail_address import MailAddress
 from relay.outbox import Delivery
 from relay.preview.catchers import LOOPBACK, Catchers
-from relay.preview.lookalike.markup import mrkdwn_html
-from relay.preview.lookalike.slack_post import SLACK_CSS, slack_post_html
-from relay.preview.lookalike.teams_card import TEAMS_CSS, teams_card_html
+from relay.preview.lookalike import LOOKALIKE_CSS, LOOKALIKES
+from relay.preview.lookalike.markup import Node, mrkdwn_html
 from relay.preview.preview_digest import digests_of
-from relay.preview.received import CaughtBody, CaughtCard, CaughtMail, CaughtPost
+from relay.preview.received import CaughtBody, CaughtMail, CaughtPost
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rules import RuleBook
 from relay.settings.environment import SecretValue
@@ -107,13 +106,12 @@ class Shown:
     attempt: SingleAttempt
     mails: Sequence[CaughtMail] = ()
     posts: Sequence[CaughtPost] = ()
-    cards: Sequence[CaughtCard] = ()
     bodies: Sequence[CaughtBody] = ()
 
     @property
     def has_arrived(self) -> bool:
         """Whether a catcher received anything."""
-        return bool(self.mails or self.posts or self.cards or self.bodies)
+        return bool(self.mails or self.posts or self.bodies)
 
 
 async def show(
@@ -182,9 +180,7 @@ def _harmless(settings: Settings, catchers: Catchers) -> Settings:
 
 INDEX = "index.html"
 _PACKAGE = files("relay.preview")
-_STYLE = "\n".join(
-    [(_PACKAGE / "pages" / "page.css").read_text(encoding="utf-8"), SLACK_CSS, TEAMS_CSS]
-)
+_STYLE = f"{(_PACKAGE / 'pages' / 'page.css').read_text('utf-8')}\n{LOOKALIKE_CSS}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +219,7 @@ def _written(number: int, shown: Shown) -> Written:
     to = (delivery.recipient,) if delivery.recipient != delivery.destination else ()
     name = f"{number:02}-{file_name(delivery.rule, delivery.destination, *to)}"
     entry = Written(shown, name)
-    files = _mail_files(entry) | _slack_files(entry) | _teams_files(entry) | _webhook_files(entry)
+    files = _mail_files(entry) | _slack_files(entry) | _webhook_files(entry)
     return Written(shown, name, files)
 
 
@@ -253,19 +249,13 @@ def _slack_files(entry: Written) -> dict[str, bytes]:
     return files
 
 
-def _teams_files(entry: Written) -> dict[str, bytes]:
-    files: dict[str, bytes] = {}
-    for card in entry.shown.cards:
-        files[f"{entry.name}.teams.json"] = card.wire
-        files[f"{entry.name}.teams.html"] = _page("card.html", card=card, title=entry.name)
-    return files
-
-
 def _webhook_files(entry: Written) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     for body in entry.shown.bodies:
-        files[f"{entry.name}.webhook.json"] = body.wire
-        files[f"{entry.name}.webhook.html"] = _page("body.html", body=body, title=entry.name)
+        files[f"{entry.name}.{body.transport}.json"] = body.wire
+        files[f"{entry.name}.{body.transport}.html"] = _page(
+            "body.html", body=body, title=entry.name
+        )
     return files
 
 
@@ -289,6 +279,12 @@ def _destination(delivery: Delivery) -> str:
     return f"{delivery.destination}: {delivery.recipient}"
 
 
+def _lookalike(message: Node, transport: str) -> Markup:
+    """A message as its service shows it; empty where its JSON says enough."""
+    html = LOOKALIKES[transport](message) if transport in LOOKALIKES else ""
+    return Markup(html)  # noqa: S704 - lookalikes escape what they are given
+
+
 def _toast(post: CaughtPost) -> Markup:
     return Markup(mrkdwn_html(post.toast))  # noqa: S704 - it escapes what it is given
 
@@ -305,9 +301,7 @@ def page_environment() -> Environment:
     environment.filters["toast"] = _toast
     environment.filters["attached"] = attached
     environment.filters["destination"] = _destination
-    # Both escape their input.
-    environment.filters["slack"] = lambda post: Markup(slack_post_html(post.message))  # noqa: S704
-    environment.filters["teams"] = lambda card: Markup(teams_card_html(card.message))  # noqa: S704
+    environment.filters["lookalike"] = _lookalike
     return environment
 
 

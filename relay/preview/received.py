@@ -101,8 +101,10 @@ class CaughtPost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaughtBody:
-    """A JSON message that was posted to a webhook."""
+    """A JSON message that was posted to a webhook of any service but Slack."""
 
+    transport: str
+    """The transport's name, as the rules file says it."""
     arrived: datetime
     place: str
     """The webhook's path."""
@@ -113,17 +115,12 @@ class CaughtBody:
     """The JSON as it was sent."""
 
 
-class CaughtCard(CaughtBody):
-    """A message to a Teams workflow."""
-
-
 class Received:
     """Everything received so far, oldest first. Used from one event loop."""
 
     def __init__(self) -> None:
         self.mails: deque[CaughtMail] = deque(maxlen=KEPT)
         self.posts: deque[CaughtPost] = deque(maxlen=KEPT)
-        self.cards: deque[CaughtCard] = deque(maxlen=KEPT)
         self.bodies: deque[CaughtBody] = deque(maxlen=KEPT)
         self.total = 0
         """The number of messages ever received, one for each delivery: without transcripts in Slack's threads."""
@@ -162,22 +159,15 @@ class Received:
         news = [reply for post in self.posts for reply in post.replies if reply.shown_in_channel]
         return len(self.posts) + len(news)
 
-    def add_card(self, card: CaughtCard) -> None:
-        """Keep a card, and count it."""
-        self.cards.append(card)
-        self._count()
-
     def add_body(self, body: CaughtBody) -> None:
         """Keep a webhook's message, and count it."""
         self.bodies.append(body)
         self._count()
 
-    def take(
-        self,
-    ) -> tuple[list[CaughtMail], list[CaughtPost], list[CaughtCard], list[CaughtBody]]:
+    def take(self) -> tuple[list[CaughtMail], list[CaughtPost], list[CaughtBody]]:
         """Remove and return everything that is kept."""
-        taken = list(self.mails), list(self.posts), list(self.cards), list(self.bodies)
-        for kept in (self.mails, self.posts, self.cards, self.bodies):
+        taken = list(self.mails), list(self.posts), list(self.bodies)
+        for kept in (self.mails, self.posts, self.bodies):
             kept.clear()
         return taken
 

@@ -152,10 +152,10 @@ async def test_a_teams_workflow_accepts_a_card_and_says_nothing(
     catchers: Catchers, http: aiohttp.ClientSession
 ) -> None:
     card = {"type": "message", "attachments": [{"content": {"type": "AdaptiveCard"}}]}
-    url = f"{catchers.http_url}/workflows/managers/triggers/manual?sig=x"
+    url = f"{catchers.http_url}/teams/managers/triggers/manual?sig=x"
     async with http.post(url, json=card) as answer:
         assert (answer.status, await answer.text()) == (202, "")
-    (caught,) = catchers.received.cards
+    (caught,) = catchers.received.bodies
     assert caught.message == card
     assert "sig" not in caught.place
 
@@ -166,7 +166,7 @@ async def test_what_is_no_json_object_is_refused_and_not_kept(
 ) -> None:
     async with http.post(f"{catchers.http_url}/services/T0/B0/x", data=body) as answer:
         assert (answer.status, await answer.text()) == (400, "invalid_payload")
-    async with http.post(f"{catchers.http_url}/workflows/x", data=body) as answer:
+    async with http.post(f"{catchers.http_url}/teams/x", data=body) as answer:
         assert answer.status == 400
     headers = {"Authorization": "Bearer xoxb-1"}
     url = f"{catchers.http_url}/api/chat.postMessage"
@@ -199,7 +199,7 @@ async def test_the_catchers_end_though_a_client_holds_its_connection(
     client = aiosmtplib.SMTP(hostname="127.0.0.1")
     async with Catchers() as catchers:
         await client.connect(port=catchers.smtp_port)
-        async with http.post(f"{catchers.http_url}/webhooks/crm", json={}) as answer:
+        async with http.post(f"{catchers.http_url}/webhook/crm", json={}) as answer:
             assert answer.status == 204
     with pytest.raises(aiosmtplib.SMTPException):
         await client.noop()

@@ -118,7 +118,7 @@ class ShownNotification(Struct, kw_only=True):
     """A notification as one transport would send it. Visitors' texts are unescaped: escape them before showing."""
 
     transport: str
-    """email, slack, teams or webhook."""
+    """The transport's name in the rules file, such as email."""
     subject: str
     """The subject of an email; for other transports the first line."""
     text: str
@@ -126,7 +126,7 @@ class ShownNotification(Struct, kw_only=True):
     html: str
     """The HTML document of an email, in which visitors' words are escaped; empty for other transports."""
     message: dict[str, Any] | None
-    """The JSON that is posted to Slack, to Teams or by a webhook; null for an email."""
+    """The JSON that is posted; null for an email."""
     trouble: str
     """The error in the template, as `file:line: what`; empty without one."""
 

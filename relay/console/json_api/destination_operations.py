@@ -50,7 +50,7 @@ class Destination(Struct, kw_only=True):
     name: str
     """The name of the destination in the rules file."""
     transport: str
-    """email, slack, teams or webhook."""
+    """The transport's name in the rules file, such as email."""
     state: LaneState
     """works, paused, broken, rate limited, ceiling reached or does not answer."""
     since: datetime | None

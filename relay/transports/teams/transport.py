@@ -25,7 +25,7 @@ SPEC = TransportSpec(
             kind=OptionKind.SECRET,
             doc="The URL of a flow that posts to a channel when a webhook request is received,"
             " by name: $TEAMS_MANAGERS_WEBHOOK.",
-            stand_in="{stand_ins}/workflows/{name}",
+            stand_in="{stand_ins}/teams/{name}",
         )
     },
     option_sets=(("webhook",),),

@@ -23,7 +23,7 @@ SPEC = TransportSpec(
         "url": Option(
             kind=OptionKind.SECRET,
             doc="Where to POST to, by name: $CRM_URL.",
-            stand_in="{stand_ins}/webhooks/{name}",
+            stand_in="{stand_ins}/webhook/{name}",
         ),
         "secret": Option(
             kind=OptionKind.SECRET,
