@@ -143,8 +143,18 @@ class Tunnel(Proxy):
 
 
 def free_port() -> int:
-    """For who can't ask for port 0, now or at a restart: below those that the system gives away by itself."""
+    """For who can't ask for port 0, now or at a restart: below those that the system gives away by itself.
+
+    No other test gets it, in whatever process: this one holds the UDP port of that number until its end.
+    """
     while True:
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port := random.randrange(20_000, 32_000)))  # noqa: S311
+        port = random.randrange(20_000, 32_000)  # noqa: S311
+        with (
+            contextlib.suppress(OSError),
+            socket.socket() as probe,
+            socket.socket(type=socket.SOCK_DGRAM) as held,
+        ):
+            probe.bind(("127.0.0.1", port))
+            held.bind(("127.0.0.1", port))
+            held.detach()
             return port

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import random
 import smtplib
 import socket
 import urllib.request
@@ -10,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.servers import HttpAnswer, HttpServer, SmtpServer, call, in_thread
-from tests.tcp import Proxy
+from tests.tcp import Proxy, free_port
 
 
 def test_a_mail_server_runs_beside_code_that_blocks() -> None:
@@ -49,3 +50,10 @@ async def test_what_connects_just_before_a_server_ends_is_closed(
         await asyncio.sleep(0)
     gc.collect()
     gc.unfreeze()
+
+
+def test_no_port_is_given_away_twice_while_nobody_listens_there_yet() -> None:
+    drawn = random.getstate()
+    port = free_port()
+    random.setstate(drawn)
+    assert free_port() != port
