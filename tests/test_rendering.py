@@ -563,6 +563,24 @@ async def test_of_a_few_each_is_answered_as_soon_as_it_is_rendered(tmp_path: Pat
 
 
 @linux_only
+@pytest.mark.parametrize("steps", [0, 1, 2])
+async def test_a_foreman_is_gone_where_the_wait_for_its_end_is_cancelled(steps: int) -> None:
+    foreman = ForemanProcess((shipped("templates"),))
+    with foreman.new_line():
+        process, *_ = await foreman_and_workers(os.getpid())
+        os.kill(process, signal.SIGSTOP)  # it does not end by itself
+        ending = foreman.end()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        ending.cancel()
+        await asyncio.wait([ending])
+        is_left = await asyncio.to_thread(runs, process)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGCONT)
+    assert not is_left
+
+
+@linux_only
 async def test_the_processes_do_not_interrupt_the_relay() -> None:
     async with a_pool() as pool:
         await pool.render(an_asking(1))

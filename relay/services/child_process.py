@@ -152,7 +152,11 @@ class SpareChild:
         starting, self._starting = self._starting, None
         if starting:
             with contextlib.suppress(OSError):
-                process = await starting
+                try:
+                    process = await asyncio.shield(starting)
+                except asyncio.CancelledError:
+                    self._kill(starting)  # it may have started already
+                    raise
                 if process.returncode is None:
                     return process
         return await _start(*self._modules)
@@ -167,9 +171,12 @@ class SpareChild:
     def _let_go(self) -> None:
         starting, self._starting = self._starting, None
         if starting:
-            ending = asyncio.get_running_loop().create_task(_ended(starting))
-            self._endings.add(ending)
-            ending.add_done_callback(self._endings.discard)
+            self._kill(starting)
+
+    def _kill(self, starting: "asyncio.Task[Process]") -> None:
+        ending = asyncio.get_running_loop().create_task(_ended(starting))
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
 
 
 async def _ended(starting: "asyncio.Task[Process]") -> None:

@@ -86,6 +86,26 @@ async def test_a_spare_child_takes_one_piece_of_work_and_ends_where_there_is_non
     assert processes() <= before
 
 
+@pytest.mark.parametrize("steps", [None, 0, 1])
+async def test_a_spare_child_ends_where_taking_it_is_cancelled(steps: int | None) -> None:
+    """While it starts, and so many steps of the loop after it has started: one later it is taken."""
+    before, tasks, loop = processes(), asyncio.all_tasks(), asyncio.get_running_loop()
+    spare = SpareChild("tests.console.child_work")
+    spare.prepare()
+    (starting,) = asyncio.all_tasks() - tasks
+    taking = asyncio.create_task(spare.take())
+    if steps is None:
+        loop.call_soon(taking.cancel)
+    elif steps == 0:
+        starting.add_done_callback(lambda _: taking.cancel())
+    else:
+        starting.add_done_callback(lambda _: loop.call_soon(taking.cancel))
+    with pytest.raises(asyncio.CancelledError):
+        await taking
+    await spare.close()
+    assert processes() <= before
+
+
 @pytest.mark.parametrize(
     ("work", "why"), [(take_memory, "too much memory"), (fall_over, r"failed \(ValueError\)")]
 )

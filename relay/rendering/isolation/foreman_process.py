@@ -133,7 +133,11 @@ class ForemanProcess:
 
         Returns a task that waits for the end. Another foreman may be started at once.
         """
-        return asyncio.get_running_loop().create_task(_until_gone(self._let_go()))
+        process = self._let_go()
+        ending = asyncio.get_running_loop().create_task(_until_gone(process))
+        if process:  # a task that is cancelled may not even have begun
+            ending.add_done_callback(lambda _: _kill(process))
+        return ending
 
     def _let_go(self) -> Process | None:
         process, self._process = self._process, None
@@ -186,7 +190,6 @@ async def _until_gone(process: Process | None) -> None:
     # OSError: `wait` sleeps, which may fail if the clock jumps.
     with contextlib.suppress(subprocess.TimeoutExpired, OSError):
         await asyncio.to_thread(process.wait, FOR_THE_END)
-    _kill(process)
 
 
 def _kill(process: Process) -> None:
