@@ -4,7 +4,7 @@ import hashlib
 import logging
 import zlib
 from dataclasses import dataclass
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 from msgspec.structs import replace
 
@@ -17,7 +17,6 @@ from relay.outbox.statements import Statements
 from relay.rules.reading.yaml_document import MAX_BYTES
 from relay.services import read_in_thread, write_in_thread
 
-T = TypeVar("T")
 SHORT = 12
 """How many characters of a hash are shown to people."""
 

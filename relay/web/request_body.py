@@ -1,6 +1,6 @@
 """Reads request bodies within limits of size and time, and writes short JSON answers: plain ASGI, as hooks must be fast."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -8,7 +8,6 @@ from msgspec import Struct
 
 from relay.clock import Deadline
 
-Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 

@@ -9,7 +9,6 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from relay.outbox.delivery_types import Collision
@@ -21,11 +20,6 @@ def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     return config
-
-
-def head() -> str:
-    """The newest revision among the scripts."""
-    return ScriptDirectory.from_config(_config()).get_current_head() or ""
 
 
 def upgrade_to_head(connection: sqlite3.Connection) -> None:
