@@ -48,6 +48,7 @@ class ChatActs:
         self._running, self._pages, self._sign_in = running, pages, sign_in
 
     def routes(self) -> list[HTTPRouteHandler]:
+        """Return the routes of these pages and forms."""
         return [
             page_route("/chats/{number:int}/verdicts", Role.VIEWER, self._verdicts),
             page_route("/chats/{number:int}/replay", Role.EDITOR, self._before_replay),

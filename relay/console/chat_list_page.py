@@ -96,6 +96,7 @@ class ChatListPage:
         self._running, self._pages = running, pages
 
     def routes(self) -> list[HTTPRouteHandler]:
+        """Return the routes of these pages and forms."""
         return [
             page_route("/chats", Role.VIEWER, self._chats),
             page_route("/chats/new", Role.VIEWER, self._new_chats),
@@ -237,6 +238,7 @@ class WordPage:
         self._running, self._pages, self._jobs = running, pages, jobs
 
     def routes(self) -> list[HTTPRouteHandler]:
+        """Return the routes of these pages and forms."""
         return [
             # By POST: an address would put the words into logs and histories.
             form_route("/chats/words", Role.VIEWER, self._begin),

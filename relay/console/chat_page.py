@@ -103,6 +103,7 @@ class ChatPage:
         self._running, self._pages = running, pages
 
     def routes(self) -> list[HTTPRouteHandler]:
+        """Return the routes of these pages and forms."""
         return [
             page_route("/chats/{number:int}", Role.VIEWER, self._chat),
         ]

@@ -114,6 +114,7 @@ class DeliveryPages:
         self._running, self._pages = running, pages
 
     def routes(self) -> list[HTTPRouteHandler]:
+        """Return the routes of these pages and forms."""
         return [
             page_route("/deliveries", Role.VIEWER, self._list),
             page_route("/deliveries/{number:int}", Role.VIEWER, self._show_delivery),

@@ -34,6 +34,7 @@ class DemoPages:
         self._numbers = count()
 
     def routes(self) -> list[HTTPRouteHandler]:
+        """Return the routes of these pages and forms."""
         return [
             page_route("/login/demo/{secret:str}", None, self._welcome),
             form_route("/login/demo/{secret:str}", None, self._come_in),

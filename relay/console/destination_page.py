@@ -126,6 +126,7 @@ class DestinationPage:
         self._running, self._pages, self._tests = running, pages, tests
 
     def routes(self) -> list[HTTPRouteHandler]:
+        """Return the routes of these pages and forms."""
         return [
             page_route("/destinations", Role.VIEWER, self._list),
             form_route("/destinations/pause", Role.ADMIN, self._pause),

@@ -129,6 +129,7 @@ class DraftPages:
         self._mails = mails
 
     def routes(self) -> list[HTTPRouteHandler]:
+        """Return the routes of these pages and forms."""
         return [
             form_route("/rules/check", Role.EDITOR, self._check),
             page_route("/rules/schema.json", Role.EDITOR, self._schema),

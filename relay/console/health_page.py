@@ -53,6 +53,7 @@ class HealthPage:
         self._running, self._pages = running, pages
 
     def routes(self) -> list[HTTPRouteHandler]:
+        """Return the routes of these pages and forms."""
         return [
             page_route("/health", Role.VIEWER, self._health, needs_no_database=True),
             page_route("/status", Role.VIEWER, self._status, needs_no_database=True),

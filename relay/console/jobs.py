@@ -258,6 +258,7 @@ class JobPage:
         self._jobs, self._pages = jobs, pages
 
     def routes(self) -> list[HTTPRouteHandler]:
+        """Return the routes of these pages and forms."""
         return [
             page_route("/jobs/{id_:str}", Role.VIEWER, self._look),
             form_route("/jobs/{id_:str}/stop", Role.VIEWER, self._stop),

@@ -124,6 +124,7 @@ class ActPages:
         self._pages, self._sign_in = pages, sign_in
 
     def routes(self) -> list[HTTPRouteHandler]:
+        """Return the routes of these pages and forms."""
         return [
             page_route("/acts", Role.ADMIN, self._acts),
             page_route("/acts.csv", Role.ADMIN, self._table),

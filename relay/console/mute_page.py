@@ -51,6 +51,7 @@ class MutePage:
         self._running, self._pages, self._jobs = running, pages, jobs
 
     def routes(self) -> list[HTTPRouteHandler]:
+        """Return the routes of these pages and forms."""
         return [
             page_route("/mutes", Role.VIEWER, self._mutes),
             form_route("/mutes", Role.EDITOR, self._make),

@@ -25,6 +25,7 @@ class NewRulePage:
         self._running, self._pages = running, pages
 
     def routes(self) -> list[HTTPRouteHandler]:
+        """Return the routes of these pages and forms."""
         return [
             page_route("/rules/new", Role.EDITOR, self._new),
             form_route("/rules/new", Role.EDITOR, self._add),

@@ -29,6 +29,7 @@ class ResendPage:
         self._running, self._pages, self._jobs = running, pages, jobs
 
     def routes(self) -> list[HTTPRouteHandler]:
+        """Return the routes of these pages and forms."""
         return [
             page_route("/deliveries/failed/{group:str}", Role.EDITOR, self._look),
             form_route("/deliveries/failed/{group:str}", Role.EDITOR, self._begin),

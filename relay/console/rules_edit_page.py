@@ -103,6 +103,7 @@ class RulesEditPage:
         self._running, self._pages, self._jobs = running, pages, jobs
 
     def routes(self) -> list[HTTPRouteHandler]:
+        """Return the routes of these pages and forms."""
         return [
             page_route("/rules/edit", Role.EDITOR, self._edit),
             form_route("/rules/edit", Role.EDITOR, self._change),

@@ -76,6 +76,7 @@ class RulesPage:
         self._running, self._pages = running, pages
 
     def routes(self) -> list[HTTPRouteHandler]:
+        """Return the routes of these pages and forms."""
         return [
             page_route("/rules", Role.VIEWER, self._show),
             form_route("/rules/switch", Role.EDITOR, self._switch),
@@ -173,6 +174,7 @@ class RulePage:
         self._running, self._pages = running, pages
 
     def routes(self) -> list[HTTPRouteHandler]:
+        """Return the routes of these pages and forms."""
         return [
             page_route("/rule", Role.VIEWER, self._show_rule),
         ]
@@ -216,6 +218,7 @@ class RulesVersionPages:
         self._running, self._pages = running, pages
 
     def routes(self) -> list[HTTPRouteHandler]:
+        """Return the routes of these pages and forms."""
         return [
             page_route("/rules/versions", Role.VIEWER, self._versions),
             page_route("/rules/versions/{version:str}", Role.VIEWER, self._version),

@@ -70,6 +70,7 @@ class SignInPages:
         self._pages, self._sign_in, self._hosts, self._oidc = pages, sign_in, hosts, oidc
 
     def routes(self) -> list[HTTPRouteHandler]:
+        """Return the routes of these pages and forms."""
         return [
             page_route("/", None, self._home),
             page_route("/login", None, self._login_form),
@@ -171,6 +172,7 @@ class OidcPages:
         self._tries = Throttle(OIDC_TRIES, BETWEEN_OIDC_TRIES)
 
     def routes(self) -> list[HTTPRouteHandler]:
+        """Return the routes of these pages and forms."""
         return [
             page_route("/login/oidc", None, self._begin),
             page_route(CALLBACK, None, self._finish),

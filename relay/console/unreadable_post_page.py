@@ -27,6 +27,7 @@ class UnreadablePostPage:
         self._running, self._pages = running, pages
 
     def routes(self) -> list[HTTPRouteHandler]:
+        """Return the routes of these pages and forms."""
         return [
             page_route("/set-aside/{number:int}", Role.ADMIN, self._look),
             form_route("/set-aside/{number:int}", Role.ADMIN, self._take_in),

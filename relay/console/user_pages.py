@@ -42,6 +42,7 @@ class PeoplePages:
         self._pages, self._sign_in, self._hosts = pages, sign_in, hosts
 
     def routes(self) -> list[HTTPRouteHandler]:
+        """Return the routes of these pages and forms."""
         return [
             page_route("/people", Role.ADMIN, self._people),
             form_route("/people", Role.ADMIN, self._invite),
@@ -122,6 +123,7 @@ class TokenPages:
         self._pages, self._sign_in = pages, sign_in
 
     def routes(self) -> list[HTTPRouteHandler]:
+        """Return the routes of these pages and forms."""
         return [
             page_route("/tokens", Role.ADMIN, self._tokens),
             form_route("/tokens", Role.ADMIN, self._make),
@@ -184,6 +186,7 @@ class OwnPage:
         self._pages, self._sign_in = pages, sign_in
 
     def routes(self) -> list[HTTPRouteHandler]:
+        """Return the routes of these pages and forms."""
         return [
             page_route("/me", Role.VIEWER, self._me),
             form_route("/me/password", Role.VIEWER, self._set_password),

@@ -106,6 +106,7 @@ class SentencePages:
         self._running, self._pages, self._parts = running, pages, parts
 
     def routes(self) -> list[HTTPRouteHandler]:
+        """Return the routes of these pages and forms."""
         return [
             page_route("/wordings", Role.EDITOR, self._list),
             page_route("/wordings/{language:str}/{key:str}", Role.EDITOR, self._sentence),
@@ -217,6 +218,7 @@ class TemplatePages:
         self._running, self._pages, self._parts = running, pages, parts
 
     def routes(self) -> list[HTTPRouteHandler]:
+        """Return the routes of these pages and forms."""
         return [
             page_route("/templates", Role.ADMIN, self._list),
             page_route("/templates/{name:str}/{file:str}", Role.ADMIN, self._template),

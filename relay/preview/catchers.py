@@ -39,6 +39,7 @@ class SlackCatcher:
         self._uploads: dict[str, CaughtFile] = {}
 
     def routes(self) -> list[web.RouteDef]:
+        """Return the routes that stand in for Slack."""
         return [
             web.post("/services/{path:.+}", self._webhook),
             web.post("/api/{method}", self._api),

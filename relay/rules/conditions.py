@@ -51,9 +51,11 @@ class Always:
     """The condition `when: always`, which holds for every chat."""
 
     def holds(self, view: ChatView) -> bool:  # noqa: ARG002 - asks nothing
+        """Return True."""
         return True
 
     def find(self, view: ChatView, zone: ZoneInfo) -> Finding:  # noqa: ARG002
+        """Return the result in words, and what the chat had; times are in `zone`."""
         return Finding(words="always", holds=True)
 
 
@@ -71,10 +73,12 @@ class Compare:
     """Returns the remark of an explanation about how a text was read; empty if it was taken unchanged."""
 
     def holds(self, view: ChatView) -> bool:
+        """Return whether the chat meets the condition. Raises OutOfTime."""
         value = view[self.field]
         return value is not None and self.test(value)
 
     def find(self, view: ChatView, zone: ZoneInfo) -> Finding:
+        """Return the result in words, and what the chat had; times are in `zone`."""
         value = view[self.field]
         saw = self.saw(value) if isinstance(value, Words) else ""
         saw = saw or _saw(self.field, view, zone)
@@ -94,10 +98,12 @@ class CompareEach:
     saw: Callable[[Any], str]
 
     def holds(self, view: ChatView) -> bool:
+        """Return whether the chat meets the condition. Raises OutOfTime."""
         values = view[self.field]
         return values is not None and any(map(self.test, values))  # type: ignore[arg-type]
 
     def find(self, view: ChatView, zone: ZoneInfo) -> Finding:  # noqa: ARG002
+        """Return the result in words, and what the chat had; times are in `zone`."""
         values = view[self.field]
         texts: tuple[Words, ...] = values if isinstance(values, tuple) else ()
         match = next((text for text in texts if self.test(text)), None)
@@ -115,9 +121,11 @@ class Empty:
     wanted: bool
 
     def holds(self, view: ChatView) -> bool:
+        """Return whether the chat meets the condition. Raises OutOfTime."""
         return (view[self.field] is None) is self.wanted
 
     def find(self, view: ChatView, zone: ZoneInfo) -> Finding:
+        """Return the result in words, and what the chat had; times are in `zone`."""
         name = self.field.name
         words = f"'{name}' is empty" if self.wanted else f"'{name}' has a value"
         if view[self.field] is None or self.field.kind in {Kind.YES_NO, Kind.TEXTS}:
@@ -132,6 +140,7 @@ class All:
     parts: tuple[Condition, ...]
 
     def holds(self, view: ChatView) -> bool:
+        """Return whether the chat meets the condition. Raises OutOfTime."""
         # Not all(...): a generator costs more than most conditions, and this runs for every rule.
         for part in self.parts:  # noqa: SIM110
             if not part.holds(view):
@@ -139,6 +148,7 @@ class All:
         return True
 
     def find(self, view: ChatView, zone: ZoneInfo) -> Finding:
+        """Return the result in words, and what the chat had; times are in `zone`."""
         return Finding(
             words="all of these", holds=self.holds(view), parts=findings(self.parts, view, zone)
         )
@@ -151,12 +161,14 @@ class AnyOf:
     parts: tuple[Condition, ...]
 
     def holds(self, view: ChatView) -> bool:
+        """Return whether the chat meets the condition. Raises OutOfTime."""
         for part in self.parts:  # noqa: SIM110 - as above
             if part.holds(view):
                 return True
         return False
 
     def find(self, view: ChatView, zone: ZoneInfo) -> Finding:
+        """Return the result in words, and what the chat had; times are in `zone`."""
         return Finding(
             words="any of these", holds=self.holds(view), parts=findings(self.parts, view, zone)
         )
@@ -169,9 +181,11 @@ class Not:
     parts: tuple[Condition, ...]
 
     def holds(self, view: ChatView) -> bool:
+        """Return whether the chat meets the condition. Raises OutOfTime."""
         return not all(part.holds(view) for part in self.parts)
 
     def find(self, view: ChatView, zone: ZoneInfo) -> Finding:
+        """Return the result in words, and what the chat had; times are in `zone`."""
         words = "not this" if len(self.parts) == 1 else "not all of these"
         return Finding(words=words, holds=self.holds(view), parts=findings(self.parts, view, zone))
 
