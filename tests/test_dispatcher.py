@@ -983,9 +983,7 @@ async def test_what_was_not_begun_when_its_lease_ended_is_not_sent_by_that_attem
         a_bench(tmp_path, room, clock=clock, database=database) as bench,
     ):
         living = asyncio.create_task(
-            bench.outbox.live_with_other_relays(
-                clock=clock, wake=lambda _: None, see_gates=lambda _: None
-            )
+            bench.outbox.share_database(clock=clock, wake=lambda _: None, see_gates=lambda _: None)
         )
         await bench.queue(1)
         dispatcher = bench.dispatcher(render=slowly)

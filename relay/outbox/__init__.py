@@ -87,7 +87,7 @@ class Outbox:
         """Open or create the file, or connect to the server, and queue again what ended relays left unfinished.
 
         `process` identifies this relay, so that others can tell whether it has ended. `longest_write`: seconds after
-        which `stands_still` is true. Raises StorageRefused with a sentence that says what to do.
+        which `is_stalled` is true. Raises StorageRefused with a sentence that says what to do.
         """
         if isinstance(database, Path):
             store: Store = open_sqlite(database)
@@ -106,7 +106,7 @@ class Outbox:
             raise StorageRefused(f"{database} can't be used: {missing}")
         return outbox
 
-    async def live_with_other_relays(
+    async def share_database(
         self,
         *,
         clock: Clock,
@@ -146,7 +146,7 @@ class Outbox:
         """Whether the database file is still at its path. Writes to a file that was moved, deleted or replaced would be lost."""
         return self._store.is_in_place()
 
-    def stands_still(self) -> bool:
+    def is_stalled(self) -> bool:
         """Whether a write has taken longer than `longest_write`, because the disk or the server hangs."""
         return self._writer.busy_for() > self._longest_write
 

@@ -205,7 +205,7 @@ def _carry(
     for table in tables:
         rows = counted.of(_rows_of(source, table))
         wanted[table.name] = _fill(connection, table, rows) if empty else _contents(rows)
-    actual = {table.name: _contents(counted.of(_there(connection, table))) for table in tables}
+    actual = {table.name: _contents(counted.of(_stored(connection, table))) for table in tables}
     if actual != wanted:
         raise StorageRefused(_difference(target, wanted, actual, empty=empty))
     if empty:
@@ -244,7 +244,7 @@ def _fill(connection: Connection, table: sa.Table, rows: Iterable[tuple[Any, ...
         return _contents(written())
 
 
-def _there(connection: Connection, table: sa.Table) -> Iterator[tuple[Any, ...]]:
+def _stored(connection: Connection, table: sa.Table) -> Iterator[tuple[Any, ...]]:
     # A named cursor: the rows stay on the server until they are asked for.
     with connection.cursor(name=f"all_{table.name}") as cursor:
         cursor.itersize = ROWS_AT_ONCE

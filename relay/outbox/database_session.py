@@ -219,7 +219,7 @@ class _File:
         _refuse_other_files(path)
         self._inodes = inodes(str(path))
         with _translated(path):
-            self.connection = sqlite_file.beside(path, "rw" if writes else "ro", timeout=patience)
+            self.connection = sqlite_file.reopen(path, "rw" if writes else "ro", timeout=patience)
         try:
             with _translated(path):
                 refuse_other_schemas(path, migrations.version(self.connection))

@@ -210,11 +210,11 @@ class Digests:
                 cursor, delivery_id=member, was_due=due, now=to_ms(now), is_quiet=False
             )
         else:
-            self._put_together(cursor, pair, members, since=since, erased=int(erased), now=now)
+            self._assemble(cursor, pair, members, since=since, erased=int(erased), now=now)
         reach(CrashPoint.CLOSING_DIGEST)
         return (pair[0],)
 
-    def _put_together(
+    def _assemble(
         self,
         cursor: Cursor,
         pair: tuple[str, str],

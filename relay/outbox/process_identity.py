@@ -77,11 +77,11 @@ class Process(msgspec.Struct, frozen=True):
         if not self.boot or self.boot != seen_from.boot:
             return False
         if self.namespace == seen_from.namespace:
-            return not self._lives()
+            return not self._is_running()
         is_replaced = self.listens and self.listens == seen_from.listens
         return bool(is_replaced) and self.host == seen_from.host and not is_connected()
 
-    def _lives(self) -> bool:
+    def _is_running(self) -> bool:
         """Whether the process runs; it must be in this process' namespace."""
         try:
             os.kill(self.pid, 0)

@@ -168,7 +168,7 @@ def keep_aside(
     reach(CrashPoint.SETTING_ASIDE)
 
 
-def take_in(session: Session, aside: SetAside, hook: NewHook) -> list[NewDelivery]:
+def store_set_aside(session: Session, aside: SetAside, hook: NewHook) -> list[NewDelivery]:
     """Store a hook that could not be read before like any other, now that it can; returns the deliveries that it queues."""
     session.operations.accept(session.cursor, replace(hook, deliveries=()))
     session.ask(sa.delete(set_aside).where(set_aside.c.id == aside.id))

@@ -171,19 +171,19 @@ class Retention:
     def start(self) -> None:
         """Begin the loops, with a first round at once. Needs a running event loop."""
         self._background.start(
-            _again(self._notice_others, self._looks),
-            _again(self._notice_hang, BETWEEN_LOOKS),
-            _again(self._give_keys, BETWEEN_ROUNDS),
+            _repeat(self._notice_others, self._looks),
+            _repeat(self._notice_hang, BETWEEN_LOOKS),
+            _repeat(self._give_keys, BETWEEN_ROUNDS),
         )
         if self._keep_for is not None:
-            self._background.start(_again(self._forget, BETWEEN_ROUNDS))
+            self._background.start(_repeat(self._forget, BETWEEN_ROUNDS))
 
     async def stop(self) -> None:
         """End the erasing and all other upkeep."""
         await self._background.stop()
 
     async def _notice_hang(self) -> None:
-        before, self._hangs = self._hangs, self._outbox.stands_still()
+        before, self._hangs = self._hangs, self._outbox.is_stalled()
         if self._hangs and not before:
             log.error(
                 "the database does not answer: its disk or its server hangs; hooks are refused"
@@ -237,7 +237,7 @@ class Retention:
             )
 
 
-async def _again(act: Callable[[], Any], pause: timedelta) -> None:
+async def _repeat(act: Callable[[], Any], pause: timedelta) -> None:
     """Call `act` now and after each pause, for ever. An error is logged and does not end it."""
     while True:
         try:

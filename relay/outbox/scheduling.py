@@ -121,7 +121,7 @@ class Scheduling:
             return Done()
         due = self.sql[self._find_due(names)].run(cursor, now=to_ms(now)).fetchall()
         rows = [_Row(*row) for row in due]
-        missed = self._put_off(cursor, [row for row in rows if not row.is_own], now)
+        missed = self._postpone(cursor, [row for row in rows if not row.is_own], now)
         in_time = [row for row in rows if row.id not in missed]
         of_chats = [row for row in in_time if not row.is_own]
         until = over_limit(self.sql, cursor, of_chats, self.waits.timings, now)
@@ -144,7 +144,7 @@ class Scheduling:
             reach(CrashPoint.RELEASING)
         return Done(tuple(row.destination for row in released), more=len(rows) == AT_ONCE)
 
-    def _put_off(self, cursor: Cursor, rows: Iterable[_Row], now: datetime) -> set[int]:
+    def _postpone(self, cursor: Cursor, rows: Iterable[_Row], now: datetime) -> set[int]:
         """Let deliveries that are due too late for the hours wait for the next opening; returns their numbers."""
         changes, missed = [], set[int]()
         for row in rows:

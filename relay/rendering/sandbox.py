@@ -63,7 +63,7 @@ class Missing(StrictUndefined):
     def _undefined_message(self) -> str:
         if self._undefined_hint:
             return str(self._undefined_hint)
-        return _no_such_name(str(self._undefined_name))
+        return _missing_name(str(self._undefined_name))
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
@@ -179,7 +179,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             if len(left) + len(right) > limit:
                 raise TooMuch(f"+ makes more than {limit:,} at once")
         elif not _both(left, right, int | float):
-            _insist(left, right)
+            _require_values(left, right)
             raise SecurityError(
                 f"{operator} is for numbers; here it is between {_kind(left)} and {_kind(right)}"
             )
@@ -194,7 +194,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         try:
             return mapping[key]
         except (KeyError, TypeError):
-            return self.undefined(_no_such_name(key, map(str, mapping)))
+            return self.undefined(_missing_name(key, map(str, mapping)))
 
     def _refuse(self, obj: Any, attribute: str) -> Undefined:  # noqa: ANN401
         return self.undefined(
@@ -306,7 +306,7 @@ def _both(left: object, right: object, kind: Any) -> bool:  # noqa: ANN401 - wha
     return isinstance(left, kind) and isinstance(right, kind)
 
 
-def _insist(*values: object) -> None:
+def _require_values(*values: object) -> None:
     """Raise UndefinedError if one of the values is missing."""
     for value in values:
         if isinstance(value, Undefined):
@@ -328,7 +328,7 @@ def _kind(value: object) -> str:
     return next((called for kind, called in _KINDS if isinstance(value, kind)), "this")
 
 
-def _no_such_name(name: object, here: Iterable[str] = ()) -> str:
+def _missing_name(name: object, here: Iterable[str] = ()) -> str:
     near = nearest_name(str(name), list(here))
     hint = _DID_YOU_MEAN.format(near) if near else ""
     if near == name:  # as in `chat.visitor`

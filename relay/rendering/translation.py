@@ -264,7 +264,7 @@ MAX_TRANSLATED = 200_000
 
 
 class TooLong(Exception):
-    """Raised if values are inserted so often, or are so long, that the text would exceed MAX_SAID."""
+    """Raised if values are inserted so often, or are so long, that the text would exceed MAX_TRANSLATED."""
 
 
 Put = Callable[[object], str]

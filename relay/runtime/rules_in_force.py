@@ -120,7 +120,7 @@ class RulesInForce:
             await self._apply_mutes()
             await self._hasten_moved()
         self._dispatcher.start()
-        living = self._outbox.live_with_other_relays(
+        living = self._outbox.share_database(
             clock=self._clock, wake=self._dispatcher.wake, see_gates=self._see_gates
         )
         self._background.start(living, self._watch_mutes_and_pauses())

@@ -10,7 +10,7 @@ from relay.intake import planned_deliveries
 from relay.outbox.database_session import Session, Sessions
 from relay.outbox.delivery_types import ITSELF, NewDelivery, NewHook
 from relay.outbox.history import SetAside, StoredHook, hooks_set_aside, stored_hooks
-from relay.outbox.requeue import queue_missing, take_in
+from relay.outbox.requeue import queue_missing, store_set_aside
 from relay.rules import RuleBook, judge
 from relay.services import Progress, in_thread, unwatched
 from relay.smartsupp import UnreadableHook, read_chat
@@ -122,7 +122,7 @@ class _Asking:
         if isinstance(stored, StoredHook):
             queued = queue_missing(session, stored.id, hook)
         else:
-            queued = take_in(session, stored, hook)
+            queued = store_set_aside(session, stored, hook)
         self.done.judged.append(Judged(stored.id, isinstance(stored, SetAside), hook, queued))
 
     def _judged(self, body: bytes, arrived: datetime) -> NewHook:

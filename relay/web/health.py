@@ -30,7 +30,7 @@ def storage_trouble(outbox: Outbox) -> str:
     """Why hooks can't be stored at present, as far as a quick look shows; empty if they can."""
     if not outbox.is_in_place():
         return N_("the database file was moved, deleted or replaced")
-    if outbox.stands_still():
+    if outbox.is_stalled():
         return NO_ANSWER
     return "" if outbox.has_room() else N_("the disk is nearly full")
 
@@ -123,7 +123,7 @@ class Health:
 
     async def _asked(self, question: Callable[[], Awaitable[T]]) -> T:
         """The result of a question to the database. Raises StorageUnavailable and TimeoutError."""
-        if self._outbox.stands_still():
+        if self._outbox.is_stalled():
             raise TimeoutError
         async with asyncio.timeout(PATIENCE):
             return await question()

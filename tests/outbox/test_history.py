@@ -16,7 +16,7 @@ from relay.outbox.database_session import CommandSessions
 from relay.outbox.delivery_types import Gate, NewHook, State
 from relay.outbox.history import Wanted, attempts_at, find, held, hooks_set_aside, stored_hooks
 from relay.outbox.past_chats import WantedChats, past_chats
-from relay.outbox.requeue import queue_again, queue_missing, take_in
+from relay.outbox.requeue import queue_again, queue_missing, store_set_aside
 from relay.outbox.retention import Retention
 from relay.outbox.schema import hook_bodies
 from relay.services.find_chats import plain
@@ -195,7 +195,7 @@ async def test_a_hook_set_aside_is_taken_in_with_what_it_queues(place: Place) ->
     )
     with CommandSessions(place.database).writing() as session:
         (aside,) = hooks_set_aside(session, ids=[1], limit=1)
-        assert [each.destination for each in take_in(session, aside, hook)] == ["sales"]
+        assert [each.destination for each in store_set_aside(session, aside, hook)] == ["sales"]
         assert hooks_set_aside(session, limit=1) == []
     assert place.ask("SELECT count(*) FROM hooks") == [(3,)]
 

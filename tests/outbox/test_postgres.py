@@ -105,9 +105,7 @@ async def attending(
     """Ends like a relay that is killed: what it holds stays as it is."""
     seen = Seen()
     living = asyncio.create_task(
-        outbox.live_with_other_relays(
-            clock=clock, wake=seen.wake, see_gates=seen.see_gates, rhythm=rhythm
-        )
+        outbox.share_database(clock=clock, wake=seen.wake, see_gates=seen.see_gates, rhythm=rhythm)
     )
     # One look at the start, one when it has begun to listen: from then on nothing is missed.
     await seen.until(lambda: seen.looks >= 2)
@@ -239,9 +237,7 @@ async def test_what_was_claimed_before_the_first_look_is_not_taken_for_a_dead_re
         await one.accept(a_new_hook(at=slow()))
         seen = Seen()
         living = asyncio.create_task(
-            one.live_with_other_relays(
-                clock=slow, wake=seen.wake, see_gates=seen.see_gates, rhythm=SELDOM
-            )
+            one.share_database(clock=slow, wake=seen.wake, see_gates=seen.see_gates, rhythm=SELDOM)
         )
         await asyncio.sleep(0)  # it has begun, and has seen nothing yet
         claim = await one.claim("desk", now=slow(), lease=LEASE, limit=1)

@@ -53,7 +53,7 @@ async def test_the_log_is_not_emptied_while_something_is_written(
 
 def test_a_command_leaves_the_log_to_the_relay(path: Path) -> None:
     sqlite3.connect(path).close()
-    connection = sqlite_file.beside(path, "rw", timeout=1)
+    connection = sqlite_file.reopen(path, "rw", timeout=1)
     assert connection.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
     connection.close()
 

@@ -89,10 +89,10 @@ class Commits:
         return {
             other.token: name
             for name, other in processes.items()
-            if other.has_ended(self._process, partial(self._stays, cursor, other))
+            if other.has_ended(self._process, partial(self._is_connected, cursor, other))
         }
 
-    def _stays(self, cursor: Cursor, other: Process) -> bool:
+    def _is_connected(self, cursor: Cursor, other: Process) -> bool:
         """Whether another relay is connected, or that can't be told."""
         ours = f"%{other.token}"
         try:

@@ -187,7 +187,7 @@ def empty_wal(path: Path) -> bool:
             return True
     try:
         # A short wait, because writers wait meanwhile.
-        connection = beside(path, "rw", timeout=0.2)
+        connection = reopen(path, "rw", timeout=0.2)
     except sqlite3.Error:
         return False
     try:
@@ -198,7 +198,7 @@ def empty_wal(path: Path) -> bool:
         connection.close()
 
 
-def beside(path: Path, mode: str, *, timeout: float) -> sqlite3.Connection:
+def reopen(path: Path, mode: str, *, timeout: float) -> sqlite3.Connection:
     """A second connection to an existing file, in autocommit mode; `mode` is `ro` or `rw`.
 
     Leaves the log to the relay, see `SqliteStore`. `timeout`: seconds to wait for other writers. Raises
@@ -278,7 +278,7 @@ def _is_whole(path: Path) -> bool:
     damaged file.
     """
     try:
-        with contextlib.closing(beside(path, "ro", timeout=5)) as connection:
+        with contextlib.closing(reopen(path, "ro", timeout=5)) as connection:
             _read_through(path, connection)
     except sqlite3.Error as error:
         if _kind(error) in _DAMAGE:

@@ -125,7 +125,7 @@ class ForemanProcess:
 
     def kill(self) -> None:
         """Kill the foreman and all of its workers immediately."""
-        if process := self._let_go():
+        if process := self._release():
             _kill(process)
 
     def end(self) -> "asyncio.Task[None]":
@@ -133,13 +133,13 @@ class ForemanProcess:
 
         Returns a task that waits for the end. Another foreman may be started at once.
         """
-        process = self._let_go()
-        ending = asyncio.get_running_loop().create_task(_until_gone(process))
+        process = self._release()
+        ending = asyncio.get_running_loop().create_task(_wait_for_end(process))
         if process:  # a task that is cancelled may not even have begun
             ending.add_done_callback(lambda _: _kill(process))
         return ending
 
-    def _let_go(self) -> Process | None:
+    def _release(self) -> Process | None:
         process, self._process = self._process, None
         if self._line:
             self._line.close()
@@ -184,7 +184,7 @@ def _identities(folders: tuple[Path, ...]) -> tuple[object, ...]:
     return tuple(identities)
 
 
-async def _until_gone(process: Process | None) -> None:
+async def _wait_for_end(process: Process | None) -> None:
     if process is None:
         return
     # OSError: `wait` sleeps, which may fail if the clock jumps.

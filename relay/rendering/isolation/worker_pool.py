@@ -89,7 +89,7 @@ class RenderPool:
         answer = await asking.answer
         if isinstance(answer, Rendered):
             return answer
-        raise RenderingEnded(_why_not(answer))
+        raise RenderingEnded(_problem(answer))
 
     async def check(
         self,
@@ -121,7 +121,7 @@ class RenderPool:
         except RenderingEnded as ended:
             return [f"{named}{ended}"]
         answer = asking.answer.result()
-        return answer.problems if isinstance(answer, Checked) else [f"{named}{_why_not(answer)}"]
+        return answer.problems if isinstance(answer, Checked) else [f"{named}{_problem(answer)}"]
 
     async def close(self) -> None:
         """End all processes. Waiting requests get no answer."""
@@ -130,7 +130,7 @@ class RenderPool:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for worker in list(self._workers):
-            self._let_go(worker)
+            self._release(worker)
         if self._sweeping:
             self._sweeping.cancel()
         self._end(self._foreman)
@@ -207,7 +207,7 @@ class RenderPool:
             raise RenderingEnded("its rendering hung and was ended") from None
         finally:
             if apart or worker.unanswered or worker.is_gone:
-                self._let_go(worker)
+                self._release(worker)
             else:
                 self._rest(worker)
         if worker.unanswered:
@@ -220,7 +220,7 @@ class RenderPool:
             worker = self._resting.pop()
             if not worker.is_gone:
                 return worker
-            self._let_go(worker)
+            self._release(worker)
         return await self._new_worker()
 
     def _start_over(self) -> None:
@@ -228,7 +228,7 @@ class RenderPool:
         before, self._foreman = self._foreman, ForemanProcess(self._folders)
         resting, self._resting = self._resting, []
         for worker in resting:
-            self._let_go(worker)
+            self._release(worker)
         self._end_if_unused(before)
 
     def _end_if_unused(self, foreman: ForemanProcess) -> None:
@@ -254,13 +254,13 @@ class RenderPool:
 
     def _rest(self, worker: WorkerLine) -> None:
         if worker.memory > MOST_MEMORY or self._workers[worker] is not self._foreman:
-            self._let_go(worker)
+            self._release(worker)
             return
         worker.resting_since = time.monotonic()
         self._resting.append(worker)
         self._sweep_later()
 
-    def _let_go(self, worker: WorkerLine) -> None:
+    def _release(self, worker: WorkerLine) -> None:
         worker.close()
         foreman = self._workers.pop(worker, None)
         if foreman is not None:
@@ -277,7 +277,7 @@ class RenderPool:
         resting, self._resting = self._resting, []
         for worker in resting:
             if worker.resting_since <= long_ago:
-                self._let_go(worker)
+                self._release(worker)
             else:
                 self._resting.append(worker)
         self._sweeping = None
@@ -291,7 +291,7 @@ def _takes_long(asking: Asking) -> bool:
     return isinstance(asking.asked, Render) and asking.asked.bodies
 
 
-def _why_not(answer: Answer) -> str:
+def _problem(answer: Answer) -> str:
     if isinstance(answer, Failed):
         log.error("rendering failed:\n%s", answer.traceback)
         return "the relay failed at it; its log says how"

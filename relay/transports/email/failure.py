@@ -62,6 +62,6 @@ class SmtpFailure(Exception):
         refused = self.reply is not None and self.reply.code >= 500
         return self.stage is Stage.LOGIN and (refused or self.cause is Cause.MISCONFIGURED)
 
-    def again(self) -> "SmtpFailure":
+    def copy(self) -> "SmtpFailure":
         """Return a copy of the failure, for another email that would fail in the same way."""
         return SmtpFailure(self.stage, self.cause, self.words, self.reply, of_server=self.of_server)

@@ -43,7 +43,7 @@ class Opener:
         async with self._lock:
             # A task that waited while another failed would fail in the same way.
             if self._failure and (self._tries > before or self._clock() < self._shut_until):
-                raise self._failure.again()
+                raise self._failure.copy()
             return await self._try()
 
     async def _try(self) -> Connection:

@@ -111,17 +111,17 @@ class SlackChannel:
         """
         if done is None and root:
             try:
-                if 1 in await posts.there(root.ts):
+                if 1 in await posts.find_parts(root.ts):
                     posted = max(len(notification.transcript), root.posted)
                     done = posts.receipt(root.ts, posted)
             except NotDone as no:
                 if no.word not in NO_THREAD:
                     raise
                 root = None
-        if done is None and root is None and (ts := (await posts.there()).get(1)):
+        if done is None and root is None and (ts := (await posts.find_parts()).get(1)):
             done = posts.receipt(ts, len(notification.transcript))
         if done and not notification.brief:
-            parts = await posts.there(done.ts)
+            parts = await posts.find_parts(done.ts)
             while done.steps + 1 in parts:
                 done = done.after_step()
         return done, root
@@ -174,7 +174,7 @@ class _Posts:
             raise self._api.odd()
         return ts
 
-    async def there(self, thread: str = "") -> dict[int, str]:
+    async def find_parts(self, thread: str = "") -> dict[int, str]:
         """Return the parts of the delivery that are in the channel or a thread, each with its `ts`. Raises NotDone."""
         return await posted_parts(self._api, self._channel, self._identity, thread=thread)
 
