@@ -299,11 +299,11 @@ class Outbox:
         while done.last is not None:
             work = partial(reassign, self.operations, destination=destination, to=to)
             work = partial(work, queued_by=queued_by, words=words, now=now, after=done.last)
-            some = await self._writer.run(work)
-            done = Reassigned(done.moved + some.moved, done.queued + some.queued, some.last)
-            if some.moved:
+            batch = await self._writer.run(work)
+            done = Reassigned(done.moved + batch.moved, done.queued + batch.queued, batch.last)
+            if batch.moved:
                 reach(CrashPoint.REASSIGNED)
-                self.notify_relays(some.queued)
+                self.notify_relays(batch.queued)
         return done
 
     async def hasten(self, destination: str, now: datetime, *, blips: bool = False) -> None:

@@ -100,10 +100,10 @@ def chat_page(
         question = question.where(is_any(chats.c.id, list(islice(numbers, limit + 1))))
     else:
         question = question.where(*within)
-    some = list(map(read_row, session.ask(question).fetchall()))
-    page = list(with_history(session, some[:limit]))
-    if len(some) > limit:
-        return ChatPage(page, some[limit - 1].id)
+    rows = list(map(read_row, session.ask(question).fetchall()))
+    page = list(with_history(session, rows[:limit]))
+    if len(rows) > limit:
+        return ChatPage(page, rows[limit - 1].id)
     return ChatPage(page, end[0] + 1 if end else None, is_cut=end is not None)
 
 

@@ -237,8 +237,8 @@ def plan_once(
     once = new.once_per
     if once is None or not visitor or not new.plan.counts_once:
         return new.plan
-    whose = {"of_rule": new.rule, "of_destination": new.destination, "of_recipient": new.recipient}
-    if sql[_IS_KNOWN].run(cursor, of_chat=chat_id, **whose).fetchone():
+    keys = {"of_rule": new.rule, "of_destination": new.destination, "of_recipient": new.recipient}
+    if sql[_IS_KNOWN].run(cursor, of_chat=chat_id, **keys).fetchone():
         return new.plan  # a known delivery of this chat stays as it is
     ends, used = (
         sql[_enter]
@@ -267,8 +267,8 @@ def once_ends(
 
     None where it is forgotten. `visitor`: a key, see `plan_once`.
     """
-    whose = _named((destination, recipient, _once(visitor, rule)))
-    row = sql[_READ_WINDOW].run(cursor, **whose).fetchone()
+    key = _named((destination, recipient, _once(visitor, rule)))
+    row = sql[_READ_WINDOW].run(cursor, **key).fetchone()
     return row and from_ms(row[0])
 
 

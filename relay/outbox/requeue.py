@@ -309,7 +309,7 @@ def reassign_all(
             between(moved)
             began = time.monotonic()
             with transaction() as session:
-                some = reassign(
+                batch = reassign(
                     session.operations,
                     session.cursor,
                     destination,
@@ -320,9 +320,9 @@ def reassign_all(
                     after=after,
                     scheduled=scheduled,
                 )
-            moved += some.moved
+            moved += batch.moved
             pause(REST * (time.monotonic() - began))
-            if some.last is None and scheduled:
+            if batch.last is None and scheduled:
                 return moved
             # What is queued comes first, then what waits for its time.
-            after, scheduled = some.last or 0, scheduled or some.last is None
+            after, scheduled = batch.last or 0, scheduled or batch.last is None

@@ -56,13 +56,13 @@ _GIVE = (
 async def give_keys(outbox: Outbox) -> int:
     """Give every stored hook its visitor's keys; returns how many got them. Raises StorageUnavailable."""
     find, give = Statement(_FIND, outbox.dialect), Statement(_GIVE, outbox.dialect)
-    given = 0
+    count = 0
     while page := await outbox.run(lambda cursor: find.run(cursor).fetchall()):
         rows = await asyncio.to_thread(_keys, page)
         await outbox.run(partial(give.run_many, rows=rows))
-        given += len(rows)
+        count += len(rows)
         await asyncio.sleep(PAUSE)
-    return given
+    return count
 
 
 def _keys(page: Sequence[tuple[int, bytes]]) -> list[dict[str, Any]]:
@@ -96,18 +96,18 @@ async def doubt_about(now: datetime, outbox: Outbox) -> str:
 def _doubt(cursor: Cursor, *, outbox: Outbox, now: datetime) -> str:
     store = Troubles(outbox.operations.sql)
     marks = store.marks(cursor)
-    lately = marks.get(TRUSTED) or _last_hook(cursor, outbox) or now
+    last_look = marks.get(TRUSTED) or _last_hook(cursor, outbox) or now
     since = marks.get(DOUBTED, now)
     if not now - LONGEST_GAP <= since <= now:
         since = now
-    trusted = now - lately <= LONGEST_GAP or now - since >= DOUBT
+    trusted = now - last_look <= LONGEST_GAP or now - since >= DOUBT
     store.set_mark(cursor, DOUBTED, now if trusted else since)
     if trusted:
         store.set_mark(cursor, TRUSTED, now)
         return ""
-    went = f"the clock went {(now - lately).days} days ahead since the relay last looked at it"
+    jump = f"the clock went {(now - last_look).days} days ahead since the relay last looked at it"
     return (
-        f"{went}; if it is right, old chats are erased from {since + DOUBT:%Y-%m-%d %H:%M} UTC on"
+        f"{jump}; if it is right, old chats are erased from {since + DOUBT:%Y-%m-%d %H:%M} UTC on"
     )
 
 
@@ -192,8 +192,8 @@ class Retention:
             log.warning("the database answers again")
 
     async def _give_keys(self) -> None:
-        if given := await give_keys(self._outbox):
-            log.info("hooks of an older relay that can be found by their visitors now: %d", given)
+        if count := await give_keys(self._outbox):
+            log.info("hooks of an older relay that can be found by their visitors now: %d", count)
 
     async def _notice_others(self) -> None:
         if not self._outbox.has_room():
@@ -265,14 +265,14 @@ class _Erasing:
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
-        some = (
+        batch = (
             sa.select(chats.c.id, chats.c.first_seen)
             .where(chats.c.id > sa.bindparam("after"))
             .order_by(chats.c.id)
             .limit(sa.bindparam("at_once"))
             .subquery()
         )
-        bounds = sa.select(sa.func.max(some.c.id), sa.func.min(some.c.first_seen))
+        bounds = sa.select(sa.func.max(batch.c.id), sa.func.min(batch.c.first_seen))
         before: sa.BindParameter[int] = sa.bindparam("before")
         oldest_aside = sa.select(sa.func.min(set_aside.c.received_at))
         aside = sa.delete(set_aside).where(set_aside.c.received_at < before)

@@ -278,10 +278,10 @@ class Scheduling:
         )
         if not planned.joins or planned.due is None:
             return planned
-        whose = row.destination, row.recipient
-        begun = digests.get(whose)
-        digests[whose] = min(planned.due, begun) if begun and begun > created else planned.due
-        return replace(planned, due=digests[whose])
+        pair = row.destination, row.recipient
+        begun = digests.get(pair)
+        digests[pair] = min(planned.due, begun) if begun and begun > created else planned.due
+        return replace(planned, due=digests[pair])
 
 
 def row_key(row: _Row) -> dict[str, int]:

@@ -24,14 +24,14 @@ Insert = Callable[[sa.Table], Any]
 class Query:
     """A statement: a SQLAlchemy construct, or a function that makes one from the dialect's INSERT."""
 
-    __slots__ = ("_made",)
+    __slots__ = ("_source",)
 
-    def __init__(self, made: Construct | Callable[[Insert], Any]) -> None:
-        self._made = made
+    def __init__(self, source: Construct | Callable[[Insert], Any]) -> None:
+        self._source = source
 
     def of(self, insert: Insert) -> Construct:
         """The SQLAlchemy construct of this query. `insert`: the dialect's insert function, for queries that depend on it."""
-        return self._made if isinstance(self._made, Construct) else self._made(insert)
+        return self._source if isinstance(self._source, Construct) else self._source(insert)
 
 
 class Statement:
@@ -60,8 +60,8 @@ class Statements(dict[Query, Statement]):
         self._insert = insert
 
     def __missing__(self, query: Query) -> Statement:
-        made = self[query] = Statement(query.of(self._insert), self.dialect)
-        return made
+        statement = self[query] = Statement(query.of(self._insert), self.dialect)
+        return statement
 
 
 # -- parts of statements ----------------------------------------------------------------------------------

@@ -185,10 +185,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
             )
         elif operator == "**" and (abs(left) > 1_000 or abs(right) > 5):
             raise TooMuch("** makes too large a number")
-        made = super().call_binop(context, operator, left, right)
-        if isinstance(made, int | float) and abs(made) > MAX_NUMBER:
+        result = super().call_binop(context, operator, left, right)
+        if isinstance(result, int | float) and abs(result) > MAX_NUMBER:
             raise TooMuch(f"{operator} makes too large a number")
-        return made
+        return result
 
     def _key(self, mapping: dict[Any, Any], key: Any) -> Any:  # noqa: ANN401
         try:

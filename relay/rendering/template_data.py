@@ -100,8 +100,8 @@ def called(visitor: Visitor, words: Words, *, unknown: str = "") -> str:
 
     Without name and address it is `unknown`, or "a visitor" in the reader's language.
     """
-    known = visitor.name or visitor_address(visitor.email)
-    return cut(known or unknown or words.a_visitor, MAX_NAME)
+    name = visitor.name or visitor_address(visitor.email)
+    return cut(name or unknown or words.a_visitor, MAX_NAME)
 
 
 def _chat(chat: Chat, story: Story, zone: ZoneInfo) -> Description:

@@ -72,10 +72,10 @@ def status_row(
 
     `answers` is their description for the documentation.
     """
-    each = statuses.split()
-    any_of = "|".join(each).replace("x", r"\d")
-    shown = answers or ", ".join(f"`{status}`" for status in each)
-    return Row(shown, ending, cure, command, pattern.format(f"(?:{any_of})"), once)
+    codes = statuses.split()
+    alternatives = "|".join(codes).replace("x", r"\d")
+    shown = answers or ", ".join(f"`{status}`" for status in codes)
+    return Row(shown, ending, cure, command, pattern.format(f"(?:{alternatives})"), once)
 
 
 def row_for(rows: Iterable[Row], words: str) -> Row | None:

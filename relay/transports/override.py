@@ -35,11 +35,11 @@ def _fitting(tree: Any, write: Write, check: Callable[[Json], None]) -> Json:  #
     last = Misfit("is not a JSON object")
     for cap in CAPS if isinstance(tree, dict) else ():
         try:
-            check(made := _filled(tree, write, cap, "") or {})
+            check(filled := _filled(tree, write, cap, "") or {})
         except Misfit as misfit:
             last = misfit
         else:
-            return made
+            return filled
     raise last
 
 
@@ -49,8 +49,8 @@ def _filled(node: Any, write: Write, cap: int, at: str) -> Any:  # noqa: ANN401 
     At the top level, only the empty member is left out.
     """
     if isinstance(node, list):
-        made = [_filled(each, write, cap, f"{at}[{n}]") for n, each in enumerate(node)]
-        return [each for each in made if each is not None]
+        entries = [_filled(each, write, cap, f"{at}[{n}]") for n, each in enumerate(node)]
+        return [each for each in entries if each is not None]
     if isinstance(node, Mixed):
         raise Misfit(f"{at}: a value can't stand in a list")
     if not isinstance(node, dict):
@@ -222,10 +222,10 @@ def _check_card(card: Json) -> None:
 
 def finish_webhook(tree: Any, notification: Notification) -> Json:  # noqa: ANN401, ARG001 - see Finish
     """Return the destination's own JSON, with each value as its text. Raises Misfit."""
-    made: Json = _with_texts(tree)
-    if (size := len(json.dumps(made))) > webhook.MAX_BYTES:
+    body: Json = _with_texts(tree)
+    if (size := len(json.dumps(body))) > webhook.MAX_BYTES:
         raise Misfit(f"has {size:,} bytes; a webhook carries {webhook.MAX_BYTES:,}")
-    return made
+    return body
 
 
 def _with_texts(node: Any) -> Any:  # noqa: ANN401 - JSON

@@ -193,7 +193,7 @@ class Resolver:
 
     def _begin(self, host: str, port: int, name: _Name) -> "asyncio.Future[Sequence[Address]]":
         loop = asyncio.get_running_loop()
-        asked: asyncio.Future[Sequence[Address]] = loop.create_future()
+        lookup: asyncio.Future[Sequence[Address]] = loop.create_future()
 
         def ended(answer: Sequence[Address], failure: Exception | None) -> None:
             name.under_way, name.failure = None, failure
@@ -203,7 +203,7 @@ class Resolver:
                 name.failed_at = self.monotonic()
                 if not _may_pass(failure):
                     name.answer = ()
-            asked.set_result(answer)
+            lookup.set_result(answer)
 
         def run() -> None:
             answer: Sequence[Address] = ()
@@ -219,7 +219,7 @@ class Resolver:
 
         # A daemon thread, so that the relay can end while a name server is silent.
         threading.Thread(target=run, name=f"look-up {host}", daemon=True).start()
-        return asked
+        return lookup
 
 
 class HttpResolver(AbstractResolver):

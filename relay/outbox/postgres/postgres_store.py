@@ -82,18 +82,18 @@ log = logging.getLogger(__name__)
 def conninfo(server: PostgresServer) -> str:
     """The connection string for libpq. Raises StorageRefused."""
     try:
-        given = conninfo_to_dict(server.url.reveal())
+        parsed = conninfo_to_dict(server.url.reveal())
     except psycopg.Error:
         # libpq's own words may quote the password.
         raise StorageRefused(
             "RELAY_DATABASE: this is not a PostgreSQL URL; write postgresql://user:password@host/name, "
             "in a password / as %2F, # as %23, ? as %3F, @ as %40, % as %25"
         ) from None
-    if "," in str(given.get("host", "")):
-        given.setdefault("target_session_attrs", "read-write")
-    if server.ca_file and str(given.get("sslmode", "")).startswith("verify-"):
-        given.setdefault("sslrootcert", str(server.ca_file))
-    return make_conninfo(**{**_CONNECTING, **{name: str(value) for name, value in given.items()}})
+    if "," in str(parsed.get("host", "")):
+        parsed.setdefault("target_session_attrs", "read-write")
+    if server.ca_file and str(parsed.get("sslmode", "")).startswith("verify-"):
+        parsed.setdefault("sslrootcert", str(server.ca_file))
+    return make_conninfo(**{**_CONNECTING, **{name: str(value) for name, value in parsed.items()}})
 
 
 def connect(parameters: str) -> Connection:

@@ -17,16 +17,16 @@ from typing import cast
 import msgspec
 
 from relay.clock import let_interrupt
-from relay.rendering.isolation.protocol import Answer, Asked, Ended, Frames, Rendered, framed
+from relay.rendering.isolation.protocol import Answer, Ended, Frames, Rendered, Request, framed
 
 _answer = msgspec.msgpack.Decoder(Answer)
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class Pending:
     """A request to a worker, and the future that gets its answer."""
 
-    asked: Asked
+    request: Request
     answer: asyncio.Future[Answer]
 
 
@@ -34,7 +34,7 @@ class WorkerLine(asyncio.Protocol):
     """The relay's connection to a worker, which answers requests in order."""
 
     def __init__(self) -> None:
-        self.unanswered: deque[Asking] = deque()
+        self.unanswered: deque[Pending] = deque()
         self.is_gone = False
         self.ended: Ended | None = None
         """How the worker ended, as reported by the foreman; None before that."""
@@ -47,12 +47,12 @@ class WorkerLine(asyncio.Protocol):
         self._arrival = asyncio.Event()
         self._transport: asyncio.Transport | None = None
 
-    def ask(self, askings: Iterable[Asking]) -> None:
+    def ask(self, batch: Iterable[Pending]) -> None:
         """Send requests to the worker, which must have no others."""
-        self.unanswered.extend(askings)
-        self.template = self.unanswered[-1].asked.template
+        self.unanswered.extend(batch)
+        self.template = self.unanswered[-1].request.template
         if self._transport:
-            self._transport.write(b"".join(framed(asking.asked) for asking in self.unanswered))
+            self._transport.write(b"".join(framed(pending.request) for pending in self.unanswered))
 
     async def next_data(self) -> None:
         """Wait until data arrives from the worker, or the worker is gone."""

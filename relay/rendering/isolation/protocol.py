@@ -116,11 +116,11 @@ class Ended(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True
     """The worker's exit status, or the negative number of the signal that ended it."""
 
 
-Asked = Render | RenderDigest | Check
+Request = Render | RenderDigest | Check
 Answer = Rendered | Checked | Failed | Ended
 
 
-def framed(value: Asked | Answer) -> bytes:
+def framed(value: Request | Answer) -> bytes:
     """Return a value as it is sent: its length, then MessagePack."""
     encoded = msgspec.msgpack.encode(value)
     return _LENGTH.pack(len(encoded)) + encoded

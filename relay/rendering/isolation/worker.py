@@ -31,7 +31,6 @@ from relay.rendering.isolation.protocol import (
     BUNDLE,
     FEW,
     Answer,
-    Asked,
     Check,
     Checked,
     Ended,
@@ -40,6 +39,7 @@ from relay.rendering.isolation.protocol import (
     Render,
     RenderDigest,
     Rendered,
+    Request,
     framed,
     in_bundles,
 )
@@ -64,7 +64,7 @@ SETTLED = 0.5
 """Seconds without change after which a template's file counts as complete."""
 TEMPLATES = "*/*.*"
 """The pattern of all template files and catalogues."""
-_asked = msgspec.msgpack.Decoder(Asked)
+_request = msgspec.msgpack.Decoder(Request)
 
 
 def work(line: socket.socket, folders: tuple[Path, ...]) -> None:
@@ -72,9 +72,9 @@ def work(line: socket.socket, folders: tuple[Path, ...]) -> None:
     worker = _Worker(folders)
     frames = Frames()
     while data := line.recv(65536):
-        asked = frames.feed(data)
-        wait = BUNDLE if len(asked) > FEW else 0
-        for answers in in_bundles((worker.answer(_asked.decode(frame)) for frame in asked), wait):
+        queue = frames.feed(data)
+        wait = BUNDLE if len(queue) > FEW else 0
+        for answers in in_bundles((worker.answer(_request.decode(each)) for each in queue), wait):
             line.sendall(answers)
 
 
@@ -139,28 +139,28 @@ class _Worker:
         """Recent chats by the hook's bytes; a hook's ID may be reused after the hook was erased."""
         self._size = self._memory = 0
 
-    def answer(self, asked: Asked) -> bytes:
+    def answer(self, request: Request) -> bytes:
         """Return the framed answer to a request. Never raises; the kernel ends the process if a limit is exceeded."""
-        limit_work(asked.limits.computing, asked.limits.waiting)
+        limit_work(request.limits.computing, request.limits.waiting)
         try:
-            return framed(self._answer(asked))
+            return framed(self._answer(request))
         except Exception:  # noqa: BLE001 - the relay gets any error as an answer
             return framed(Failed(traceback=traceback.format_exc(limit=-10)))
         finally:
             limit_work(0, 0)
 
-    def _answer(self, asked: Asked) -> Answer:
-        templates = self._templates(asked)
-        if isinstance(asked, Check):
-            os.nice(10 if asked.in_no_hurry else 0)
-            problems = problems_in(templates, asked.template, asked.transport, asked.forms)
+    def _answer(self, request: Request) -> Answer:
+        templates = self._templates(request)
+        if isinstance(request, Check):
+            os.nice(10 if request.in_no_hurry else 0)
+            problems = problems_in(templates, request.template, request.transport, request.forms)
             return Checked(problems=problems)
-        if isinstance(asked, RenderDigest):
-            return self._digest(templates, asked)
-        return self._rendered(templates, asked)
+        if isinstance(request, RenderDigest):
+            return self._digest(templates, request)
+        return self._rendered(templates, request)
 
-    def _templates(self, asked: Asked) -> Templates:
-        front = asked.front
+    def _templates(self, request: Request) -> Templates:
+        front = request.front
         if not front:
             return self._edited.templates()
         if self._front[0] != front:
@@ -168,34 +168,34 @@ class _Worker:
             self._front = front, read_templates((first / front, *others))
         return self._front[1]
 
-    def _digest(self, templates: Templates, asked: RenderDigest) -> Rendered:
-        zone, trouble = ZoneInfo(asked.zone), ""
+    def _digest(self, templates: Templates, request: RenderDigest) -> Rendered:
+        zone, trouble = ZoneInfo(request.zone), ""
         try:
             notification = digest_notification(
                 templates,
-                asked.digest,
-                language=asked.language,
+                request.digest,
+                language=request.language,
                 zone=zone,
-                public_url=asked.public_url,
-                bodies=asked.bodies,
+                public_url=request.public_url,
+                bodies=request.bodies,
             )
         except BrokenTemplate as problem:
             trouble = str(problem)
             notification = built_in_digest(
-                asked.digest,
-                language=asked.language,
+                request.digest,
+                language=request.language,
                 zone=zone,
                 reason=problem.reason,
-                template=asked.template,
+                template=request.template,
             )
         return Rendered(notification=notification, trouble=trouble, memory=most_memory())
 
-    def _rendered(self, templates: Templates, asked: Render) -> Rendered:
-        trouble, known = "", self._read(asked)
+    def _rendered(self, templates: Templates, request: Render) -> Rendered:
+        trouble, known = "", self._read(request)
         try:
-            draft = _draft(templates, known, asked)
+            draft = _draft(templates, known, request)
             notification = draft.for_transport(
-                asked.transport, bodies=asked.bodies, form=asked.form
+                request.transport, bodies=request.bodies, form=request.form
             )
         except BrokenOverride as problem:
             trouble, notification = str(problem), problem.notification
@@ -203,21 +203,21 @@ class _Worker:
             trouble = str(problem)
             notification = built_in_notification(
                 known.chat,
-                rule=asked.rule,
-                zone=ZoneInfo(asked.zone),
+                rule=request.rule,
+                zone=ZoneInfo(request.zone),
                 reason=problem.reason,
-                template=asked.template,
-                language=asked.language,
-                reply_to=asked.reply_to,
+                template=request.template,
+                language=request.language,
+                reply_to=request.reply_to,
             )
         return Rendered(notification=notification, trouble=trouble, memory=self._memory)
 
-    def _read(self, asked: Render) -> _Known:
-        hook = (asked.body, asked.arrived)
+    def _read(self, request: Render) -> _Known:
+        hook = (request.body, request.arrived)
         known = self._known.get(hook)
         if known is None:
             known = self._known[hook] = _Known(read_chat(*hook))
-            self._size += len(asked.body) + DRAFTED
+            self._size += len(request.body) + DRAFTED
             while self._size > KEPT and len(self._known) > 1:
                 (forgotten, _), _ = self._known.popitem(last=False)
                 self._size -= len(forgotten) + DRAFTED
@@ -225,18 +225,18 @@ class _Worker:
         return known
 
 
-def _draft(templates: Templates, known: _Known, asked: Render) -> Draft:
-    key = (asked.template, asked.rule, asked.language, asked.zone, asked.reply_to)
+def _draft(templates: Templates, known: _Known, request: Render) -> Draft:
+    key = (request.template, request.rule, request.language, request.zone, request.reply_to)
     of, draft = known.drafts.get(key, (None, None))
     if draft is None or of is not templates:
         draft = templates.draft(
-            asked.template,
+            request.template,
             known.chat,
-            rule=asked.rule,
-            language=asked.language,
-            zone=ZoneInfo(asked.zone),
-            public_url=asked.public_url,
-            reply_to=asked.reply_to,
+            rule=request.rule,
+            language=request.language,
+            zone=ZoneInfo(request.zone),
+            public_url=request.public_url,
+            reply_to=request.reply_to,
         )
         known.drafts[key] = (templates, draft)
     return draft

@@ -9,7 +9,7 @@ from collections import defaultdict, deque
 from pathlib import Path
 
 from relay.clock import Deadline
-from relay.rendering.isolation.foreman_process import Asking, ForemanProcess, WorkerLine
+from relay.rendering.isolation.foreman_process import ForemanProcess, Pending, WorkerLine
 from relay.rendering.isolation.protocol import (
     Answer,
     Check,
@@ -63,7 +63,7 @@ class RenderPool:
         self._idle = idle
         self._folders = folders
         self._foreman = ForemanProcess(folders)
-        self._waiting: defaultdict[str, deque[Asking]] = defaultdict(deque)
+        self._waiting: defaultdict[str, deque[Pending]] = defaultdict(deque)
         self._serving: dict[str, asyncio.Task[None]] = {}
         """A task for each template with waiting requests."""
         self._room = asyncio.Semaphore(WORKERS)
@@ -79,14 +79,14 @@ class RenderPool:
         self._endings: set[asyncio.Task[None]] = set()
         """The tasks that wait for foremen no longer used."""
 
-    async def render(self, asked: Render | RenderDigest) -> Rendered:
+    async def render(self, request: Render | RenderDigest) -> Rendered:
         """Return a worker's rendering. Raises RenderingEnded."""
         loop = asyncio.get_running_loop()
-        asking = Asking(asked, loop.create_future())
-        self._waiting[asked.template].append(asking)
-        if asked.template not in self._serving:
-            self._serving[asked.template] = loop.create_task(self._serve(asked.template))
-        answer = await asking.answer
+        pending = Pending(request, loop.create_future())
+        self._waiting[request.template].append(pending)
+        if request.template not in self._serving:
+            self._serving[request.template] = loop.create_task(self._serve(request.template))
+        answer = await pending.answer
         if isinstance(answer, Rendered):
             return answer
         raise RenderingEnded(_problem(answer))
@@ -106,7 +106,7 @@ class RenderPool:
         all others. With `forms`, the JSON texts of destinations, tests these instead: returns the
         problem of each, empty if there is none, or why they can't be tested.
         """
-        asked = Check(
+        request = Check(
             limits=CHECKING,
             template=template,
             transport=transport,
@@ -114,13 +114,13 @@ class RenderPool:
             in_no_hurry=in_no_hurry,
             front=front,
         )
-        asking = Asking(asked, asyncio.get_running_loop().create_future())
+        pending = Pending(request, asyncio.get_running_loop().create_future())
         named = "" if forms else f"template {template!r}: "
         try:
-            await self._ask([asking], apart=in_no_hurry)
+            await self._ask([pending], apart=in_no_hurry)
         except RenderingEnded as ended:
             return [f"{named}{ended}"]
-        answer = asking.answer.result()
+        answer = pending.answer.result()
         return answer.problems if isinstance(answer, Checked) else [f"{named}{_problem(answer)}"]
 
     async def close(self) -> None:
@@ -154,23 +154,23 @@ class RenderPool:
     def _turn(self, *, suspect: bool) -> contextlib.AbstractAsyncContextManager[None]:
         return self._suspects_turn if suspect else contextlib.nullcontext()
 
-    async def _serve_batch(self, template: str, batch: list[Asking]) -> None:
+    async def _serve_batch(self, template: str, batch: list[Pending]) -> None:
         was_suspect = template in self._suspects
         try:
             await self._ask(batch)
         except RenderingEnded as ended:
             self._suspects[template] = WELL_BEFORE_TRUSTED
-            unanswered = [asking for asking in batch if not asking.answer.done()]
+            unanswered = [pending for pending in batch if not pending.answer.done()]
             if len(batch) > 1 or (isinstance(ended, WorkerLost) and not was_suspect):
                 # Asking each alone shows which of them failed, or that none did.
                 self._waiting[template].extendleft(reversed(unanswered))
                 return
-            for asking in unanswered:
-                asking.answer.set_exception(ended)
+            for pending in unanswered:
+                pending.answer.set_exception(ended)
         except Exception as error:  # noqa: BLE001 - a bug: each caller gets the error and does not wait for ever
-            for asking in batch:
-                if not asking.answer.done():
-                    asking.answer.set_exception(error)
+            for pending in batch:
+                if not pending.answer.done():
+                    pending.answer.set_exception(error)
         else:
             self._trust(template)
 
@@ -182,18 +182,18 @@ class RenderPool:
 
     # -- workers -------------------------------------------------------------------------------------------
 
-    async def _ask(self, batch: list[Asking], *, apart: bool = False) -> None:
+    async def _ask(self, batch: list[Pending], *, apart: bool = False) -> None:
         """Send requests to a worker, to one of its own if `apart`.
 
         Raises RenderingEnded if some were not answered.
         """
-        limits = batch[0].asked.limits
+        limits, template = batch[0].request.limits, batch[0].request.template
         deadline = self._deadlines.setdefault(limits, Deadline(limits.waiting + PATIENCE))
         if self._foreman.is_outdated():
             self._start_over()
         self._under_way += 1
         try:
-            worker = await (self._new_worker() if apart else self._worker(batch[0].asked.template))
+            worker = await (self._new_worker() if apart else self._worker(template))
         finally:
             self._under_way -= 1
         try:
@@ -287,8 +287,8 @@ class RenderPool:
             self._end(self._foreman)
 
 
-def _takes_long(asking: Asking) -> bool:
-    return isinstance(asking.asked, Render) and asking.asked.bodies
+def _takes_long(pending: Pending) -> bool:
+    return isinstance(pending.request, Render) and pending.request.bodies
 
 
 def _problem(answer: Answer) -> str:

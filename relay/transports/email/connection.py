@@ -298,23 +298,23 @@ class Connection:
         except SMTPException as error:
             raise self._failure(error, stage, _verb(commands[0]), 0) from error
 
-    async def _read(self, stage: Stage, asked: str, within: float) -> SMTPResponse:
+    async def _read(self, stage: Stage, verb: str, within: float) -> SMTPResponse:
         try:
             return await self._protocol.read_response(timeout=within)
         except SMTPException as error:
-            raise self._failure(error, stage, asked, within) from error
+            raise self._failure(error, stage, verb, within) from error
 
-    def _failure(self, error: Exception, stage: Stage, asked: str, waited: float) -> SmtpFailure:
+    def _failure(self, error: Exception, stage: Stage, verb: str, waited: float) -> SmtpFailure:
         match error:
             case SMTPResponseException(code=code) if code > 0:
                 reply = SMTPResponse(code, error.message)
                 return SmtpFailure(stage, Cause.REFUSED, "", reply)
             case SMTPResponseException():
-                words = f"answered {asked} with something that is not SMTP: {error.message}"
+                words = f"answered {verb} with something that is not SMTP: {error.message}"
             case SMTPTimeoutError():
-                words = f"did not answer {asked} within {waited:g} s"
+                words = f"did not answer {verb} within {waited:g} s"
             case _:
-                words = f"dropped the line after {asked}"
+                words = f"dropped the line after {verb}"
         return SmtpFailure(stage, Cause.LOST, words)
 
     def _check_turn(self, stage: Stage) -> None:

@@ -31,23 +31,23 @@ class RefreshToken:
     `path` is its file; None keeps the token in memory only.
     """
 
-    def __init__(self, given: str, path: Path | None) -> None:
-        self._given = given
+    def __init__(self, setting: str, path: Path | None) -> None:
+        self._setting = setting
         self._path = path
-        self._newest = given
+        self._newest = setting
 
     @property
     def value(self) -> str:
         """The newest refresh token; empty if there is none."""
         return self._newest
 
-    def known(self) -> tuple[str, ...]:
+    def secrets(self) -> tuple[str, ...]:
         """Return the refresh tokens that must not be shown: the settings' and the newest."""
-        return self._given, self._newest
+        return self._setting, self._newest
 
     async def read(self) -> str:
         """Return the newest refresh token, also one that another process stored."""
-        if self._given and self._path:
+        if self._setting and self._path:
             self._newest = await asyncio.to_thread(self._kept, self._path) or self._newest
         return self._newest
 
@@ -66,11 +66,11 @@ class RefreshToken:
     @property
     def _mark(self) -> str:
         """A digest of the refresh token in the settings: a new one there invalidates the stored one."""
-        return hashlib.sha256(self._given.encode()).hexdigest()[:16]
+        return hashlib.sha256(self._setting.encode()).hexdigest()[:16]
 
     async def replace(self, newer: str) -> None:
         """Use a new refresh token from now on, and store it."""
-        if not self._given or newer == self._newest:
+        if not self._setting or newer == self._newest:
             return
         self._newest = newer
         if self._path is None:
@@ -94,8 +94,8 @@ class RefreshToken:
 
         Returns whether the one in the settings can be tried.
         """
-        before, self._newest = self._newest, self._given
-        return before != self._given
+        before, self._newest = self._newest, self._setting
+        return before != self._setting
 
 
 LIFE = timedelta(minutes=5)
@@ -163,7 +163,7 @@ class Tokens:
             return kept.value
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._renew())
-            self._asking.add_done_callback(_was_looked_at)
+            self._asking.add_done_callback(_mark_retrieved)
         # Shielded: a cancelled email must not lose a new refresh token in the answer.
         return (await asyncio.shield(self._asking)).value
 
@@ -184,13 +184,13 @@ class Tokens:
     def secrets(self) -> tuple[str, ...]:
         """Return the tokens and secrets that must not be shown."""
         token = self._token.value if self._token else ""
-        known = (
+        values = (
             self._oauth.client_secret.reveal(),
-            *self._refresh_token.known(),
+            *self._refresh_token.secrets(),
             token,
             self._former,
         )
-        return tuple(secret for secret in known if secret)
+        return tuple(secret for secret in values if secret)
 
     async def _ask(self, *, kept: bool = True) -> _Token:
         if kept:
@@ -257,10 +257,10 @@ class Tokens:
         return NoToken(words, passes=passes, refused_refresh_token=refused)
 
 
-def _was_looked_at(asked: "asyncio.Task[_Token]") -> None:
+def _mark_retrieved(task: "asyncio.Task[_Token]") -> None:
     """Read the task's exception, so that asyncio does not log it as never retrieved."""
-    if not asked.cancelled():
-        asked.exception()
+    if not task.cancelled():
+        task.exception()
 
 
 def _read(body: bytes) -> Mapping[str, Any]:

@@ -185,11 +185,11 @@ def _shorten(body: Json, chat: Json, most: int) -> None:
 
 def json_schema() -> Json:
     """Return the JSON Schema (2020-12) of every body that `pack` makes."""
-    made = msgspec.json.schema(Body)
+    schema = msgspec.json.schema(Body)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A webhook of the Smartsupp relay, version 1",
-        **_published(made),
+        **_published(schema),
     }
 
 
@@ -201,8 +201,8 @@ def _published(node: Any) -> Any:  # noqa: ANN401 - JSON
         return node
     if node.get("format") == "duration":
         return {"type": "number", "description": "Seconds."}
-    made = {name: _published(each) for name, each in node.items() if name != "default"}
+    schema = {name: _published(each) for name, each in node.items() if name != "default"}
     if "properties" in node:
-        made["properties"].pop("oddities", None)
-        made["required"] = list(made["properties"])
-    return made
+        schema["properties"].pop("oddities", None)
+        schema["required"] = list(schema["properties"])
+    return schema
