@@ -81,7 +81,7 @@ async def taken(
             judging=judging,
             outbox=outbox,
             accept=outbox.accept,
-            alert=alerts.tell,
+            alert=alerts.queue_alerts,
             now=now,
             mail_domain="example.org",
         )

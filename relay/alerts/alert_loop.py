@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator,
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from relay.alerts.alert_plan import Step, Ways, failures_to_tell, is_untold, reached, steps
-from relay.alerts.alert_text import in_words
+from relay.alerts.alert_plan import Step, Ways, due_failures, is_unreached, reached, steps
+from relay.alerts.alert_text import log_headline
 from relay.alerts.direct_alerts import DirectAlerts
 from relay.alerts.problem_detection import LATE, Kind, Seen, flood, now_wrong
 from relay.alerts.reminders import reminders
@@ -30,7 +30,7 @@ STILL_WRITING = timedelta(seconds=5)
 """Deliveries that ended within this time are counted at the next look, as another relay may not have committed them yet."""
 LOOKS_BACK = timedelta(days=2)
 """Failures older than this lead to no alert."""
-BEGAN, HEARD, WORKED = "watched since", "last hook", "worked: "
+BEGAN, NEWEST_HOOK, WORKED = "watched since", "last hook", "worked: "
 """Names of times in the table `marks`: since when it is watched, its newest hook, and each destination's last success."""
 WORTH_MARKING = timedelta(hours=1)
 LONGEST_LOOK = timedelta(seconds=30)
@@ -60,9 +60,9 @@ class Glance:
 
     troubles: tuple[Trouble, ...] = ()
     """All problems, each with the destinations that an alert about it has reached or is about to reach."""
-    untold: tuple[Trouble, ...] = ()
+    unreached: tuple[Trouble, ...] = ()
     """Problems about which no alert has reached anybody."""
-    why_untold: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    reasons: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """What happened to the alerts about untold problems, by kind and subject; missing where no destination could be used."""
     heard: datetime | None = None
     """When the last chat came in, or since when the relay waits for one."""
@@ -133,9 +133,9 @@ class Watch:
             why = self._named(str(error))
         except TimeoutError:
             why = NO_ANSWER
-        await self._direct.heed(why, here.rules, broken=here.broken, now=self._clock())
+        await self._direct.update(why, here.rules, broken=here.broken, now=self._clock())
         if self._direct.trouble:
-            others = (one for one in self.glance.troubles if one.kind != Kind.DATABASE)
+            others = (each for each in self.glance.troubles if each.kind != Kind.DATABASE)
             self.glance = replace(self.glance, troubles=(*others, self._direct.trouble))
 
     def _named(self, why: str) -> str:
@@ -148,17 +148,17 @@ class Watch:
         look = _Look(here, self._box, self._mail_domain, now, operations, self._lost)
         looked = await self._outbox.run(look.run)
         self._lost = ""
-        new_untold = {t.key for t in looked.glance.untold} - {t.key for t in self.glance.untold}
+        new = {t.key for t in looked.glance.unreached} - {t.key for t in self.glance.unreached}
         self.glance = looked.glance
         self._wake(looked.queued)
         for trouble in looked.began:
-            log.error("%s", in_words(trouble))
+            log.error("%s", log_headline(trouble))
         for trouble in looked.ended:
-            log.info("%s", in_words(trouble, over=True))
-        for trouble in looked.glance.untold:
-            if trouble.key in new_untold:
-                why = looked.glance.why_untold.get(trouble.key) or NO_WAY
-                log.error("nobody can be alerted: %s; %s", in_words(trouble), why)
+            log.info("%s", log_headline(trouble, over=True))
+        for trouble in looked.glance.unreached:
+            if trouble.key in new:
+                why = looked.glance.reasons.get(trouble.key) or NO_WAY
+                log.error("nobody can be alerted: %s; %s", log_headline(trouble), why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,30 +195,30 @@ class _Look:
         news = reminders(self.operations.sql, cursor, seen.queued, self.now)
         if self.lost:
             news.append(Trouble(kind=Kind.LOST, subject=self.box, since=self.now, why=self.lost))
-        looked.queued += [to for one in news for to in self._queue(cursor, one, ways.beside())]
+        looked.queued += [to for one in news for to in self._queue(cursor, one, ways.usable())]
         looked.glance = self._glance(cursor, seen)
         return looked
 
     def _glance(self, cursor: Cursor, seen: Seen) -> Glance:
-        store, troubles = self._store, []
-        untold, why = [], {}
+        store, shown = self._store, []
+        unreached, why = [], {}
         known = list(store.known(cursor).values())
         failed = store.failed_alerts(cursor, RULE, self.now - LOOKS_BACK).values()
         for trouble in [*known, *map(trouble_of, map(read_alert, failed))]:
             deliveries = store.alert_deliveries(cursor, alert_name(trouble), RULE)
-            heard = reached(deliveries, broken={*seen.broken, *seen.paused}, now=self.now)
+            names = reached(deliveries, broken={*seen.broken, *seen.paused}, now=self.now)
             if trouble in known:
-                troubles.append(replace(trouble, told=heard))
+                shown.append(replace(trouble, alerted=names))
             elif trouble.kind != Kind.FAILED:
                 continue  # stored already, or over
-            if self.here.rules.alerts_to and is_untold(trouble, heard, self.now):
-                untold.append(replace(trouble, told=heard))
+            if self.here.rules.alerts_to and is_unreached(trouble, names, self.now):
+                unreached.append(replace(trouble, alerted=names))
                 why[trouble.key] = "; ".join(
-                    f"the alert to {one.destination} is {one.state.value}: {one.detail}"
-                    for one in deliveries
+                    f"the alert to {each.destination} is {each.state.value}: {each.detail}"
+                    for each in deliveries
                 )
         return Glance(
-            troubles=tuple(troubles), untold=tuple(untold), why_untold=why, heard=seen.heard
+            troubles=tuple(shown), unreached=tuple(unreached), reasons=why, heard=seen.heard
         )
 
     def _as_told(self, cursor: Cursor, trouble: Trouble) -> Trouble:
@@ -229,9 +229,9 @@ class _Look:
             tried.setdefault(one.destination, set()).add(one.recipient)
         return replace(
             trouble,
-            told=tuple(
+            alerted=tuple(
                 name
-                for name in trouble.told
+                for name in trouble.alerted
                 if name not in recipients
                 or tried.get(name, set()).issuperset(recipients[name].fixed)
             ),
@@ -285,10 +285,10 @@ class _Look:
     def _heard(self, cursor: Cursor, marks: Mapping[str, datetime]) -> datetime:
         """When the last chat came in. Also kept as a mark, as all chats may have been erased when the silence is noticed."""
         row = self.operations.sql[LAST_HOOK].run(cursor).fetchone()
-        before = marks.get(HEARD, marks[BEGAN])
+        before = marks.get(NEWEST_HOOK, marks[BEGAN])
         heard = max(before, from_ms(row[0])) if row else before
         if heard - before > WORTH_MARKING:
-            self._store.set_mark(cursor, HEARD, heard)
+            self._store.set_mark(cursor, NEWEST_HOOK, heard)
         return heard
 
     def _take(self, cursor: Cursor, step: Step, looked: _Looked) -> None:
@@ -303,7 +303,7 @@ class _Look:
             looked.began.append(trouble)
         else:
             store.note(cursor, trouble)
-        looked.queued += self._queue(cursor, trouble, step.tell, over=step.over)
+        looked.queued += self._queue(cursor, trouble, step.to, over=step.over)
 
     def _queue(
         self, cursor: Cursor, trouble: Trouble, to: tuple[str, ...], *, over: bool = False
@@ -315,7 +315,7 @@ class _Look:
             rules=self.here.rules,
             mail_domain=self.mail_domain,
             over=over,
-            mutes=(one.mute for one in lasting_mutes(self.operations.sql, cursor, self.now)),
+            mutes=(each.mute for each in lasting_mutes(self.operations.sql, cursor, self.now)),
             now=self.now,
         )
         return self.operations.accept(cursor, hook).destinations
@@ -325,24 +325,24 @@ class _Look:
         after = max(marks[BEGAN], self.now - LOOKS_BACK)
         until = self.now - STILL_WRITING
         destinations = self.here.rules.destinations
-        to_tell = failures_to_tell(
+        due = due_failures(
             self._store.failures(cursor, after, until),
             # A fallback whose recipients depend on the chat may have reached nobody.
             fallbacks=ways.fallbacks,
-            told_at={name: at for name in destinations if (at := reported_until(marks, name))},
+            last_alerts={name: at for name in destinations if (at := reported_until(marks, name))},
             now=self.now,
         )
-        for name, failures in to_tell.items():
-            if to := ways.beside(name):
+        for name, failures in due.items():
+            if to := ways.usable(name):
                 self._store.set_mark(cursor, REPORTED_UNTIL + name, until)
                 yield from self._queue(cursor, self._failed(cursor, name, failures), to)
 
     def _failed(self, cursor: Cursor, name: str, failures: list[Failures]) -> Trouble:
-        newest = max(one.newest for one in failures)
+        newest = max(each.newest for each in failures)
         return Trouble(
             kind=Kind.FAILED,
             subject=name,
-            since=min(one.first for one in failures),
+            since=min(each.first for each in failures),
             why=self._store.words_of_failed(cursor, newest),
-            waiting=sum(one.count for one in failures),
+            waiting=sum(each.count for each in failures),
         )

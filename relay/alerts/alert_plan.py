@@ -9,7 +9,7 @@ from relay.outbox.delivery_types import State
 from relay.outbox.troubles import AlertDelivery, Failures, Trouble
 from relay.rules import RuleBook
 
-TOLD_AFTER = {kind: timedelta(minutes=1) for kind in (Kind.RULES, Kind.LATE, Kind.REMOVED)}
+ALERT_AFTER = {kind: timedelta(minutes=1) for kind in (Kind.RULES, Kind.LATE, Kind.REMOVED)}
 """How long a problem must last for an alert. Somebody who edits the rules file saves it more than once."""
 OVER_AFTER = {
     kind: timedelta(minutes=2)
@@ -32,7 +32,7 @@ class Step:
     """The problem as it is to be stored; as it was at its end, if it is over."""
     is_new: bool = False
     over: bool = False
-    tell: tuple[str, ...] = ()
+    to: tuple[str, ...] = ()
     """Names of destinations that get the alert."""
 
 
@@ -53,45 +53,45 @@ class Ways:
         A fallback whose recipients depend on the chat can't be used for alerts.
         """
         fallbacks = {
-            name: one.fallback
-            for name, one in rules.destinations.items()
-            if one.fallback and rules.recipients[one.fallback].fixed
+            name: destination.fallback
+            for name, destination in rules.destinations.items()
+            if destination.fallback and rules.recipients[destination.fallback].fixed
         }
         return cls(alerts_to=rules.alerts_to, fallbacks=fallbacks, broken=broken)
 
-    def beside(self, subject: str = "") -> tuple[str, ...]:
+    def usable(self, subject: str = "") -> tuple[str, ...]:
         """The destinations for an alert about `subject`: those of `alerts_to`, each replaced by a fallback if it can't be used."""
-        found: dict[str, None] = {}
+        names: dict[str, None] = {}
         for name in self.alerts_to:
-            way = name
-            while way and (way == subject or way in self.broken):
-                way = self.fallbacks.get(way, "")
-            if way:
-                found[way] = None
-        return tuple(found)
+            candidate = name
+            while candidate and (candidate == subject or candidate in self.broken):
+                candidate = self.fallbacks.get(candidate, "")
+            if candidate:
+                names[candidate] = None
+        return tuple(names)
 
 
 def steps(
     known: Mapping[tuple[str, str], Trouble],
-    wrong: Mapping[tuple[str, str], Trouble],
+    present: Mapping[tuple[str, str], Trouble],
     *,
     ways: Ways,
     destinations: Collection[str],
     now: datetime,
 ) -> Iterator[Step]:
     """What to do about each problem that is new, has changed or is over. `destinations`: those of the rules file."""
-    for key, seen in wrong.items():
+    for key, seen in present.items():
         was_held_back = seen.kind == Kind.LATE and any(
             (kind, seen.subject) in known for kind in _HOLDS_BACK
         )
         if key in known or not was_held_back:
-            yield from _goes_on(known.get(key), seen, ways, now)
+            yield from _ongoing(known.get(key), seen, ways, now)
     for key, trouble in known.items():
-        if key not in wrong:
-            yield from _is_gone(trouble, ways.beside(), destinations, now)
+        if key not in present:
+            yield from _ended(trouble, ways.usable(), destinations, now)
 
 
-def _goes_on(before: Trouble | None, seen: Trouble, ways: Ways, now: datetime) -> Iterator[Step]:
+def _ongoing(before: Trouble | None, seen: Trouble, ways: Ways, now: datetime) -> Iterator[Step]:
     trouble = seen
     if before:
         trouble = replace(
@@ -100,22 +100,22 @@ def _goes_on(before: Trouble | None, seen: Trouble, ways: Ways, now: datetime) -
             why=seen.why or before.why,
             waiting=max(before.waiting, seen.waiting),
         )
-    tell: tuple[str, ...] = ()
-    if _is_worth_telling(trouble, now):
+    to: tuple[str, ...] = ()
+    if _deserves_alert(trouble, now):
         # The hourly limit does not apply to alerts.
-        beside = "" if trouble.kind == Kind.CEILING else trouble.subject
-        tell = tuple(name for name in ways.beside(beside) if name not in trouble.told)
-    trouble = replace(trouble, told=(*trouble.told, *tell))
+        subject = "" if trouble.kind == Kind.CEILING else trouble.subject
+        to = tuple(name for name in ways.usable(subject) if name not in trouble.alerted)
+    trouble = replace(trouble, alerted=(*trouble.alerted, *to))
     if trouble != before:
-        yield Step(trouble=trouble, is_new=before is None, tell=tell)
+        yield Step(trouble=trouble, is_new=before is None, to=to)
 
 
-def _is_worth_telling(trouble: Trouble, until: datetime) -> bool:
-    return until - trouble.since >= TOLD_AFTER.get(Kind(trouble.kind), timedelta())
+def _deserves_alert(trouble: Trouble, until: datetime) -> bool:
+    return until - trouble.since >= ALERT_AFTER.get(Kind(trouble.kind), timedelta())
 
 
-def _is_gone(
-    trouble: Trouble, able: tuple[str, ...], destinations: Collection[str], now: datetime
+def _ended(
+    trouble: Trouble, usable: tuple[str, ...], destinations: Collection[str], now: datetime
 ) -> Iterator[Step]:
     kind = Kind(trouble.kind)
     if (
@@ -127,8 +127,8 @@ def _is_gone(
         return
     gone_at = trouble.gone_at or now
     if now - gone_at >= OVER_AFTER.get(kind, timedelta()):
-        worth = trouble.told or _is_worth_telling(trouble, gone_at)
-        yield Step(trouble=replace(trouble, gone_at=gone_at), over=True, tell=able if worth else ())
+        due = trouble.alerted or _deserves_alert(trouble, gone_at)
+        yield Step(trouble=replace(trouble, gone_at=gone_at), over=True, to=usable if due else ())
     elif trouble.gone_at is None:
         yield Step(trouble=replace(trouble, gone_at=gone_at))
 
@@ -139,43 +139,43 @@ def reached(
     """The destinations where an alert has arrived, was left out on purpose, or waits without being late or held up."""
     return tuple(
         dict.fromkeys(
-            one.destination
-            for one in deliveries
-            if one.state in {State.DELIVERED, State.ACCEPTED, State.LEFT_OUT}
+            each.destination
+            for each in deliveries
+            if each.state in {State.DELIVERED, State.ACCEPTED, State.LEFT_OUT}
             or (
-                one.state in {State.QUEUED, State.SENDING}
-                and one.destination not in broken
-                and now - one.queued_at < LATE
+                each.state in {State.QUEUED, State.SENDING}
+                and each.destination not in broken
+                and now - each.queued_at < LATE
             )
         )
     )
 
 
-def is_untold(trouble: Trouble, heard: Collection[str], now: datetime) -> bool:
-    """Whether a problem deserves an alert that has not reached anybody. `heard`: the destinations that it has `reached`."""
-    return trouble.gone_at is None and not heard and _is_worth_telling(trouble, now)
+def is_unreached(trouble: Trouble, reached_by: Collection[str], now: datetime) -> bool:
+    """Whether a problem deserves an alert that has not reached anybody. `reached_by`: the destinations that it has `reached`."""
+    return trouble.gone_at is None and not reached_by and _deserves_alert(trouble, now)
 
 
-def failures_to_tell(
-    found: Iterable[Failures],
+def due_failures(
+    unreported: Iterable[Failures],
     *,
     fallbacks: Mapping[str, str],
-    told_at: Mapping[str, datetime],
+    last_alerts: Mapping[str, datetime],
     now: datetime,
 ) -> dict[str, list[Failures]]:
     """The failures for which an alert is due now, by destination.
 
-    `fallbacks`: of each destination that has one. `told_at`: when there was last an alert about failures at a
+    `fallbacks`: of each destination that has one. `last_alerts`: when there was last an alert about failures at a
     destination.
     """
     by_destination: dict[str, list[Failures]] = {}
-    for failures in found:
+    for failures in unreported:
         # A failed delivery went to the fallback; one that is unsure or quarantined did not.
         if failures.state is not State.FAILED or not fallbacks.get(failures.destination):
             by_destination.setdefault(failures.destination, []).append(failures)
     return {
-        name: those
-        for name, those in by_destination.items()
-        if now - min(failures.first for failures in those) >= BUNDLED
-        and now - told_at.get(name, now - QUIET) >= QUIET
+        name: some
+        for name, some in by_destination.items()
+        if now - min(failures.first for failures in some) >= BUNDLED
+        and now - last_alerts.get(name, now - QUIET) >= QUIET
     }

@@ -147,11 +147,11 @@ def alert_notification(
     return replace(notification, html=_html(notification, words)) if bodies else notification
 
 
-def in_words(trouble: Trouble, *, over: bool = False) -> str:
+def log_headline(trouble: Trouble, *, over: bool = False) -> str:
     """An alert's headline for the log, with the reason while the problem lasts."""
     alert = alert_of(trouble, over=over, now=trouble.gone_at or trouble.since)
-    said = alert_notification(alert, zone=ZoneInfo("UTC"))
-    return f"{said.subject} ({trouble.why})" if trouble.why and not over else said.subject
+    subject = alert_notification(alert, zone=ZoneInfo("UTC")).subject
+    return f"{subject} ({trouble.why})" if trouble.why and not over else subject
 
 
 def _html(notification: Notification, words: Words) -> str:
@@ -230,7 +230,7 @@ class _Wording:
                 command=f"relay resume {shlex.quote(self.alert.subject)}",
             )
             return language.gettext("Still paused: {subject}", subject=self.alert.subject), summary
-        said = (_OVER if self.alert.over_at else _BEGINS)[kind]
+        texts = (_OVER if self.alert.over_at else _BEGINS)[kind]
         values = {
             "subject": self.alert.subject,
             "since": self._time(),
@@ -240,7 +240,7 @@ class _Wording:
             "most": self.alert.why,
             "command": move_command(self.alert.subject),
         }
-        return language.gettext(said.headline, **values), language.gettext(said.summary, **values)
+        return language.gettext(texts.headline, **values), language.gettext(texts.summary, **values)
 
     def _facts(self) -> Iterator[tuple[str, str]]:
         _ = self.words.language.gettext

@@ -15,7 +15,7 @@ from relay.transports import Ending, Outcome
 
 BETWEEN_TRIES = timedelta(minutes=1)
 """Time to the next try, when an alert has reached nobody."""
-_HEARD = {Ending.DELIVERED, Ending.ACCEPTED, Ending.MAYBE_DELIVERED}
+_ARRIVED = {Ending.DELIVERED, Ending.ACCEPTED, Ending.MAYBE_DELIVERED}
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class DirectAlerts:
     """The present problem, with the destinations that got an alert; None where all is well."""
     _next_try: datetime | None = None
 
-    async def heed(
+    async def update(
         self, why: str, rules: RuleBook, *, broken: Collection[str], now: datetime
     ) -> None:
         """Take in the result of a look: `why` the database can't be used, empty where it can.
@@ -40,37 +40,37 @@ class DirectAlerts:
         The second failed look sends the alert.
         """
         if not why:
-            await self._over(rules, now)
+            await self._end(rules, now)
         elif self.trouble is None:
             self.trouble = Trouble(kind=Kind.DATABASE, subject=self.box, since=now, why=why)
             log.error("the database can't be used: %s", why)
-        elif self._next_try is None or (not self.trouble.told and now >= self._next_try):
+        elif self._next_try is None or (not self.trouble.alerted and now >= self._next_try):
             self._next_try = now + BETWEEN_TRIES
-            await self._tell(replace(self.trouble, why=why), rules, broken, now)
+            await self._alert(replace(self.trouble, why=why), rules, broken, now)
 
-    async def _tell(
+    async def _alert(
         self, trouble: Trouble, rules: RuleBook, broken: Collection[str], now: datetime
     ) -> None:
         failed: set[str] = set()
-        told: list[str] = []
+        alerted: list[str] = []
         while True:
             ways = Ways.of(rules, broken={*broken, *failed})
-            untried = [name for name in ways.beside() if name not in told]
+            untried = [name for name in ways.usable() if name not in alerted]
             if not untried:
                 break
             for name in untried:
-                heard = await self._reaches(trouble, name, rules, over=False, now=now)
-                (told.append if heard else failed.add)(name)
-        self.trouble = replace(trouble, told=tuple(told))
-        if not told:
+                has_arrived = await self._reaches(trouble, name, rules, over=False, now=now)
+                (alerted.append if has_arrived else failed.add)(name)
+        self.trouble = replace(trouble, alerted=tuple(alerted))
+        if not alerted:
             log.error("nobody can be alerted that the database can't be used")
 
-    async def _over(self, rules: RuleBook, now: datetime) -> None:
+    async def _end(self, rules: RuleBook, now: datetime) -> None:
         trouble, self.trouble, self._next_try = self.trouble, None, None
         if trouble is None:
             return
         log.warning("the database can be used again")
-        for name in trouble.told:
+        for name in trouble.alerted:
             if name in rules.destinations:
                 await self._reaches(trouble, name, rules, over=True, now=now)
 
@@ -81,9 +81,9 @@ class DirectAlerts:
         hook = alert_hook(
             trouble, [name], rules=rules, mail_domain=self.mail_domain, over=over, now=now
         )
-        heard = False
+        has_arrived = False
         for new in hook.deliveries:
             outcome = await self.send(new.first_attempt(hook, delivery_id=0, hook_id=0))
             log.info("an alert sent to %s without the database: %s", name, outcome.ending)
-            heard = heard or outcome.ending in _HEARD
-        return heard
+            has_arrived = has_arrived or outcome.ending in _ARRIVED
+        return has_arrived

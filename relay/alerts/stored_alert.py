@@ -43,7 +43,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """The destination at which a rule reaches nobody."""
     instead: str = ""
     """The destination that is notified instead."""
-    told_at: datetime | None = None
+    made_at: datetime | None = msgspec.field(default=None, name="told_at")
     """When the alert was made. Makes its bytes unique: an equal hook would be taken for a repeated one, and queue nothing."""
 
 
@@ -56,7 +56,7 @@ def alert_of(trouble: Trouble, *, over: bool, now: datetime) -> Alert:
         why=trouble.why,
         waiting=trouble.waiting,
         over_at=(trouble.gone_at or now) if over else None,
-        told_at=now,
+        made_at=now,
     )
 
 
@@ -156,15 +156,15 @@ class RuleAlerts:
         self._mutes = mutes
         self._mail_domain = mail_domain
         self._clock = clock
-        self._told: set[str] = set()
+        self._queued_names: set[str] = set()
         """The names of alerts that this process has queued, which spares a look at the database."""
 
-    async def tell(self, rules: RuleBook, chat: Chat, judged: Judged) -> None:
+    async def queue_alerts(self, rules: RuleBook, chat: Chat, judged: Judged) -> None:
         """Queue an alert for each rule that reaches nobody or failed for the chat. Raises StorageUnavailable."""
         now = self._clock()
         for alert in _alerts(chat, judged, now) if rules.alerts_to else ():
             name = _name(alert, now.astimezone(rules.timezone).date())
-            if name in self._told:
+            if name in self._queued_names:
                 continue
             try:
                 await self._accept(
@@ -183,9 +183,9 @@ class RuleAlerts:
             except Exception:
                 # A bug here must not cost the chat.
                 log.exception("an alert about the rule %r could not be queued", alert.subject)
-            if len(self._told) >= MOST_RULES:
-                self._told.clear()
-            self._told.add(name)
+            if len(self._queued_names) >= MOST_RULES:
+                self._queued_names.clear()
+            self._queued_names.add(name)
 
 
 def _alerts(chat: Chat, judged: Judged, now: datetime) -> Iterator[Alert]:

@@ -116,7 +116,7 @@ class HealthPage:
             alert, zone=self._pages.zone(request), language=self._pages.language(request).name
         )
         return TroubleInWords(
-            said.subject, said.summary, trouble.why, trouble.since, tuple(trouble.told)
+            said.subject, said.summary, trouble.why, trouble.since, tuple(trouble.alerted)
         )
 
 

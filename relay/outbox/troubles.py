@@ -72,7 +72,7 @@ _NOTE_TROUBLE = Query(
         gone_at=sa.bindparam("gone", type_=sa.BigInteger),
         waiting=bound("now_waiting"),
         why=bound("now_why"),
-        told=bound("now_told"),
+        told=bound("now_alerted"),
     )
 )
 _CLOSE_TROUBLE = Query(sa.delete(troubles).where(_this, troubles.c.since == bound("began")))
@@ -127,7 +127,7 @@ class Trouble:
     """The last error message, without secrets."""
     waiting: int = 0
     """The largest number of deliveries that were seen to wait for its end."""
-    told: tuple[str, ...] = ()
+    alerted: tuple[str, ...] = ()
     """The destinations for which an alert about it was queued."""
     gone_at: datetime | None = None
     """When it was first not seen any more; None while it is seen."""
@@ -176,9 +176,9 @@ class Troubles:
                 gone_at=maybe_time(gone),
                 waiting=waiting,
                 why=why,
-                told=tuple(json.loads(told)),
+                alerted=tuple(json.loads(alerted)),
             )
-            for kind, subject, since, gone, waiting, why, told in self.sql[_TROUBLES]
+            for kind, subject, since, gone, waiting, why, alerted in self.sql[_TROUBLES]
             .run(cursor)
             .fetchall()
         )
@@ -193,7 +193,7 @@ class Troubles:
             since=to_ms(trouble.since),
             waiting=trouble.waiting,
             why=storable(trouble.why),
-            told=json.dumps(trouble.told),
+            told=json.dumps(trouble.alerted),
         )
         return bool(done.rowcount == 1)
 
@@ -205,7 +205,7 @@ class Troubles:
             gone=None if trouble.gone_at is None else to_ms(trouble.gone_at),
             now_waiting=trouble.waiting,
             now_why=storable(trouble.why),
-            now_told=json.dumps(trouble.told),
+            now_alerted=json.dumps(trouble.alerted),
         )
 
     def close(self, cursor: Cursor, trouble: Trouble) -> bool:

@@ -230,7 +230,7 @@ class RulesInForce:
             judging=self._judging,
             outbox=self._outbox,
             accept=self._accept,
-            alert=self._rule_alerts.tell,
+            alert=self._rule_alerts.queue_alerts,
             now=self._clock(),
             mail_domain=self.mail_domain,
         )

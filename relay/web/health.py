@@ -69,7 +69,7 @@ def _trouble(trouble: Trouble) -> dict[str, Any]:
         "subject": trouble.subject or None,
         "since": trouble.since.isoformat(),
         "why": None if its_words else trouble.why,
-        "told": list(trouble.told),
+        "told": list(trouble.alerted),
     }
 
 
@@ -182,7 +182,7 @@ class Health:
         return {
             "to": list(self._in_force.rules.alerts_to),
             "open": [_trouble(trouble) for trouble in glance.troubles],
-            "nobody_could_be_told": [_trouble(trouble) for trouble in glance.untold],
+            "nobody_could_be_told": [_trouble(trouble) for trouble in glance.unreached],
         }
 
     def _silence(self, now: datetime) -> dict[str, Any] | None:

@@ -133,7 +133,7 @@ async def get_health(call: Call) -> HealthAnswer:
         version=__version__,
         readiness=msgspec.convert(known, Readiness),
         troubles=[
-            copied(OpenTrouble, each, told=tuple(each.told))
+            copied(OpenTrouble, each, told=tuple(each.alerted))
             for each in running.watch.glance.troubles
         ],
         alerts_to=tuple(book.alerts_to),
