@@ -64,7 +64,7 @@ class Glance:
     """Problems about which no alert has reached anybody."""
     reasons: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """What happened to the alerts about untold problems, by kind and subject; missing where no destination could be used."""
-    heard: datetime | None = None
+    last_chat: datetime | None = None
     """When the last chat came in, or since when the relay waits for one."""
 
 
@@ -218,15 +218,15 @@ class _Look:
                     for each in deliveries
                 )
         return Glance(
-            troubles=tuple(shown), unreached=tuple(unreached), reasons=why, heard=seen.heard
+            troubles=tuple(shown), unreached=tuple(unreached), reasons=why, last_chat=seen.heard
         )
 
     def _as_told(self, cursor: Cursor, trouble: Trouble) -> Trouble:
         """The problem without the destinations whose recipients have changed since, so that the new recipients get the alert."""
         recipients = self.here.rules.recipients
         tried: dict[str, set[str]] = {}
-        for one in self._store.alert_deliveries(cursor, alert_name(trouble), RULE):
-            tried.setdefault(one.destination, set()).add(one.recipient)
+        for delivery in self._store.alert_deliveries(cursor, alert_name(trouble), RULE):
+            tried.setdefault(delivery.destination, set()).add(delivery.recipient)
         return replace(
             trouble,
             alerted=tuple(
@@ -268,11 +268,11 @@ class _Look:
         self, cursor: Cursor, marks: Mapping[str, datetime], name: str
     ) -> Iterator[datetime]:
         """When a delivery last arrived at a destination, by this process or another that shares the database, if at all."""
-        here, there = self.here.worked.get(name), marks.get(WORKED + name)
-        if here and (there is None or here - there > LATE / 3):
-            self._store.set_mark(cursor, WORKED + name, here)
-        if here or there:
-            yield max(at for at in (here, there) if at)
+        own, shared = self.here.worked.get(name), marks.get(WORKED + name)
+        if own and (shared is None or own - shared > LATE / 3):
+            self._store.set_mark(cursor, WORKED + name, own)
+        if own or shared:
+            yield max(at for at in (own, shared) if at)
 
     def _marks(self, cursor: Cursor) -> dict[str, datetime]:
         marks = self._store.marks(cursor)
@@ -286,10 +286,10 @@ class _Look:
         """When the last chat came in. Also kept as a mark, as all chats may have been erased when the silence is noticed."""
         row = self.operations.sql[LAST_HOOK].run(cursor).fetchone()
         before = marks.get(NEWEST_HOOK, marks[BEGAN])
-        heard = max(before, from_ms(row[0])) if row else before
-        if heard - before > WORTH_MARKING:
-            self._store.set_mark(cursor, NEWEST_HOOK, heard)
-        return heard
+        last_chat = max(before, from_ms(row[0])) if row else before
+        if last_chat - before > WORTH_MARKING:
+            self._store.set_mark(cursor, NEWEST_HOOK, last_chat)
+        return last_chat
 
     def _take(self, cursor: Cursor, step: Step, looked: _Looked) -> None:
         store, trouble = self._store, step.trouble

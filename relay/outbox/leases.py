@@ -167,7 +167,7 @@ class Held:
             self._held.difference_update(made)  # of an earlier try
             made.clear()
             result = work(cursor)
-            made.update((one.id, one.attempt) for one in claimed(result))
+            made.update((each.id, each.attempt) for each in claimed(result))
             self._held.update(made)
             return result
 
@@ -259,15 +259,15 @@ class Leases:
 
         `ended_by` is read from the clock by which the leases were given, which may differ from that of `now`.
         """
-        found = self.sql[_FIND_EXPIRED].run(cursor, expired_by=to_ms(ended_by)).fetchall()
-        return self._lose(cursor, (one for one in found if one[:2] not in under_way), now, why)
+        rows = self.sql[_FIND_EXPIRED].run(cursor, expired_by=to_ms(ended_by)).fetchall()
+        return self._lose(cursor, (row for row in rows if row[:2] not in under_way), now, why)
 
     def recover(self, cursor: Cursor, ended: Mapping[str, str], now: datetime) -> list[str]:
         """Queue again what relays were sending that have ended, see `Store.ended`; a delivery lost too often is quarantined."""
         queued = []
         for holder, name in ended.items():
-            found = self.sql[_FIND_HELD].run(cursor, held_by=holder).fetchall()
-            queued += self._lose(cursor, found, now, "the relay ended before its answer")
+            rows = self.sql[_FIND_HELD].run(cursor, held_by=holder).fetchall()
+            queued += self._lose(cursor, rows, now, "the relay ended before its answer")
             self.sql[END_COMMITS].run(cursor, of_relay=name)
         return queued
 
@@ -300,8 +300,8 @@ class Leases:
         self, cursor: Cursor, holder: str, held: Container[Attempt], now: datetime
     ) -> list[str]:
         """Queue again what `holder` has claimed without knowing it, because the answer to its claim was lost."""
-        found = self.sql[_FIND_HELD].run(cursor, held_by=holder).fetchall()
-        left = [one for one in found if one[:2] not in held]
+        rows = self.sql[_FIND_HELD].run(cursor, held_by=holder).fetchall()
+        left = [row for row in rows if row[:2] not in held]
         why = "whether it was claimed was not known; nothing was sent"
         for delivery_id, number, _ in left:
             self.sql[_END_LOST_ATTEMPT].run(

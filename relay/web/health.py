@@ -186,7 +186,7 @@ class Health:
         }
 
     def _silence(self, now: datetime) -> dict[str, Any] | None:
-        silence, last_chat = self._in_force.rules.silence, self._watch.glance.heard
+        silence, last_chat = self._in_force.rules.silence, self._watch.glance.last_chat
         if silence is None or last_chat is None:
             return None
         return {
