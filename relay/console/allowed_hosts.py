@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-HERE = {"localhost", "127.0.0.1", "::1"}
+LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,11 @@ class Hosts:
         except ValueError:
             return False
         # Any port, as a tunnel or a container may use another.
-        return name in HERE or name == self.listens or ((name, port) == public and bool(name))
+        return name in LOCAL or name == self.listens or ((name, port) == public and bool(name))
 
     def is_safe(self, host: str) -> bool:
         """Whether browsers keep the session's cookie: over HTTPS, or on this computer."""
-        return self.public_url.startswith("https://") or _name_and_port(f"//{host}")[0] in HERE
+        return self.public_url.startswith("https://") or _name_and_port(f"//{host}")[0] in LOCAL
 
 
 def _name_and_port(url: str) -> tuple[str, int | None]:

@@ -59,10 +59,10 @@ class ChatActs:
         ]
 
     async def _chat(self, number: int) -> ChatHistory:
-        found = await chat_history(self._running.parts.outbox.sessions, number)
-        if found is None:
+        history = await chat_history(self._running.parts.outbox.sessions, number)
+        if history is None:
             raise NotFoundException
-        return found
+        return history
 
     def _acting(self, act: Act) -> ActingSessions:
         return ActingSessions(self._running.parts.outbox.sessions, act, self._running.clock())
@@ -71,7 +71,7 @@ class ChatActs:
         history = await self._chat(number)
         hooks = history.chat.chat.hooks
         wanted = request.query_params.get("hook", "")
-        hook = next((one for one in hooks if str(one.id) == wanted), hooks[-1])
+        hook = next((each for each in hooks if str(each.id) == wanted), hooks[-1])
         rules, settings = self._running.parts.in_force.rules, self._running.ready.settings
         version = await rules_file(self._running).history.version(hook.rules_hash)
 
@@ -97,7 +97,7 @@ class ChatActs:
     async def _before_replay(self, request: AnyRequest, number: Number) -> Page:
         history = await self._chat(number)
         sessions = self._running.parts.outbox.sessions
-        done = await self._asked(sessions, history, "", dry_run=True)
+        done = await self._run_replay(sessions, history, "", dry_run=True)
         queued = [delivery for judged in done.judged for delivery in judged.queued]
         return await self._pages.show(
             request,
@@ -113,10 +113,10 @@ class ChatActs:
         history = await self._chat(number)
         act = act_of(caller_of(request.scope), "replay", history.chat.name)
         with suppress(AlreadyDone):
-            await self._asked(self._acting(act), history, act.by)
+            await self._run_replay(self._acting(act), history, act.by)
         return redirect(f"/chats/{history.chat.chat.about.id}")
 
-    async def _asked(
+    async def _run_replay(
         self, sessions: Sessions, history: ChatHistory, by: str, *, dry_run: bool = False
     ) -> Replayed:
         in_force = self._running.parts.in_force
@@ -178,7 +178,7 @@ class ChatActs:
         caller, email = caller_of(request.scope), history.chat.email
         sessions = self._running.parts.outbox.sessions
         user = caller.session.user if caller.session else None
-        is_asked = bool(user and user.password) and not await self._sign_in.is_recent(caller)
+        asks_password = bool(user and user.password) and not await self._sign_in.is_recent(caller)
         return await self._pages.show(
             request,
             "erase.html",
@@ -187,7 +187,7 @@ class ChatActs:
             chat=history.chat,
             email=email,
             of_email=await count_of_email(sessions, email) if email else 0,
-            asks_password=is_asked,
+            asks_password=asks_password,
             error=error,
             wait=wait,
             key=new_key(),

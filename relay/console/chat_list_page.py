@@ -110,16 +110,16 @@ class ChatListPage:
         return await self._pages.show(request, "chats_new.html", count=count)
 
     async def _chats(self, request: AnyRequest) -> Response[bytes]:
-        asked = {name: request.query_params.get(name, "")[:LONGEST_FILTER] for name in FILTERS}
+        filters = {name: request.query_params.get(name, "")[:LONGEST_FILTER] for name in FILTERS}
         sessions, before = self._running.parts.outbox.sessions, number_in(request, "before")
-        if number := await self._number(asked["q"]):
+        if number := await self._number(filters["q"]):
             return redirect(f"/chats/{number}")
         zone = self._pages.zone(request)
         midnight = self._running.clock().astimezone(zone)
         midnight = midnight.replace(hour=0, minute=0, second=0, microsecond=0)
         today = await count_chats(sessions, midnight)
-        found = await list_chats(
-            sessions, asked["q"], wanted(asked), before=before, limit=CHATS_ON_A_PAGE
+        chat_list = await list_chats(
+            sessions, filters["q"], wanted(filters), before=before, limit=CHATS_ON_A_PAGE
         )
         language = self._pages.language(request)
         return await self._pages.show(
@@ -127,16 +127,16 @@ class ChatListPage:
             "chats.html",
             nav="chats",
             today=today,
-            asked=asked,
+            filters=filters,
             fields=self._fields(language),
-            chips=self._chips(asked, language),
-            days=by_day(await chat_lines(found.chats, language), zone),
+            chips=self._chips(filters, language),
+            days=by_day(await chat_lines(chat_list.chats, language), zone),
             is_first=before is None,
-            is_cut=found.is_cut,
+            is_cut=chat_list.is_cut,
             looked_at=LOOKED_AT,
             newest=today.newest,
             hook_url=hook_url(self._running, request.headers["host"], "…"),
-            older=_place({**asked, "before": str(found.before)}) if found.before else "",
+            older=_place({**filters, "before": str(chat_list.before)}) if chat_list.before else "",
         )
 
     async def _number(self, text: str) -> int | None:
@@ -150,7 +150,7 @@ class ChatListPage:
     def _fields(self, language: Language) -> list[Field]:
         _, rules = language.gettext, self._running.parts.in_force.rules
         kinds = [Option("missed", _("Missed")), Option("offline", _("Offline"))]
-        told = [
+        sent_to = [
             Option("nobody", _("Sent to nobody")),
             Option("failed", _("A delivery failed")),
             Option("waiting", _("A delivery waits")),
@@ -158,66 +158,66 @@ class ChatListPage:
         ratings = [Option(str(most), _("{most} or lower", most=most)) for most in (1, 2, 3)]
         return [
             Field("kind", _("Kind"), kinds),
-            Field("told", _("Sent to"), told),
+            Field("told", _("Sent to"), sent_to),
             Field("rule", _("Rule"), [Option(each.name, each.name) for each in rules.rules]),
             Field("to", _("Destination"), [Option(each, each) for each in rules.destinations]),
             Field("rating", _("Rating"), ratings),
         ]
 
-    def _chips(self, asked: Mapping[str, str], language: Language) -> list[Chip]:
+    def _chips(self, filters: Mapping[str, str], language: Language) -> list[Chip]:
         labels = {field.name: field for field in self._fields(language)}
         chips = []
-        for name, value in asked.items():
+        for name, value in filters.items():
             if not value:
                 continue
             field = labels.get(name)
             options = {each.value: each.words for each in field.options} if field else {}
             label = field.label if field else language.gettext("Search")
             words = f"{label}: {options.get(value, value)}"
-            chips.append(Chip(words, _place({**asked, name: ""})))
+            chips.append(Chip(words, _place({**filters, name: ""})))
         return chips
 
 
-def wanted(asked: Mapping[str, str]) -> WantedChats:
+def wanted(filters: Mapping[str, str]) -> WantedChats:
     """The filters of a page. Raises ClientException for an invalid value."""
-    kinds, told = {"", "missed", "offline"}, {"", "nobody", "failed", "waiting"}
-    rating = asked["rating"]
+    kinds, states = {"", "missed", "offline"}, {"", "nobody", "failed", "waiting"}
+    rating = filters["rating"]
     is_rating = rating.isascii() and rating.isdigit() and int(rating) <= 5
-    if asked["kind"] not in kinds or asked["told"] not in told or (rating and not is_rating):
+    if filters["kind"] not in kinds or filters["told"] not in states or (rating and not is_rating):
         raise ClientException
     return WantedChats(
-        missed=asked["kind"] == "missed",
-        offline=asked["kind"] == "offline",
-        undelivered=asked["told"] == "nobody",
-        failed=asked["told"] == "failed",
-        waiting=asked["told"] == "waiting",
-        rule=asked["rule"],
-        destination=asked["to"],
+        missed=filters["kind"] == "missed",
+        offline=filters["kind"] == "offline",
+        undelivered=filters["told"] == "nobody",
+        failed=filters["told"] == "failed",
+        waiting=filters["told"] == "waiting",
+        rule=filters["rule"],
+        destination=filters["to"],
         rated_at_most=float(rating) if rating else None,
     )
 
 
-def chat_line(found: StoredChat, language: Language) -> ChatLine:
+def chat_line(chat: StoredChat, language: Language) -> ChatLine:
     """A chat as the list shows it."""
-    about = found.chat.about
+    about = chat.chat.about
     return ChatLine(
         about.id,
-        found.name,
+        chat.name,
         about.visitor,
         about.first_hook,
         about.missed,
         about.offline,
         about.rating,
-        cut(" ".join(found.question.split()), MOST_WORDS),
-        found.trouble,
-        list(found.rules),
-        outcomes_of(found.chat.deliveries, language),
+        cut(" ".join(chat.question.split()), MOST_WORDS),
+        chat.trouble,
+        list(chat.rules),
+        outcomes_of(chat.chat.deliveries, language),
     )
 
 
-async def chat_lines(found: Sequence[StoredChat], language: Language) -> list[ChatLine]:
+async def chat_lines(chats: Sequence[StoredChat], language: Language) -> list[ChatLine]:
     """Chats as the list shows them, read in a thread: fifty take several milliseconds, for which hooks would wait."""
-    return await in_thread(lambda _: [chat_line(chat, language) for chat in found])
+    return await in_thread(lambda _: [chat_line(chat, language) for chat in chats])
 
 
 def by_day(lines: Iterable[ChatLine], zone: Any) -> list[tuple[date, list[ChatLine]]]:  # noqa: ANN401 - any tzinfo
@@ -226,8 +226,8 @@ def by_day(lines: Iterable[ChatLine], zone: Any) -> list[tuple[date, list[ChatLi
     return [(day, list(some)) for day, some in days]
 
 
-def _place(asked: Mapping[str, str]) -> str:
-    query = urlencode({name: value for name, value in asked.items() if value})
+def _place(filters: Mapping[str, str]) -> str:
+    query = urlencode({name: value for name, value in filters.items() if value})
     return f"/chats?{query}" if query else "/chats"
 
 
@@ -255,8 +255,8 @@ class WordPage:
             chats = await chats_with_words(self._running, job.value)
             lines = await chat_lines([each for each, _ in chats], self._pages.language(request))
             days = by_day(lines, self._pages.zone(request))
-            said = {each.chat.about.id: words for each, words in chats}
-            return {"days": days, "said": said, "most": MOST_HITS}
+            words_by_chat = {each.chat.about.id: words for each, words in chats}
+            return {"days": days, "words_by_chat": words_by_chat, "most": MOST_HITS}
 
         job = self._jobs.start(
             caller, WORD_SEARCH, work, back="/chats", alone=True, look_up=look_up
@@ -269,8 +269,8 @@ def word_search(running: Running, words: str) -> Work:
     search = [WordSearch(database=running.ready.settings.database, words=words)]
 
     async def work(job: Job) -> WordHits:
-        def report(found: WordHits) -> None:
-            job.value = found
+        def report(matches: WordHits) -> None:
+            job.value = matches
 
         return await in_child(
             search_words,
@@ -284,12 +284,12 @@ def word_search(running: Running, words: str) -> Work:
 
 
 async def chats_with_words(
-    running: Running, found: WordHits | None
+    running: Running, matches: WordHits | None
 ) -> list[tuple[StoredChat, FoundWords | None]]:
     """The chats that a search has found and that still exist, newest first, each with the words that were found."""
-    if not found or not found.chats:
+    if not matches or not matches.chats:
         return []
-    hits = {(each.account, each.chat): each for each in found.chats}
+    hits = {(each.account, each.chat): each for each in matches.chats}
     sessions, wanted = running.parts.outbox.sessions, WantedChats(names=[*hits])
     listed = await list_chats(sessions, "", wanted, before=None, limit=MOST_HITS)
     return await in_thread(

@@ -29,7 +29,7 @@ MOST_PAGES = 20
 """How many pages of the website that the visitor saw are listed."""
 
 
-class ToldLine(Struct, frozen=True):
+class SentLine(Struct, frozen=True):
     """A destination to which the chat was or will be sent, and why."""
 
     outcome: OutcomeWords
@@ -46,10 +46,10 @@ class ToldLine(Struct, frozen=True):
 class Why(Struct, frozen=True):
     """Where a chat was sent, where it was not, and why."""
 
-    told: list[ToldLine]
+    sent: list[SentLine]
     for_nobody: list[str]
     """Rules that matched without a notification."""
-    not_told: list[Miss]
+    unmatched: list[Miss]
     nearest: list[Miss]
     trouble: str
     is_unwanted: bool
@@ -58,7 +58,7 @@ class Why(Struct, frozen=True):
     @property
     def tone(self) -> str:
         """The colour of the worst outcome."""
-        tones = {line.outcome.tone for line in self.told} | ({"bad"} if self.trouble else set())
+        tones = {line.outcome.tone for line in self.sent} | ({"bad"} if self.trouble else set())
         return next((tone for tone in ("bad", "warn", "neutral", "good") if tone in tones), "")
 
 
@@ -86,7 +86,7 @@ class HookEvent(Struct, frozen=True):
     deliveries: list[DeliveryEvent]
 
 
-class SaidLine(Struct, frozen=True):
+class MessageLine(Struct, frozen=True):
     """A message of the transcript."""
 
     side: str
@@ -115,18 +115,16 @@ class ChatPage:
         return await self._show(request, history)
 
     async def _show(self, request: AnyRequest, history: ChatHistory) -> Page:
-        language, found = self._pages.language(request), history.chat
+        language, deliveries = self._pages.language(request), history.chat.chat.deliveries
         return await self._pages.show(
             request,
             "chat.html",
             nav="chats",
             **await in_thread(lambda _: _parts(history, language)),
-            mutes=await mutes_of(self._running.parts.outbox, found.chat.deliveries),
-            sent=_shown_once(found.chat.deliveries),
-            is_under_way=any(
-                is_under_way(one, self._running.clock()) for one in found.chat.deliveries
-            ),
-            mutable=self._mutable(found.chat.deliveries),
+            mutes=await mutes_of(self._running.parts.outbox, deliveries),
+            sent=_unique_deliveries(deliveries),
+            is_under_way=any(is_under_way(each, self._running.clock()) for each in deliveries),
+            mutable=self._mutable(deliveries),
             key=new_key(),
         )
 
@@ -134,22 +132,22 @@ class ChatPage:
         """Mutes that would hold back similar chats, as pairs of a rule and a destination, one of which is empty."""
         rules = self._running.parts.in_force.rules
         known = {rule.name for rule in rules.rules}
-        of_rules = dict.fromkeys(one.rule for one in deliveries if one.rule in known)
+        of_rules = dict.fromkeys(each.rule for each in deliveries if each.rule in known)
         to = dict.fromkeys(
-            one.destination for one in deliveries if one.destination in rules.destinations
+            each.destination for each in deliveries if each.destination in rules.destinations
         )
         return [*((rule, "") for rule in of_rules), *(("", name) for name in to)]
 
 
 def _parts(history: ChatHistory, language: Language) -> dict[str, Any]:
     """Values for the page that are read from hooks and verdicts, of which there may be many: call it in a thread."""
-    found = history.chat
-    read = found.read
+    chat = history.chat
+    read = chat.read
     return {
-        "chat": chat_line(found, language),
+        "chat": chat_line(chat, language),
         "read": read,
         "why": why_of(history, language),
-        "hooks": [_hook_event(hook, history, language) for hook in found.chat.hooks],
+        "hooks": [_hook_event(hook, history, language) for hook in chat.chat.hooks],
         "messages": _transcript_lines(read, language) if read else [],
         "facts": _facts(read, language) if read else [],
     }
@@ -160,24 +158,24 @@ def why_of(history: ChatHistory, language: Language) -> Why:
     chat = history.chat.chat
     verdicts = [each for hook in chat.hooks for each in _recorded(hook).verdicts]
     held = {each.rule: each for each in verdicts if each.holds}
-    told = [
-        ToldLine(
-            outcome_of(one, language),
-            "" if one.recipient == one.destination else one.recipient,
-            one.settled_at,
-            one.rule,
-            _conditions(held[one.rule].findings) if one.rule in held else [],
-            one.why if one.state in {State.SCHEDULED, State.LEFT_OUT} else "",
+    sent = [
+        SentLine(
+            outcome_of(delivery, language),
+            "" if delivery.recipient == delivery.destination else delivery.recipient,
+            delivery.settled_at,
+            delivery.rule,
+            _conditions(held[delivery.rule].findings) if delivery.rule in held else [],
+            delivery.why if delivery.state in {State.SCHEDULED, State.LEFT_OUT} else "",
         )
-        for one in chat.deliveries
+        for delivery in chat.deliveries
     ]
     newest = _recorded(chat.hooks[-1]).verdicts
-    rules_told = {one.rule for one in chat.deliveries}
-    is_unwanted = not held and not told and not history.chat.trouble
+    delivered_rules = {delivery.rule for delivery in chat.deliveries}
+    is_unwanted = not held and not sent and not history.chat.trouble
     return Why(
-        told=told,
-        for_nobody=[name for name in held if name not in rules_told],
-        not_told=[one for one in misses(newest) if one.rule not in held],
+        sent=sent,
+        for_nobody=[name for name in held if name not in delivered_rules],
+        unmatched=[each for each in misses(newest) if each.rule not in held],
         nearest=nearest_misses(newest) if is_unwanted else [],
         trouble=history.chat.trouble,
         is_unwanted=is_unwanted,
@@ -185,7 +183,7 @@ def why_of(history: ChatHistory, language: Language) -> Why:
 
 
 def _conditions(findings: Sequence[Finding]) -> list[Finding]:
-    return [one for one in findings if one.holds]
+    return [each for each in findings if each.holds]
 
 
 def _recorded(hook: StoredHook) -> Recorded:
@@ -199,16 +197,16 @@ def _hook_event(hook: StoredHook, history: ChatHistory, language: Language) -> H
     recorded = _recorded(hook)
     deliveries = [
         DeliveryEvent(
-            one.id,
-            one.created_at,
-            one.recipient,
-            one.rule,
-            one.why,
-            outcome_of(one, language),
-            history.attempts.get(one.id, []),
+            delivery.id,
+            delivery.created_at,
+            delivery.recipient,
+            delivery.rule,
+            delivery.why,
+            outcome_of(delivery, language),
+            history.attempts.get(delivery.id, []),
         )
-        for one in history.chat.chat.deliveries
-        if one.hook_id == hook.id
+        for delivery in history.chat.chat.deliveries
+        if delivery.hook_id == hook.id
     ]
     return HookEvent(
         hook.id,
@@ -221,27 +219,26 @@ def _hook_event(hook: StoredHook, history: ChatHistory, language: Language) -> H
     )
 
 
-def _shown_once(deliveries: Sequence[Record]) -> list[Record]:
+def _unique_deliveries(deliveries: Sequence[Record]) -> list[Record]:
     """One delivery for each destination and rule, as the others look the same."""
-    return list({(one.destination, one.rule): one for one in deliveries}.values())
+    return list({(each.destination, each.rule): each for each in deliveries}.values())
 
 
-def _transcript_lines(chat: Chat, language: Language) -> list[SaidLine]:
+def _transcript_lines(chat: Chat, language: Language) -> list[MessageLine]:
     words = words_in(language.name)
     lines = []
-    for one in chat.messages:
-        if one.author is Author.SYSTEM:
-            lines.append(
-                SaidLine("system", "", words.system_message(one.text, one.name), one.sent_at)
-            )
+    for message in chat.messages:
+        if message.author is Author.SYSTEM:
+            text = words.system_message(message.text, message.name)
+            lines.append(MessageLine("system", "", text, message.sent_at))
             continue
         names = {
-            Author.VISITOR: ("visitor", one.name or chat.visitor.name or words.visitor),
-            Author.AGENT: ("agent", one.name or words.agent),
-            Author.AUTOMATIC: ("automatic", one.name or words.automatic),
+            Author.VISITOR: ("visitor", message.name or chat.visitor.name or words.visitor),
+            Author.AGENT: ("agent", message.name or words.agent),
+            Author.AUTOMATIC: ("automatic", message.name or words.automatic),
         }
-        side, name = names.get(one.author, ("visitor", one.name or words.unknown))
-        lines.append(SaidLine(side, name, one.text, one.sent_at))
+        side, name = names.get(message.author, ("visitor", message.name or words.unknown))
+        lines.append(MessageLine(side, name, message.text, message.sent_at))
     return lines
 
 
@@ -249,7 +246,7 @@ def _facts(chat: Chat, language: Language) -> list[tuple[str, str]]:
     """Labels and values of what is known about the visitor."""
     _, words, visitor = language.gettext, words_in(language.name), chat.visitor
     place = ", ".join(filter(None, (visitor.city, words.country(visitor.country_code))))
-    found = [
+    facts = [
         (_("Email address"), visitor.email),
         (_("Note"), visitor.note),
         (_("Group"), visitor.group),
@@ -257,10 +254,10 @@ def _facts(chat: Chat, language: Language) -> list[tuple[str, str]]:
         (_("IP address"), visitor.ip),
         (_("Came from"), web_link(visitor.referer)),
         (_("Rating comment"), chat.rating_comment),
-        *((one.label or key, str(one.value)) for key, one in visitor.variables.items()),
+        *((each.label or key, str(each.value)) for key, each in visitor.variables.items()),
         *(
             (_("Page"), " ".join(filter(None, (page.title, web_link(page.url)))))
             for page in chat.pages[:MOST_PAGES]
         ),
     ]
-    return [(label, value) for label, value in found if value]
+    return [(label, value) for label, value in facts if value]

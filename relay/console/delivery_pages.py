@@ -159,7 +159,7 @@ class DeliveryPages:
             mutes=await mutes_of(self._running.parts.outbox, waiting),
             waiting_count=sum(group.count for group in waiting),
             unreadable=unreadable,
-            arrived=[(one, outcome_of(one, language)) for one in arrived.deliveries],
+            arrived=[(each, outcome_of(each, language)) for each in arrived.deliveries],
             older=arrived.deliveries[-1].id if arrived.more else 0,
             is_first=before is None,
             to=to,
@@ -202,11 +202,11 @@ class DeliveryPages:
 
     async def _show_delivery(self, request: AnyRequest, number: Number) -> Page:
         outbox = self._running.parts.outbox
-        details = await delivery_details(outbox.sessions, [number])
-        if not details:
+        rows = await delivery_details(outbox.sessions, [number])
+        if not rows:
             raise NotFoundException
-        (found,), language = details, self._pages.language(request)
-        delivery, name = found.delivery, (found.delivery.account, found.delivery.chat)
+        (details,), language = rows, self._pages.language(request)
+        delivery, name = details.delivery, (details.delivery.account, details.delivery.chat)
         outcome, now = outcome_of(delivery, language), self._running.clock()
         look: Look = await look_of(self._running, delivery, language)
         return await self._pages.show(
@@ -216,8 +216,8 @@ class DeliveryPages:
             delivery=delivery,
             outcome=outcome,
             mutes=await mutes_of(outbox, [delivery]),
-            attempts=found.attempts,
-            maybe_repeated=found.maybe_repeated,
+            attempts=details.attempts,
+            maybe_repeated=details.maybe_repeated,
             chat_id=await outbox.read(lambda read: number_of_chat(read, name)),
             cure=()
             if outcome.tone == "good"
@@ -256,6 +256,6 @@ def cure_lines(
     row = cure_of(words) if words else None
     if row is None or language is None:
         return row.lines(destination, is_retried=is_retried) if row else ()
-    what_to_do = row.advice(language_called(language.name).gettext, is_retried=is_retried)
+    advice = row.advice(language_called(language.name).gettext, is_retried=is_retried)
     then = _NEXT_ACT.get(row.command)
-    return (what_to_do, *([language.gettext(then, destination=destination)] if then else []))
+    return (advice, *([language.gettext(then, destination=destination)] if then else []))

@@ -59,10 +59,10 @@ def outcome_of(delivery: Record, language: Language) -> OutcomeWords:
     tone, sign, words = _BY_STATE[delivery.state]
     if delivery.state is State.QUEUED and delivery.attempts:
         tried = delivery.attempts
-        said = language.ngettext(
+        sentence = language.ngettext(
             "{count} attempt, waiting", "{count} attempts, waiting", tried, count=tried
         )
-        return OutcomeWords(delivery.destination, "warn", sign, said)
+        return OutcomeWords(delivery.destination, "warn", sign, sentence)
     if delivery.state is State.SCHEDULED and delivery.why.startswith(MUTED):
         words = _MUTED
     return OutcomeWords(delivery.destination, tone, sign, language.gettext(words))
@@ -84,10 +84,10 @@ def outcomes_of(deliveries: Iterable[Record], language: Language) -> list[Outcom
     """The worst state of the deliveries to each destination."""
     worst: dict[str, OutcomeWords] = {}
     for delivery in deliveries:
-        one = outcome_of(delivery, language)
-        other = worst.get(one.destination)
-        if other is None or _WORST_FIRST.index(one.tone) < _WORST_FIRST.index(other.tone):
-            worst[one.destination] = one
+        outcome = outcome_of(delivery, language)
+        other = worst.get(outcome.destination)
+        if other is None or _WORST_FIRST.index(outcome.tone) < _WORST_FIRST.index(other.tone):
+            worst[outcome.destination] = outcome
     return list(worst.values())
 
 
@@ -102,11 +102,11 @@ async def mutes_of(
     outbox: Outbox, deliveries: Iterable[Record | WaitingGroup]
 ) -> dict[str, KeptMute]:
     """The mutes that held back these deliveries, by the deliveries' `why`: `muted:3`."""
-    whys = {one.why for one in deliveries if one.why.startswith(MUTED)}
+    whys = {each.why for each in deliveries if each.why.startswith(MUTED)}
 
     def read(session: Session) -> dict[str, KeptMute]:
         sql, cursor = session.operations.sql, session.cursor
-        found = {why: find_mute(sql, cursor, int(why.removeprefix(MUTED))) for why in whys}
-        return {why: mute for why, mute in found.items() if mute}
+        mutes = {why: find_mute(sql, cursor, int(why.removeprefix(MUTED))) for why in whys}
+        return {why: mute for why, mute in mutes.items() if mute}
 
     return await outbox.read(read) if whys else {}

@@ -142,7 +142,7 @@ class DestinationPage:
         day = await last_day(self._running.parts.outbox.sessions, self._running.clock())
         cards = [
             self._card(
-                lane, waiting, [one for one in digests if one.destination == name], day, language
+                lane, waiting, [each for each in digests if each.destination == name], day, language
             )
             for name, lane in in_force.lanes.items()
         ]
@@ -223,10 +223,10 @@ class DestinationPage:
         caller, now, name = caller_of(request.scope), self._running.clock(), self._named(request)
         in_force, sessions = self._running.parts.in_force, self._running.parts.outbox.sessions
 
-        def tested(**found: Any) -> Awaitable[Page]:  # noqa: ANN401 - what the template shows
-            nothing = {"problems": [], "wait": 0, "is_repeated": False, "result": None}
-            nothing |= {"next": "", "cure": ()}
-            shown = {"nav": "destinations", "name": name, **nothing, **found}
+        def tested(**values: Any) -> Awaitable[Page]:  # noqa: ANN401 - what the template shows
+            defaults = {"problems": [], "wait": 0, "is_repeated": False, "result": None}
+            defaults |= {"next": "", "cure": ()}
+            shown = {"nav": "destinations", "name": name, **defaults, **values}
             return self._pages.show(request, "destination_test.html", **shown)
 
         to = caller.form.get("to", "").strip() or None
@@ -281,9 +281,10 @@ class DestinationPage:
         return name
 
 
-def _digest_line(one: WaitingDigest) -> DigestLine:
-    shown = "" if one.recipient == one.destination else one.recipient
-    return DigestLine(shown, one.recipient, one.due_at, to_ms(one.due_at), sum(one.counts.values()))
+def _digest_line(digest: WaitingDigest) -> DigestLine:
+    shown = "" if digest.recipient == digest.destination else digest.recipient
+    due, chats = digest.due_at, sum(digest.counts.values())
+    return DigestLine(shown, digest.recipient, due, to_ms(due), chats)
 
 
 def end_of(chosen: str, running: Running, now: datetime) -> datetime | None:

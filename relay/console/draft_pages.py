@@ -171,8 +171,8 @@ class DraftPages:
         if "text" not in caller.form:  # and none is kept in place of the draft
             raise ClientException
         base, text = caller.form.get("base", ""), with_newlines(caller.form["text"])
-        found = await self._file.history.version(base) if base else None
-        began_from = found[1] if found else (await self._file.read()).source
+        version = await self._file.history.version(base) if base else None
+        began_from = version[1] if version else (await self._file.read()).source
         return Written(base, text, began_from, as_written(text, began_from))
 
     async def _keep(self, request: AnyRequest, written: Written) -> None:
@@ -187,22 +187,22 @@ class DraftPages:
         self._jobs.spare.prepare()
         running, path = self._running, self._running.ready.settings.rules
         written = await self._written(caller_of(request.scope))
-        found = await check_draft(written.source, path, running.variables, running.clock())
+        check = await check_draft(written.source, path, running.variables, running.clock())
         refused: tuple[str, ...] = ()
-        if not found.count:
+        if not check.count:
             try:
                 await self._file.refuse_unusable(
                     written.source, who_edits(request), written.began_from
                 )
             except ForAdmins as error:
-                found = replace(found, errors=flaws_of(error.problems, written.source, path))
+                check = replace(check, errors=flaws_of(error.problems, written.source, path))
             except NotUsable as error:
                 refused = error.problems
         diff = await in_thread(lambda _: compared(shown(written.began_from), written.text))
         return await self._pages.show(
             request,
             "draft_problems.html",
-            found=found,
+            check=check,
             refused=refused,
             path=str(path),
             diff=diff,
@@ -241,7 +241,7 @@ class DraftPages:
         name = caller.form.get("chat", "")
         try:
             hook = await find_hook(running.parts.outbox.sessions, name)
-            found = await try_on_chat(
+            trial = await try_on_chat(
                 hook,
                 running.parts.in_force.rules,
                 await self._book(caller),
@@ -252,35 +252,35 @@ class DraftPages:
             return await self._show(request, "broken", follows=True)
         except NoSuchChat:
             return await self._show(request, "no_chat", name=name, follows=True)
-        shown = self._looks(found, caller)
-        return await self._show(request, "chat", found=found, shown=shown, follows=True)
+        shown = self._looks(trial, caller)
+        return await self._show(request, "chat", trial=trial, shown=shown, follows=True)
 
-    def _looks(self, found: ChatTrial, caller: Caller) -> list[ShownLook]:
+    def _looks(self, trial: ChatTrial, caller: Caller) -> list[ShownLook]:
         looks = []
-        for one in found.shown:
-            made = one.delivery
-            transport = one.destination.transport
-            look = packed_look(one.notification, transport, made.created_at, one.trouble)
-            recipient = "" if made.recipient == made.destination else made.recipient
+        for rendered in trial.shown:
+            delivery, notification = rendered.delivery, rendered.notification
+            transport = rendered.destination.transport
+            look = packed_look(notification, transport, delivery.created_at, rendered.trouble)
+            recipient = "" if delivery.recipient == delivery.destination else delivery.recipient
             mail_at = ""
             if look.transport == "email":
-                mail_at = self._mails.keep(caller, found.hook.id, one.notification.html)
-            looks.append(ShownLook(made.destination, recipient, made.rule, look, mail_at))
+                mail_at = self._mails.keep(caller, trial.hook.id, notification.html)
+            looks.append(ShownLook(delivery.destination, recipient, delivery.rule, look, mail_at))
         return looks
 
     async def _try_cases(self, request: AnyRequest) -> Page:
         path = self._running.ready.settings.rules
-        beside = case_file_of(path)
+        case_file = case_file_of(path)
         try:
             book = await self._book(caller_of(request.scope))
         except RulesError:
             return await self._show(request, "broken")
         try:
-            run: CaseRun = await run_cases(await read_suite(beside, path, path), book)
+            run: CaseRun = await run_cases(await read_suite(case_file, path, path), book)
         except RulesError as error:
-            is_there = await in_thread(lambda _: beside.exists())
+            is_there = await in_thread(lambda _: case_file.exists())
             problems = [str(each) for each in error.problems] if is_there else []
-            return await self._show(request, "no_cases", path=str(beside), problems=problems)
+            return await self._show(request, "no_cases", path=str(case_file), problems=problems)
         return await self._show(request, "cases", run=run)
 
     async def _try_past(self, request: AnyRequest) -> Response[bytes]:
@@ -302,8 +302,8 @@ class DraftPages:
         if kept is None:
             raise NotFoundException
         hook, html = kept
-        is_there = partial(stored_hooks, ids=[hook])
-        if hook and not await self._running.parts.outbox.read(is_there):
+        find_hooks = partial(stored_hooks, ids=[hook])
+        if hook and not await self._running.parts.outbox.read(find_hooks):
             raise NotFoundException  # erased meanwhile
         return framed_mail(html)
 
@@ -323,8 +323,8 @@ def past_trial(
     )
 
     async def work(job: Job) -> Numbers:
-        def report(found: Numbers) -> None:
-            job.value = found
+        def report(numbers: Numbers) -> None:
+            job.value = numbers
 
         return await in_child(
             try_on_past,
@@ -341,5 +341,5 @@ def past_trial(
 async def text_in_force(running: Running) -> bytes:
     """The text of the rules in force."""
     file = rules_file(running)
-    found = await file.history.version(running.parts.in_force.rules.hash)
-    return found[1] if found else (await file.read()).source
+    version = await file.history.version(running.parts.in_force.rules.hash)
+    return version[1] if version else (await file.read()).source

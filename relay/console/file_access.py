@@ -119,12 +119,12 @@ def why_not(
     files: TemplateFolder, why: ReadOnly | None, path: object, pages: Pages, request: AnyRequest
 ) -> dict[str, Any]:
     """Values for pages that say why a file can't be changed; empty texts where it can."""
-    say = pages.language(request).gettext
+    gettext = pages.language(request).gettext
     lines = [LINES[why]] if why in LINES else []
     if why is ReadOnly.NO_FOLDER and files.is_shared:
         lines.append(LINES[ReadOnly.SEVERAL])
     words = (
-        say(WHY_FOLDER_IS_READ_ONLY[why], path=path or files.settings.templates or "")
+        gettext(WHY_FOLDER_IS_READ_ONLY[why], path=path or files.settings.templates or "")
         if why
         else ""
     )

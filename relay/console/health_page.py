@@ -42,7 +42,7 @@ class TroubleInWords(Struct, frozen=True):
     summary: str
     why: str
     since: datetime
-    told: tuple[str, ...]
+    destinations: tuple[str, ...]
     """The destinations that got the alert."""
 
 
@@ -83,7 +83,7 @@ class HealthPage:
             database=str(self._running.ready.settings.database),
             rules_file=self._running.ready.settings.rules,
             day=await past_day(self._running) if has_database else None,
-            relays=await relays_beside(self._running) if has_database else [],
+            relays=await all_relays(self._running) if has_database else [],
             lanes=[] if has_database else self._lanes(self._pages.language(request)),
         )
 
@@ -101,23 +101,22 @@ class HealthPage:
 
     def _lanes(self, language: Language) -> list[tuple[str, str, str]]:
         """Each destination with the tone and the words of its state, as this relay knows it."""
-        now, found = self._running.clock(), []
+        now, rows = self._running.clock(), []
         for name, lane in self._running.parts.in_force.lanes.items():
             state = lane.state(now)
             tone, words = LANE_STATES[state]
             if state is LaneState.WORKS:
                 tone, words = "good", N_("works")
-            found.append((name, tone, language.gettext(words)))
-        return found
+            rows.append((name, tone, language.gettext(words)))
+        return rows
 
     def _in_words(self, request: AnyRequest, trouble: Trouble) -> TroubleInWords:
         alert = alert_of(trouble, over=False, now=self._running.clock())
-        said = alert_notification(
+        notification = alert_notification(
             alert, zone=self._pages.zone(request), language=self._pages.language(request).name
         )
-        return TroubleInWords(
-            said.subject, said.summary, trouble.why, trouble.since, tuple(trouble.alerted)
-        )
+        words = notification.subject, notification.summary
+        return TroubleInWords(*words, trouble.why, trouble.since, tuple(trouble.alerted))
 
 
 async def readiness_of(running: Running, no_database: str = "") -> dict[str, Any]:
@@ -161,7 +160,7 @@ async def past_day(running: Running) -> LastDay | None:
     return None
 
 
-async def relays_beside(running: Running) -> list[tuple[Process, datetime]]:
+async def all_relays(running: Running) -> list[tuple[Process, datetime]]:
     """The relays on the database server, with their last writes; none for a file."""
     outbox = running.parts.outbox
     if not outbox.is_shared:

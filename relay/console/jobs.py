@@ -35,7 +35,7 @@ from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.user_accounts import Role
 from relay.services.child_process import ChildFailed, SpareChild
 
-MOST_OF_ONE = 4
+MOST_OF_A_CALLER = 4
 """How many jobs one session or token may have at the same time."""
 KEPT_FOR = timedelta(minutes=15)
 """How long a job is kept after its end."""
@@ -122,9 +122,9 @@ class Jobs:
     def refuse_too_many(self, caller: Caller) -> None:
         """Raise TooManyJobs where a session or token has as many jobs as may run at the same time.
 
-        For work that must not be done twice: called before it, with `is_asked` for `start` after it.
+        For work that must not be done twice: called before it, with `is_counted` for `start` after it.
         """
-        if len(self._running(caller)) >= MOST_OF_ONE:
+        if len(self._running(caller)) >= MOST_OF_A_CALLER:
             raise TooManyJobs
 
     def _running(self, caller: Caller) -> list[Job]:
@@ -140,7 +140,7 @@ class Jobs:
         *,
         back: str,
         alone: bool = False,
-        is_asked: bool = False,
+        is_counted: bool = False,
         key: str = "",
         look_up: Callable[[AnyRequest], Awaitable[Mapping[str, object]]] | None = None,
     ) -> Job:
@@ -148,7 +148,7 @@ class Jobs:
 
         `back`: the path of the page to return to. `key`: of the form, so that a form sent twice begins one job.
         `look_up`: more values for the job's page. `alone`: only one of its kind runs at a time. Another of the same
-        user is stopped; those of others are waited for. `is_asked`: `refuse_too_many` was called before.
+        user is stopped; those of others are waited for. `is_counted`: `refuse_too_many` was called before.
         """
         running = self._running(caller)
         if alone:
@@ -156,7 +156,7 @@ class Jobs:
                 if each.kind == kind:
                     self._cancel(each)
                     running = [other for other in running if other is not each]
-        if len(running) >= MOST_OF_ONE and not is_asked:
+        if len(running) >= MOST_OF_A_CALLER and not is_counted:
             raise TooManyJobs
         job = Job(
             secrets.token_urlsafe(12),
@@ -179,8 +179,8 @@ class Jobs:
 
     def begun_by(self, caller: Caller, key: str) -> Job | None:
         """The job that a form with this key has begun in this session, so that a form sent twice begins one job; else None."""
-        found = (each for each in self._jobs.values() if key and each.key == key)
-        return next((each for each in found if _owner(each.caller) == _owner(caller)), None)
+        jobs = (each for each in self._jobs.values() if key and each.key == key)
+        return next((each for each in jobs if _owner(each.caller) == _owner(caller)), None)
 
     async def stop(self, job: Job) -> None:
         """Cancel a job, and wait until it has ended. What it has done stays done."""

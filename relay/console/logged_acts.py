@@ -132,21 +132,21 @@ class ActPages:
 
     async def _acts(self, request: AnyRequest) -> Page:
         before = _number(request.query_params.get("before", ""))
-        found = await self._sign_in.read(list_acts, before=before, most=ON_A_PAGE + 1)
+        acts = await self._sign_in.read(list_acts, before=before, most=ON_A_PAGE + 1)
         return await self._pages.show(
             request,
             "acts.html",
             nav="acts",
-            acts=found[:ON_A_PAGE],
-            older=found[ON_A_PAGE - 1].id if len(found) > ON_A_PAGE else 0,
+            acts=acts[:ON_A_PAGE],
+            older=acts[ON_A_PAGE - 1].id if len(acts) > ON_A_PAGE else 0,
             is_first=before == _NEWEST,
         )
 
     async def _table(self, request: AnyRequest) -> Page:
         before = _number(request.query_params.get("before", ""))
-        found = await self._sign_in.read(list_acts, before=before, most=IN_A_TABLE)
+        acts = await self._sign_in.read(list_acts, before=before, most=IN_A_TABLE)
         names = KeptAct.__struct_fields__
-        rows = ([getattr(each, name) for name in names] for each in found)
+        rows = ([getattr(each, name) for name in names] for each in acts)
         return await in_thread(lambda _: csv_file("acts.csv", names, rows))
 
 

@@ -63,9 +63,9 @@ class MutePage:
         return await self._show(request, request.query_params)
 
     async def _show(
-        self, request: AnyRequest, asked: Mapping[str, str], refused: FormRefused | None = None
+        self, request: AnyRequest, fields: Mapping[str, str], refused: FormRefused | None = None
     ) -> Page:
-        """The page. `asked`: values of the form's fields; `refused`: why the form was refused."""
+        """The page. `fields`: values of the form's fields; `refused`: why the form was refused."""
         rules = self._running.parts.in_force.rules
         kept = await list_mutes(self._running.parts.outbox.sessions, self._running.clock())
         return await self._pages.show(
@@ -75,7 +75,7 @@ class MutePage:
             mutes=kept,
             rules=[rule.name for rule in rules.rules],
             destinations=list(rules.destinations),
-            asked={name: asked.get(name, "") for name in ("rule", "destination", "because")},
+            fields={name: fields.get(name, "") for name in ("rule", "destination", "because")},
             refused=refused,
             status=refused.status_code if refused else 200,
             key=new_key(),
@@ -94,12 +94,12 @@ class MutePage:
 
     async def _try(self, request: AnyRequest) -> Page:
         caller, running = caller_of(request.scope), self._running
-        asked, _ = self._asked(request, is_trial=True)
-        work = mute_trial(running, asked)
+        mute, _ = self._mute_of_form(request, is_trial=True)
+        work = mute_trial(running, mute)
         job = self._jobs.start(caller, TRIAL, work, back="/mutes", alone=True)
         return await JobPage(self._jobs, self._pages).begun(request, job)
 
-    def _asked(self, request: AnyRequest, *, is_trial: bool = False) -> tuple[Mute, Act]:
+    def _mute_of_form(self, request: AnyRequest, *, is_trial: bool = False) -> tuple[Mute, Act]:
         """The mute that a form describes, and the act of making it. Raises FormRefused, and ClientException for an invalid form."""
         caller, now = caller_of(request.scope), self._running.clock()
         form, rules = caller.form, self._running.parts.in_force.rules
@@ -137,7 +137,7 @@ class MutePage:
     async def _make(self, request: AnyRequest) -> Response[bytes]:
         rules, now = self._running.parts.in_force.rules, self._running.clock()
         try:
-            made, act = self._asked(request)
+            made, act = self._mute_of_form(request)
         except FormRefused as refused:
             return await self._show(request, caller_of(request.scope).form, refused)
         with suppress(AlreadyDone):
@@ -159,9 +159,9 @@ def mute_trial(running: Running, mute: Mute) -> Work:
             mute=mute,
             now=running.clock(),
         )
-        found = await in_child(
+        held = await in_child(
             try_mute, trial, answers=WouldHaveHeld, report=lambda _: None, progress=job.progress
         )
-        return mute, found
+        return mute, held
 
     return work

@@ -79,11 +79,11 @@ class NewRulePage:
         self,
         request: AnyRequest,
         text: bytes,
-        asked: Mapping[str, str],
+        form: Mapping[str, str],
         field: str = "",
         refused: str = "",
     ) -> Page:
-        """The form. `asked`: its values; `field` and `refused`: which one was refused, and why."""
+        """The form. `form`: its values; `field` and `refused`: which one was refused, and why."""
         try:
             destinations, schedules = await in_thread(
                 lambda _: (names_in(text, "destinations"), names_in(text, "schedules"))
@@ -94,12 +94,12 @@ class NewRulePage:
         return await self._pages.show(
             request,
             "rule_new.html",
-            status=422 if asked and refused else 200,
+            status=422 if form and refused else 200,
             nav="rules",
             points=STARTING_POINTS,
             destinations=destinations,
             schedules=schedules,
-            asked=asked,
+            form=form,
             field=field,
             refused=refused,
             longest=LONGEST,

@@ -37,10 +37,9 @@ async def look_of(running: Running, record: Record, language: Language) -> Look:
     """A delivery as its medium shows it, by the present rules and templates."""
     _ = language.gettext
     try:
-        told = await rendered(running, record)
+        notification, transport, trouble = await rendered(running, record)
     except CantBeShown as error:
         return Look(why_not=_(str(error)))
-    notification, transport, trouble = told
     return packed_look(notification, transport, record.created_at, trouble)
 
 

@@ -141,7 +141,7 @@ class OidcProvider:
         known = await self._provider()
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest())
-        asked = {
+        query = {
             "response_type": "code",
             "client_id": self.settings.client_id,
             "redirect_uri": self.settings.public_url + CALLBACK,
@@ -154,7 +154,7 @@ class OidcProvider:
         separator = "&" if urlsplit(known.authorize).query else "?"
         begun = msgspec.json.encode(Begun(state, nonce, verifier, next_, self.clock()))
         cookie = base64.urlsafe_b64encode(begun).decode().rstrip("=")
-        return f"{known.authorize}{separator}{urlencode(asked)}", cookie
+        return f"{known.authorize}{separator}{urlencode(query)}", cookie
 
     async def finish(self, cookie: str, given: Mapping[str, str]) -> tuple[str, str]:
         """The name of the user who has signed in, and the path to go to. `given`: the query of the answer. Raises OidcRefused."""
@@ -198,21 +198,21 @@ class OidcProvider:
         now = self.clock()
         if self._known is None or now - self._known.at > KNOWN_FOR:
             path = f"{self.settings.issuer.rstrip('/')}/.well-known/openid-configuration"
-            self._known = self._understood(await self._asked("GET", path), now)
+            self._known = self._read_configuration(await self._request_json("GET", path), now)
         return self._known
 
-    def _understood(self, said: Mapping[str, Any], now: datetime) -> _Known:
-        issuer = said.get("issuer")
+    def _read_configuration(self, document: Mapping[str, Any], now: datetime) -> _Known:
+        issuer = document.get("issuer")
         if not isinstance(issuer, str) or issuer.rstrip("/") != self.settings.issuer.rstrip("/"):
             raise OidcRefused("it says that it is another issuer than RELAY_CONSOLE_OIDC_ISSUER")
-        places = [said.get(name) for name in _PLACES]
+        places = [document.get(name) for name in _PLACES]
         for name, place in zip(_PLACES, places, strict=True):
             if not isinstance(place, str) or not _is_safe(place, issuer):
                 raise OidcRefused(f"its {name} can't be used")
         authorize, token, keys_at = map(str, places)
-        ways = said.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
-        takes_post = isinstance(ways, list) and "client_secret_basic" not in ways
-        names_issuer = said.get("authorization_response_iss_parameter_supported") is True
+        methods = document.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+        takes_post = isinstance(methods, list) and "client_secret_basic" not in methods
+        names_issuer = document.get("authorization_response_iss_parameter_supported") is True
         return _Known(issuer, authorize, token, keys_at, names_issuer, takes_post, now)
 
     async def _id_token(self, known: _Known, code: str, verifier: str) -> str:
@@ -229,7 +229,7 @@ class OidcProvider:
         else:
             name = f"{quote_plus(self.settings.client_id)}:{quote_plus(secret)}"
             headers["Authorization"] = f"Basic {base64.b64encode(name.encode()).decode()}"
-        token = (await self._asked("POST", known.token, headers, form)).get("id_token")
+        token = (await self._request_json("POST", known.token, headers, form)).get("id_token")
         if not isinstance(token, str):
             raise OidcRefused("its answer has no id_token")
         return token
@@ -240,25 +240,25 @@ class OidcProvider:
             if self._keys is None or is_last:
                 await self._renew_keys(known)
             try:
-                found = import_module("joserfc.jwt").decode(token, self._keys, ALGORITHMS)
+                decoded = import_module("joserfc.jwt").decode(token, self._keys, ALGORITHMS)
             except Exception as error:  # noqa: BLE001 - of the package, of keys and of what a token may hold
                 if is_last:
                     raise OidcRefused(f"the token's signature: {type(error).__name__}") from None
                 continue
-            if isinstance(found.claims, dict):
-                return dict(found.claims)
+            if isinstance(decoded.claims, dict):
+                return dict(decoded.claims)
         raise OidcRefused("the token holds no claims")
 
     async def _renew_keys(self, known: _Known) -> None:
         now = self.clock()
         if self._keys_at is not None and now - self._keys_at < BETWEEN_KEYS:
             return
-        said, jwk = (
-            (await self._asked("GET", known.keys_at)).get("keys"),
+        entries, jwk = (
+            (await self._request_json("GET", known.keys_at)).get("keys"),
             import_module("joserfc.jwk"),
         )
         keys = []
-        for each in said if isinstance(said, list) else ():
+        for each in entries if isinstance(entries, list) else ():
             if not isinstance(each, dict) or each.get("use", "sig") != "sig":
                 continue
             try:
@@ -292,7 +292,7 @@ class OidcProvider:
         if names := [name for name, is_wrong in wrong.items() if is_wrong]:
             raise OidcRefused(f"the token's {', '.join(names)} does not fit")
 
-    async def _asked(
+    async def _request_json(
         self,
         method: str,
         url: str,
@@ -311,16 +311,16 @@ class OidcProvider:
         except (*NO_ANSWER, aiohttp.ClientError) as error:
             raise OidcRefused(f"{self.host} gave no answer: {type(error).__name__}") from None
         try:
-            said = json.loads(text)
+            document = json.loads(text)
         except (ValueError, RecursionError):
-            said = None
-        if status != 200 or not isinstance(said, dict):
+            document = None
+        if status != 200 or not isinstance(document, dict):
             raise OidcRefused(f"{self.host} answered {status}, and not as a provider does")
-        return said
+        return document
 
 
 _PLACES = ("authorization_endpoint", "token_endpoint", "jwks_uri")
-_HERE = {"localhost", "127.0.0.1", "::1"}
+_LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 
 def _is_safe(url: str, issuer: str) -> bool:
@@ -329,7 +329,7 @@ def _is_safe(url: str, issuer: str) -> bool:
         parts, ours = urlsplit(url), urlsplit(issuer)
     except ValueError:
         return False
-    is_local = parts.hostname in _HERE and ours.hostname in _HERE
+    is_local = parts.hostname in _LOCAL and ours.hostname in _LOCAL
     is_plain = url.isascii() and url.isprintable() and " " not in url and not parts.fragment
     return is_plain and bool(parts.hostname) and (parts.scheme == "https" or is_local)
 

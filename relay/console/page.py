@@ -240,7 +240,7 @@ class Moments:
 
     def __init__(self, language: Language, zone: tzinfo, now: datetime) -> None:
         self._locale, self._zone, self._now = language.locale, zone, now.astimezone(zone)
-        self._say, self._words = language, words_in(language.name)
+        self._language, self._words = language, words_in(language.name)
 
     def names(self) -> dict[str, Any]:
         """The functions by their names in templates."""
@@ -275,9 +275,9 @@ class Moments:
         name = str(format_date(day, wide, self._locale))
         match (self._now.date() - day).days:
             case 0:
-                return self._say.gettext("Today, {day}", day=name)
+                return self._language.gettext("Today, {day}", day=name)
             case 1:
-                return self._say.gettext("Yesterday, {day}", day=name)
+                return self._language.gettext("Yesterday, {day}", day=name)
         return name
 
 
@@ -292,8 +292,8 @@ def language_for(accepted: str, usual: str) -> Language:
     return language_called(SOURCE)
 
 
-def _weight(asked: str) -> float:
-    for parameter in asked.split(";")[1:]:
+def _weight(entry: str) -> float:
+    for parameter in entry.split(";")[1:]:
         name, _, value = parameter.strip().partition("=")
         if name == "q":
             try:

@@ -176,7 +176,7 @@ class RequestChecks:
         if secret:
             by_person = not (caller.is_partial and reads)
             caller = await self._by_cookie(secret, caller, by_person=by_person)
-        if name := self._said_by_proxy(scope, headers):
+        if name := self._proxy_user(scope, headers):
             if caller.session and caller.session.user.name == name and not reads:
                 _refuse_other_sessions(caller, scope, headers)
             return await self._by_proxy(name, caller, reads=reads)
@@ -203,7 +203,7 @@ class RequestChecks:
             raise Refused(401, "This token is not known here.", www_authenticate="Bearer")
         return replace(caller, token=token, secret=secret)
 
-    def _said_by_proxy(self, scope: Mapping[str, Any], headers: Mapping[str, str]) -> str:
+    def _proxy_user(self, scope: Mapping[str, Any], headers: Mapping[str, str]) -> str:
         """The user named by a trusted proxy; empty without one."""
         if not self._trusted_header or not scope.get(FROM_PROXY, False):
             return ""
@@ -290,26 +290,26 @@ def refuse_other_sites(headers: Mapping[str, str], *, reads: bool) -> None:
             raise Refused(403, "Pages of other sites may not load this.")
         return
     if site:
-        comes_from_here = site == "same-origin"
+        is_own_site = site == "same-origin"
     else:
         host = headers.get("host")
-        comes_from_here = headers.get("origin") in {f"http://{host}", f"https://{host}"}
-    if not comes_from_here:
+        is_own_site = headers.get("origin") in {f"http://{host}", f"https://{host}"}
+    if not is_own_site:
         raise Refused(403, "This form was sent from another site, and nothing was changed.")
 
 
 def _headers(scope: Mapping[str, Any]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    headers: dict[str, str] = {}
     for name, value in scope["headers"]:
-        known = name.decode("latin-1").lower()
+        key = name.decode("latin-1").lower()
         # Two Host headers are joined, so that neither is accepted.
-        separator = "; " if known == "cookie" else ", "
-        found[known] = (
-            f"{found[known]}{separator}{value.decode('latin-1')}"
-            if known in found
+        separator = "; " if key == "cookie" else ", "
+        headers[key] = (
+            f"{headers[key]}{separator}{value.decode('latin-1')}"
+            if key in headers
             else value.decode("latin-1")
         )
-    return found
+    return headers
 
 
 def _cookie(header: str) -> str:

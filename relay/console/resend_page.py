@@ -64,18 +64,18 @@ class ResendPage:
         sessions, key = self._running.parts.outbox.sessions, caller.form.get("key", "")
         if job := self._jobs.begun_by(caller, key):
             return redirect(f"/jobs/{job.id}")
-        found = await self._group(group)
-        count = len(found.deliveries)
+        failed = await self._group(group)
+        count = len(failed.deliveries)
         if caller.form.get("count", "").strip() != str(count):
-            return await self._show(request, found, is_miscounted=True)
-        act = act_of(caller, "send all again", found.destination, str(count))
+            return await self._show(request, failed, is_miscounted=True)
+        act = act_of(caller, "send all again", failed.destination, str(count))
         self._jobs.refuse_too_many(caller)
         try:
             await write_act(sessions, act, now)
         except AlreadyDone:  # by another relay, or one that was restarted meanwhile
             return redirect("/deliveries")
-        work = resending(self._running, found, act.by)
-        job = self._jobs.start(caller, KIND, work, back="/deliveries", is_asked=True, key=key)
+        work = resending(self._running, failed, act.by)
+        job = self._jobs.start(caller, KIND, work, back="/deliveries", is_counted=True, key=key)
         return redirect(f"/jobs/{job.id}")
 
 
@@ -83,7 +83,7 @@ def resending(running: Running, group: FailedGroup, by: str) -> Work:
     """The work of a job that sends all deliveries of a group again; its value counts them."""
     sessions, now, rest = running.parts.outbox.sessions, running.clock(), running.rest
     done = ResentMany(len(group.deliveries))
-    ids = [one.id for one in reversed(group.deliveries)]
+    ids = [each.id for each in reversed(group.deliveries)]
 
     async def work(job: Job) -> None:
         job.value = done

@@ -161,12 +161,12 @@ class RulesEditPage:
         self, file: RulesText, text: str, base: str, others: list[Draft]
     ) -> Editing:
         began_from = file.source
-        if base != file.hash and (found := await self._file.history.version(base)):
-            began_from = found[1]
+        if base != file.hash and (version := await self._file.history.version(base)):
+            began_from = version[1]
         source, diff = await in_thread(
             lambda _: (as_written(text, began_from), compared(shown(began_from), text))
         )
-        words = await self._file.changes(began_from, source) if diff else []
+        changes = await self._file.changes(began_from, source) if diff else []
         return Editing(
             file=file,
             text=text,
@@ -176,7 +176,7 @@ class RulesEditPage:
             is_draft=bool(diff),
             others=others,
             diff=diff,
-            changes=words,
+            changes=changes,
         )
 
     async def _change(self, request: AnyRequest) -> Page:
@@ -248,8 +248,8 @@ class RulesEditPage:
         checked = await self._file.check(editing.source)
         path = str(checked.path)
         problems, warnings = (
-            tuple(each for each in found if each.path == path)
-            for found in (checked.problems, checked.warnings)
+            tuple(each for each in entries if each.path == path)
+            for entries in (checked.problems, checked.warnings)
         )
         others = [each for each in (*checked.problems, *checked.warnings) if each.path != path]
         return replace(
@@ -283,7 +283,7 @@ class RulesEditPage:
 
     async def _show(self, request: AnyRequest, editing: Editing, status: int = 200) -> Page:
         newest = await self._file.history.versions(most=1)
-        say = self._pages.language(request).gettext
+        gettext = self._pages.language(request).gettext
         path = self._running.ready.settings.rules
         why, rule = editing.file.read_only, request.query_params.get("rule", "")
         return await self._pages.show(
@@ -293,8 +293,8 @@ class RulesEditPage:
             nav="rules",
             editing=editing,
             newest=next(iter(newest), None),
-            why_not=say(WHY_RULES_ARE_READ_ONLY[why], path=path) if why else "",
-            refused=say(REFUSED[editing.refused]) if editing.refused else "",
+            why_not=gettext(WHY_RULES_ARE_READ_ONLY[why], path=path) if why else "",
+            refused=gettext(REFUSED[editing.refused]) if editing.refused else "",
             path=path,
             problems=editing.problems[:MOST_PROBLEMS],
             warnings=editing.warnings[:MOST_PROBLEMS],
@@ -308,12 +308,12 @@ class RulesEditPage:
 
 def _excerpts(editing: Editing) -> list[Excerpt]:
     """The lines around each problem, once for each line with problems."""
-    lines, found = editing.text.split("\n"), dict[int, Excerpt]()
+    lines, excerpts = editing.text.split("\n"), dict[int, Excerpt]()
     for problem in (*editing.problems[:MOST_PROBLEMS], *editing.warnings[:MOST_PROBLEMS]):
         at = problem.line
-        if problem.private or not 0 < at <= len(lines) or at in found:
+        if problem.private or not 0 < at <= len(lines) or at in excerpts:
             continue
         first, last = max(at - AROUND, 1), min(at + AROUND, len(lines))
         around = tuple((number, lines[number - 1]) for number in range(first, last + 1))
-        found[at] = Excerpt(at, around, " " * max(problem.column - 1, 0))
-    return list(found.values())
+        excerpts[at] = Excerpt(at, around, " " * max(problem.column - 1, 0))
+    return list(excerpts.values())

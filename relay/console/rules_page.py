@@ -101,7 +101,7 @@ class RulesPage:
         parts, file = self._running.parts, await self._file.read()
         book, now = parts.in_force.rules, self._running.clock()
         counts = await rule_counts(parts.outbox.sessions, now - COUNTED)
-        say = self._pages.language(request).gettext
+        gettext = self._pages.language(request).gettext
         history, path = self._file.history, self._running.ready.settings.rules
         in_force = await history.version(book.hash)
         previous = await history.previous(file.hash)
@@ -118,12 +118,12 @@ class RulesPage:
             problems=parts.reload.problems,
             previous=previous[0] if previous else None,
             drafts=await history.drafts(),
-            why_not=say(WHY_RULES_ARE_READ_ONLY[file.read_only], path=path)
+            why_not=gettext(WHY_RULES_ARE_READ_ONLY[file.read_only], path=path)
             if file.read_only
             else "",
             done=query.get("done", ""),
             beside=beside[0] if beside else None,
-            not_done=say(NOT_DONE[query["not"]]) if query.get("not", "") in NOT_DONE else "",
+            not_done=gettext(NOT_DONE[query["not"]]) if query.get("not", "") in NOT_DONE else "",
             path=path,
         )
 
@@ -186,8 +186,8 @@ class RulePage:
         parts, file = self._running.parts, rules_file(self._running)
         book, sessions = parts.in_force.rules, parts.outbox.sessions
         rule = next((each for each in book.rules if each.name == name), None)
-        found = await list_chats(sessions, "", WantedChats(rule=name), before=None, limit=FEW)
-        if rule is None and not found.chats:
+        chat_list = await list_chats(sessions, "", WantedChats(rule=name), before=None, limit=FEW)
+        if rule is None and not chat_list.chats:
             raise NotFoundException
         language = self._pages.language(request)
         kept = await file.history.version(book.hash)
@@ -200,8 +200,8 @@ class RulePage:
             rule=rule,
             conditions=words_of(rule) if rule else (),
             text=await in_thread(lambda _: text_of_rule(source, name)) if rule else "",
-            chats=await chat_lines(found.chats, language),
-            more=found.before is not None,
+            chats=await chat_lines(chat_list.chats, language),
+            more=chat_list.before is not None,
             near=await near_misses(sessions, name) if rule else [],
             hash=book.hash,
         )
@@ -228,15 +228,15 @@ class RulesVersionPages:
     async def _versions(self, request: AnyRequest) -> Page:
         before = request.query_params.get("before", "")
         is_number = before.isascii() and before.isdigit() and len(before) < 19
-        found = await rules_file(self._running).history.versions(
+        versions = await rules_file(self._running).history.versions(
             int(before) if is_number else NEWEST, ON_A_PAGE + 1
         )
         return await self._pages.show(
             request,
             "rules_versions.html",
             nav="rules",
-            versions=found[:ON_A_PAGE],
-            older=found[ON_A_PAGE - 1].id if len(found) > ON_A_PAGE else 0,
+            versions=versions[:ON_A_PAGE],
+            older=versions[ON_A_PAGE - 1].id if len(versions) > ON_A_PAGE else 0,
             in_force=await self._in_force(),
         )
 
@@ -253,14 +253,14 @@ class RulesVersionPages:
     async def _in_force(self) -> int:
         """The number of the version that is in force; 0 where it is not stored."""
         hash_ = self._running.parts.in_force.rules.hash
-        found = await rules_file(self._running).history.version(hash_)
-        return found[0].id if found else 0
+        version = await rules_file(self._running).history.version(hash_)
+        return version[0].id if version else 0
 
     async def _find(self, hash_: str) -> tuple[Version, bytes]:
-        found = await rules_file(self._running).history.version(hash_)
-        if found is None:
+        version = await rules_file(self._running).history.version(hash_)
+        if version is None:
             raise NotFoundException
-        return found
+        return version
 
     async def _show_version(self, request: AnyRequest, hash_: str) -> Page:
         version, source = await self._find(hash_)

@@ -158,7 +158,7 @@ class SignIn:
         """Begin a session and return the value of its cookie. Raises SignInRefused, StorageUnavailable and TimeoutError."""
         await self._prepare()
         name = name.strip().lower()[: LONGEST_NAME + 1]
-        user = await self._asked_for_password(name, password, caller, "sign in")
+        user = await self._check_password(name, password, caller, "sign in")
         log.info("%s signed in to the console from %s", user.name, caller.address)
         return await self._run(partial(self._begin, user=user, caller=caller))
 
@@ -222,22 +222,22 @@ class SignIn:
     async def change_password(self, old: str, new: str, caller: Caller) -> str:
         """Change the user's password and begin a new session; all other sessions end. Raises as `sign_in` does."""
         session = _session(caller)
-        user = await self._asked_for_password(session.user.name, old, caller, "set password")
+        user = await self._check_password(session.user.name, old, caller, "set password")
         kept = await self._passwords.hash(new)
         return await self._run(lambda cursor: self._renew(cursor, user, kept, caller))
 
     async def is_recent(self, caller: Caller) -> bool:
         """Whether the session began so recently that the password need not be asked again."""
         session = _session(caller)
-        found = await self.read(sessions_of, user=session.user.id, now=self._clock())
-        begun = (one.begun_at for one in found if one.id == session.id)
+        sessions = await self.read(sessions_of, user=session.user.id, now=self._clock())
+        begun = (each.begun_at for each in sessions if each.id == session.id)
         return any(self._clock() - at < RECENT for at in begun)
 
     async def confirm(self, password: str, caller: Caller) -> None:
         """Check the user's password again. A user without a password has signed in elsewhere. Raises as `sign_in` does."""
         user = _session(caller).user
         if user.password:
-            await self._asked_for_password(user.name, password, caller, "confirm")
+            await self._check_password(user.name, password, caller, "confirm")
 
     async def choose(self, user: User, choices: Choices) -> None:
         """Store a user's choices. Raises StorageUnavailable and TimeoutError."""
@@ -266,7 +266,7 @@ class SignIn:
         async with asyncio.timeout(PATIENCE):
             return await self._outbox.read(lambda read: ask(self._sql, read.cursor, **values))
 
-    async def _asked_for_password(self, name: str, password: str, caller: Caller, act: str) -> User:
+    async def _check_password(self, name: str, password: str, caller: Caller, act: str) -> User:
         """Check a password. Raises SignInRefused; each refusal counts, and is logged as a failed `act`."""
         if wait := self._tries.take(name, caller.address, self._monotonic()):
             log.warning("sign-in to the console from %s refused: too many tries", caller.address)

@@ -32,20 +32,20 @@ _MAY_FOLLOW = re.compile(
 log = logging.getLogger(__name__)
 
 
-def safe_next(asked: str) -> str:
+def safe_next(path: str) -> str:
     """The path to go to after signing in, limited to pages of the console."""
-    return asked if _MAY_FOLLOW.fullmatch(asked) and ".." not in asked else HOME
+    return path if _MAY_FOLLOW.fullmatch(path) and ".." not in path else HOME
 
 
 def to_sign_in(request: AnyRequest) -> Response[bytes]:
     """A redirect to the sign-in page, and from there back to the requested page."""
     is_partial = caller_of(request.scope).is_partial
-    asked = request.scope["path"]
+    path = request.scope["path"]
     if query := request.scope["query_string"].decode("latin-1"):
-        asked += f"?{query}"
+        path += f"?{query}"
     if is_partial:
-        asked = _path_of(request.headers.get("hx-current-url", ""))
-    back = safe_next(asked) if is_partial or request.method in READ else HOME
+        path = _path_of(request.headers.get("hx-current-url", ""))
+    back = safe_next(path) if is_partial or request.method in READ else HOME
     place = "/login" if back == HOME else f"/login?next={quote(back, safe='/')}"
     if is_partial:
         # A redirect would put the page to sign in into a part of another page.
@@ -84,12 +84,12 @@ class SignInPages:
         return redirect(HOME) if caller_of(request.scope).session else to_sign_in(request)
 
     async def _login_form(self, request: AnyRequest) -> Response[bytes]:
-        asked = request.query_params.get("next", HOME)
+        path = request.query_params.get("next", HOME)
         if name := caller_of(request.scope).stranger:
             return await self._pages.show(request, "unknown_user.html", status=403, name=name)
         if caller_of(request.scope).session:
-            return redirect(safe_next(asked))
-        return await self._form(request, asked)
+            return redirect(safe_next(path))
+        return await self._form(request, path)
 
     async def _logout(self, request: AnyRequest) -> Response[bytes]:
         await self._sign_in.sign_out(caller_of(request.scope))
@@ -123,22 +123,22 @@ class SignInPages:
     async def _login(self, request: AnyRequest) -> Response[bytes]:
         caller = caller_of(request.scope)
         name, password = caller.form.get("name", ""), caller.form.get("password", "")
-        asked = caller.form.get("next", HOME)
+        path = caller.form.get("next", HOME)
         if not self._hosts.is_safe(request.headers["host"]):
-            return await self._form(request, asked, status=403)
+            return await self._form(request, path, status=403)
         try:
             secret = await self._sign_in.sign_in(name, password, caller)
         except SignInRefused as refused:
             if refused.wait:
                 wait = {"retry-after": str(refused.wait)}
-                return await self._form(request, asked, status=429, wait=refused.wait, headers=wait)
-            return await self._form(request, asked, status=422, is_wrong=True)
-        return redirect(safe_next(asked), **{"set-cookie": cookie_header(secret)})
+                return await self._form(request, path, status=429, wait=refused.wait, headers=wait)
+            return await self._form(request, path, status=422, is_wrong=True)
+        return redirect(safe_next(path), **{"set-cookie": cookie_header(secret)})
 
     async def _form(
         self,
         request: AnyRequest,
-        asked: str,
+        path: str,
         *,
         status: int = 200,
         is_wrong: bool = False,
@@ -153,7 +153,7 @@ class SignInPages:
             is_wrong=is_wrong,
             wait=wait,
             is_safe=self._hosts.is_safe(request.headers["host"]),
-            next=safe_next(asked),
+            next=safe_next(path),
             name=caller_of(request.scope).form.get("name", "")[:100],
             oidc=self._oidc,
             oidc_error="",

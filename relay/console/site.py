@@ -96,9 +96,9 @@ async def open_console(running: Running, demo: Demo | None = None) -> AsyncItera
             oidc=oidc,
         )
         if demo:
-            of_demo = DemoPages(demo, pages, sign_in, running.clock)
-            await of_demo.open_link()
-            handlers += of_demo.routes()
+            demo_pages = DemoPages(demo, pages, sign_in, running.clock)
+            await demo_pages.open_link()
+            handlers += demo_pages.routes()
         yield RequestChecks(
             litestar(handlers, pages),
             hosts=hosts,
@@ -217,30 +217,30 @@ def _holds(running: Running) -> tuple[Hold, ...]:
     """The present pauses and mutes, as this relay has last read them."""
     now, in_force = running.clock(), running.parts.in_force
     paused = [(name, lane.paused) for name, lane in in_force.lanes.items()]
-    muted = [one for one in in_force.mutes if one.begins <= now < one.until]
+    muted = [mute for mute in in_force.mutes if mute.begins <= now < mute.until]
     return (
         *(
             Hold(
                 is_pause=True,
                 rule="",
                 destination=name,
-                by=one.by,
-                until=one.until,
-                because=one.because,
+                by=pause.by,
+                until=pause.until,
+                because=pause.because,
             )
-            for name, one in paused
-            if one and one.lasts(now)
+            for name, pause in paused
+            if pause and pause.lasts(now)
         ),
         *(
             Hold(
                 is_pause=False,
-                rule=one.rule,
-                destination=one.destination,
-                by=one.by,
-                until=one.until,
-                because=one.because,
+                rule=mute.rule,
+                destination=mute.destination,
+                by=mute.by,
+                until=mute.until,
+                because=mute.because,
             )
-            for one in muted
+            for mute in muted
         ),
     )
 

@@ -51,7 +51,7 @@ class StaticFiles:
         for name, style in styles.items():
             bodies |= {f"{theme}-{name}": _in_theme(style, theme).encode() for theme in THEMES}
         self._by_name = {name: _static_file(name, body) for name, body in bodies.items()}
-        self._by_path = {one.path: one for one in self._by_name.values()}
+        self._by_path = {each.path: each for each in self._by_name.values()}
 
     def path(self, name: str, theme: str = "") -> str:
         """The path of the file for a page. `theme`: for a stylesheet, whatever the browser prefers."""

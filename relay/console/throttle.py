@@ -28,13 +28,13 @@ _SUBSCRIBER = 64
 def place_of(address: str) -> str:
     """The address or network whose tries are counted together: for IPv6 the network of one subscriber."""
     try:
-        found = ip_address(address.partition("%")[0])
+        ip = ip_address(address.partition("%")[0])
     except ValueError:
         return address
-    if isinstance(found, IPv4Address):
+    if isinstance(ip, IPv4Address):
         return address
-    network = ip_network((found, _SUBSCRIBER), strict=False)
-    return str(found.ipv4_mapped or network)
+    network = ip_network((ip, _SUBSCRIBER), strict=False)
+    return str(ip.ipv4_mapped or network)
 
 
 class Throttle:

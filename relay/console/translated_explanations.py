@@ -149,12 +149,12 @@ def translated(sentence: str, language: Language) -> str:
     if sentence in _fixed():
         return language.gettext(sentence)
     for message, pattern in _patterns():
-        if found := pattern.fullmatch(sentence):
+        if match := pattern.fullmatch(sentence):
             places = {
                 name: translated(value, language)
                 if name in _TRANSLATED_TOO
                 else _value(value, language)
-                for name, value in found.groupdict().items()
+                for name, value in match.groupdict().items()
             }
             return language.gettext(message, **places)
     return sentence
@@ -165,7 +165,7 @@ def finding_in_words(finding: Finding, language: Language) -> str:
     answer = translated("yes" if finding.holds else "no", language)
     seen = f", {translated(finding.saw, language)}" if finding.saw else ""
     wanted = finding.holds is not finding.words.startswith("not ")
-    decided = [finding_in_words(one, language) for one in finding.parts if one.holds is wanted]
+    decided = [finding_in_words(each, language) for each in finding.parts if each.holds is wanted]
     within = f" ({'; '.join(decided)})" if decided else ""
     return f"{translated(finding.words, language)}: {answer}{seen}{within}"
 
@@ -208,4 +208,4 @@ def _value(text: str, language: Language) -> str:
         word = language.gettext(N_("or")) if several[2] == "or" else language.gettext(N_("and"))
         text = f"{several[1]} {word} {several[3]}"
     quote = language_called(language.name).gettext
-    return _QUOTED.sub(lambda found: quote("“{text}”", text=found[1]), text)
+    return _QUOTED.sub(lambda match: quote("“{text}”", text=match[1]), text)

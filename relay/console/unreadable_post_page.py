@@ -43,7 +43,7 @@ class UnreadablePostPage:
         raise NotFoundException
 
     async def _show(
-        self, request: AnyRequest, post: SetAside, *, still: str = "", status: int = 200
+        self, request: AnyRequest, post: SetAside, *, problem: str = "", status: int = 200
     ) -> Page:
         return await self._pages.show(
             request,
@@ -54,7 +54,7 @@ class UnreadablePostPage:
             size=len(post.body),
             text=post.body[:SHOWN].decode("utf-8", "replace"),
             is_cut=len(post.body) > SHOWN,
-            still=still,
+            problem=problem,
             key=new_key(),
         )
 
@@ -72,8 +72,8 @@ class UnreadablePostPage:
                 by=act.by,
                 now=now,
             )
-            if still := done.still_unreadable.get(post.id):
-                return await self._show(request, post, still=still, status=422)
+            if problem := done.still_unreadable.get(post.id):
+                return await self._show(request, post, problem=problem, status=422)
             for judged in done.judged:
                 name = judged.hook.chat.account, judged.hook.chat.id
                 chat = await outbox.read(lambda read: number_of_chat(read, name))  # noqa: B023

@@ -87,7 +87,7 @@ class PeoplePages:
         if not link:
             return redirect("/people")
         address = self._hosts.public_url or f"http://{request.headers['host']}"
-        return await self._show(request, link=f"{address}/login/{link}", of=user.name)
+        return await self._show(request, link=f"{address}/login/{link}", link_of=user.name)
 
     async def _show(
         self,
@@ -96,7 +96,7 @@ class PeoplePages:
         error: Why | None = None,
         status: int = 200,
         link: str = "",
-        of: str = "",
+        link_of: str = "",
     ) -> Page:
         form = caller_of(request.scope).form
         return await self._pages.show(
@@ -107,7 +107,7 @@ class PeoplePages:
             people=await self._sign_in.read(all_users, now=self._sign_in.now()),
             error=error.value if error else "",
             link=link,
-            link_of=of,
+            link_of=link_of,
             name=form.get("name", "")[:100] if error else "",
         )
 

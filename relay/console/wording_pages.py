@@ -66,11 +66,11 @@ class PreviewParts:
         """
         caller = caller_of(request.scope)
         chat, sample = caller.form.get("chat", ""), caller.form.get("sample", "")
-        asked: dict[str, Any] = {"samples": SAMPLES, "sample": sample, "chat": chat, "shown": []}
+        choice: dict[str, Any] = {"samples": SAMPLES, "sample": sample, "chat": chat, "shown": []}
         try:
             sessions, clock = self._running.parts.outbox.sessions, self._running.clock
             hook, bodies, now = await chosen_chats(sessions, chat, sample, clock())
-            found = await self.previews.show(
+            preview = await self.previews.show(
                 drafts,
                 bodies,
                 now,
@@ -80,22 +80,22 @@ class PreviewParts:
                 words=words,
             )
         except (NoSuchChat, UnreadableHook):
-            return {**asked, "no_chat": True}
+            return {**choice, "no_chat": True}
         shown = []
-        for one in found.media:
-            look = packed_look(one.notification, one.transport, one.made_at, one.trouble)
+        for medium in preview.media:
+            notification = medium.notification
+            look = packed_look(notification, medium.transport, medium.made_at, medium.trouble)
             mail_at = ""
             if look.transport == "email":
-                mail_at = self._mails.keep(caller, hook, one.notification.html)
-            shown.append(ShownLook(one.transport, "", "", look, mail_at))
-        sample = sample or SAMPLES[found.chosen]
-        is_one = len(bodies) == 1
+                mail_at = self._mails.keep(caller, hook, notification.html)
+            shown.append(ShownLook(medium.transport, "", "", look, mail_at))
+        sample = sample or SAMPLES[preview.chosen]
         return {
-            **asked,
+            **choice,
             "sample": sample,
             "shown": shown,
-            "is_said": found.has_words,
-            "is_one": is_one,
+            "has_sentence": preview.has_words,
+            "is_single": len(bodies) == 1,
         }
 
 
@@ -114,8 +114,8 @@ class SentencePages:
         ]
 
     async def _sentence(self, request: AnyRequest, language: Word, key: Word) -> Page:
-        wording, one = await self._sentence_named(language, key)
-        return await self._show(request, wording, one, one.own or one.shipped)
+        wording, sentence = await self._sentence_named(language, key)
+        return await self._show(request, wording, sentence, sentence.own or sentence.shipped)
 
     @property
     def _sentences(self) -> Sentences:
@@ -136,7 +136,7 @@ class SentencePages:
             wording = await self._sentences.read(tag)
         except UnknownLanguage:
             raise ClientException from None
-        found = sentences_with(wording, words, only_own=only_own)
+        sentences = sentences_with(wording, words, only_own=only_own)
         file = wording.file
         return await self._pages.show(
             request,
@@ -144,7 +144,7 @@ class SentencePages:
             nav="rules",
             wording=wording,
             languages=await in_thread(lambda _: self._sentences.languages()),
-            found=found,
+            sentences=sentences,
             own=sum(bool(each.own) for each in wording.sentences),
             q=words,
             only_own=only_own,
@@ -152,50 +152,51 @@ class SentencePages:
         )
 
     async def _change(self, request: AnyRequest, language: Word, key: Word) -> Page:
-        wording, one = await self._sentence_named(language, key)
+        wording, sentence = await self._sentence_named(language, key)
         form = caller_of(request.scope).form
-        act, names = form.get("act", ""), [f"said-{number}" for number in range(len(one.shipped))]
+        act, key, base = form.get("act", ""), sentence.key, form.get("base", "")
+        names = [f"said-{number}" for number in range(len(sentence.shipped))]
         if act != "reset" and not form.keys() >= set(names):
             raise ClientException
-        said = tuple(without_line_breaks(form.get(name, "")) for name in names)
+        texts = tuple(without_line_breaks(form.get(name, "")) for name in names)
         if act == "preview":
-            return await self._show(request, wording, one, said, is_preview=True)
+            return await self._show(request, wording, sentence, texts, is_preview=True)
         if act not in {"save", "reset"}:
             raise ClientException
-        changed = ("",) * len(said) if act == "reset" or said == one.shipped else said
-        doing = act_on_sentence(caller_of(request.scope), wording.tag, one.key, changed)
+        changed = ("",) * len(texts) if act == "reset" or texts == sentence.shipped else texts
+        doing = act_on_sentence(caller_of(request.scope), wording.tag, key, changed)
         try:
-            await self._sentences.change(wording.tag, one.key, changed, form.get("base", ""), doing)
+            await self._sentences.change(wording.tag, key, changed, base, doing)
         except NotPublished as error:
-            return await self._show(request, wording, one, said, refusal=refusal_of(error))
-        return redirect(f"/wordings/{wording.tag}/{one.key}?done={act}")
+            return await self._show(request, wording, sentence, texts, refusal=refusal_of(error))
+        return redirect(f"/wordings/{wording.tag}/{key}?done={act}")
 
     async def _show(
         self,
         request: AnyRequest,
         wording: Wording,
-        one: Sentence,
-        said: Sequence[str],
+        sentence: Sentence,
+        texts: Sequence[str],
         *,
         is_preview: bool = False,
         refusal: Refusal | None = None,
     ) -> Page:
         caller = caller_of(request.scope)
-        problems = await in_thread(lambda _: problems_with(wording, one, said))
+        problems = await in_thread(lambda _: problems_with(wording, sentence, texts))
         file = wording.file
         shown: dict[str, Any] = {
             "wording": wording,
-            "sentence": one,
-            "said": said,
+            "sentence": sentence,
+            "texts": texts,
             "problems": problems,
             "refusal": refusal,
             "done": request.query_params.get("done", ""),
             **why_not(self._sentences.files, file.read_only, file.path, self._pages, request),
         }
-        words = said if any(said) and not problems else one.words
+        words = texts if any(texts) and not problems else sentence.words
         drafts = {}
         with contextlib.suppress(NotChanged):  # what the user's own templates say may be odd
-            drafts = {f"{OWN}/{wording.tag}.po": draft_catalogue(wording, one, words)}
+            drafts = {f"{OWN}/{wording.tag}.po": draft_catalogue(wording, sentence, words)}
         preview = await self._parts.show(
             request, drafts, template="", language=wording.tag, words=words[0]
         )
@@ -238,8 +239,8 @@ class TemplatePages:
         )
 
     async def _template(self, request: AnyRequest, name: Word, file: Word) -> Page:
-        found = await self._file_named(f"{name}/{file}")
-        return await self._show(request, found, text_in(found))
+        template = await self._file_named(f"{name}/{file}")
+        return await self._show(request, template, text_in(template))
 
     @property
     def _templates(self) -> TemplateFiles:
@@ -252,34 +253,34 @@ class TemplatePages:
             raise NotFoundException from None
 
     async def _change(self, request: AnyRequest, name: Word, file: Word) -> Page:
-        found = await self._file_named(f"{name}/{file}")
-        form, name = caller_of(request.scope).form, found.about.name
+        template = await self._file_named(f"{name}/{file}")
+        form, name = caller_of(request.scope).form, template.about.name
         act, text = form.get("act", ""), form.get("text", "").replace("\r\n", "\n")
         if act == "preview":
-            return await self._show(request, found, text, is_preview=True)
+            return await self._show(request, template, text, is_preview=True)
         if act not in {"save", "reset"} or (act == "save" and "text" not in form):
             raise ClientException
-        data = None if act == "reset" else as_written(text, found.own.source or found.shipped)
+        data = None if act == "reset" else as_written(text, template.own.source or template.shipped)
         base = form.get("base", "")
         doing = act_on_template(caller_of(request.scope), name, base, data)
         try:
             await self._templates.change(name, data, base, doing)
         except NotPublished as error:
             if isinstance(error, Changed):
-                found = await self._file_named(name)
-            return await self._show(request, found, text, refusal=refusal_of(error))
+                template = await self._file_named(name)
+            return await self._show(request, template, text, refusal=refusal_of(error))
         return redirect(f"/templates/{name}?done={act}")
 
     async def _show(
         self,
         request: AnyRequest,
-        found: TemplateText,
+        edited: TemplateText,
         text: str,
         *,
         is_preview: bool = False,
         refusal: Refusal | None = None,
     ) -> Page:
-        caller, name, own = caller_of(request.scope), found.about.name, found.own
+        caller, name, own = caller_of(request.scope), edited.about.name, edited.own
         is_too_long = len(text.encode("utf-8", "replace")) > MAX_SIZE
         problems = list(refusal.problems) if refusal else []
         if is_too_long and not refusal:
@@ -295,10 +296,10 @@ class TemplatePages:
             template,
             nav="rules",
             status=refusal.status if refusal else 200,
-            about=found.about,
+            about=edited.about,
             own=own,
             text=text,
-            shipped=shown(found.shipped),
+            shipped=shown(edited.shipped),
             problems=problems,
             refusal=refusal,
             done=request.query_params.get("done", ""),
@@ -307,9 +308,9 @@ class TemplatePages:
         )
 
 
-def act_on_sentence(caller: Caller, tag: str, key: str, said: Sequence[str]) -> Act:
+def act_on_sentence(caller: Caller, tag: str, key: str, texts: Sequence[str]) -> Act:
     """The log entry for a sentence that gets these texts; with empty ones it is reset."""
-    words = "change wording" if any(said) else "reset wording"
+    words = "change wording" if any(texts) else "reset wording"
     return act_of(caller, words, f"{tag}/{key}", each_time=True)
 
 
@@ -321,9 +322,9 @@ def act_on_template(caller: Caller, name: str, base: str, data: bytes | None) ->
     return act_of(caller, "change template", name, detail, each_time=True)
 
 
-def text_in(found: TemplateText) -> str:
+def text_in(template: TemplateText) -> str:
     """The user's own text, or else the shipped one."""
-    return shown(found.own.source if found.own.hash else found.shipped)
+    return shown(template.own.source if template.own.hash else template.shipped)
 
 
 def wording_routes(

@@ -9,7 +9,13 @@ from litestar import HttpMethod
 from msgspec import Struct
 
 from relay import __version__
-from relay.console.health_page import disk_free, hook_url, past_day, readiness_of, relays_beside
+from relay.console.health_page import (
+    all_relays,
+    disk_free,
+    hook_url,
+    past_day,
+    readiness_of,
+)
 from relay.console.json_api.api_request import Call, copied
 from relay.console.json_api.operation import Operations
 from relay.console.logged_acts import act_of, write_act
@@ -146,7 +152,7 @@ async def get_health(call: Call) -> HealthAnswer:
         last_day=[copied(Hour, each) for each in (day.every if day else ())],
         relays=[
             RelayProcess(host=each.host, listens=each.listens, wrote_at=wrote_at)
-            for each, wrote_at in (await relays_beside(running) if has_database else ())
+            for each, wrote_at in (await all_relays(running) if has_database else ())
         ],
         disk_free=disk_free(running),
     )

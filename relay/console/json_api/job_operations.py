@@ -172,7 +172,7 @@ async def begin_resends(call: Call, body: ResendRequest) -> JobAnswer:
         call.api.jobs.refuse_too_many(call.caller)
     await write_act(call.sessions, act, call.now, call.key)
     work = resending(call.running, group, act.by)
-    return await _answer(call, _begun(call, RESEND, work, is_asked=True))
+    return await _answer(call, _begun(call, RESEND, work, is_counted=True))
 
 
 @jobs.operation(HttpMethod.POST, "/chats/words", Role.VIEWER, status=202, refusals=(429,))
@@ -204,12 +204,12 @@ async def stop_job(call: Call, path: JobName) -> JobAnswer:
 
 
 def _begun(
-    call: Call, kind: str, work: Work, *, alone: bool = False, is_asked: bool = False
+    call: Call, kind: str, work: Work, *, alone: bool = False, is_counted: bool = False
 ) -> Job:
     """A new job. Raises Refusal where there are too many."""
     with _counted():
         return call.api.jobs.start(
-            call.caller, kind, work, back="/", alone=alone, is_asked=is_asked
+            call.caller, kind, work, back="/", alone=alone, is_counted=is_counted
         )
 
 

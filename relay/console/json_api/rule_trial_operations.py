@@ -160,13 +160,13 @@ async def try_rules(call: Call, body: TryRequest) -> TriedChat:
 async def test_rules(call: Call, body: RulesRequest) -> CaseResults:
     """Run the cases and stories of the test file beside the rules file on a text, as `relay test` does."""
     path = call.running.ready.settings.rules
-    book, cases_file = await usable_rules(call, body.text.encode()), case_file_of(path)
-    if not await in_thread(lambda _: cases_file.exists()):
-        raise Refusal(404, f"There is no test file {cases_file.name} beside the rules file.")
+    book, case_file = await usable_rules(call, body.text.encode()), case_file_of(path)
+    if not await in_thread(lambda _: case_file.exists()):
+        raise Refusal(404, f"There is no test file {case_file.name} beside the rules file.")
     try:
-        run = await run_cases(await read_suite(cases_file, path, path), book)
+        run = await run_cases(await read_suite(case_file, path, path), book)
     except RulesError as error:
-        words = f"The test file {cases_file.name} can't be used with these rules."
+        words = f"The test file {case_file.name} can't be used with these rules."
         problems = file_problems(error.problems)
         raise Refusal(422, words, kind="cases-unusable", problems=problems) from None
     return CaseResults(
