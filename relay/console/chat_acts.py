@@ -37,8 +37,8 @@ from relay.web.app import Running
 
 EVERYTHING = "visitor"
 """A form's value that means all chats of the visitor, not only this one."""
-_BOOKED = ("state", "created_at", "settled_at", "rule", "destination", "recipient", "attempts")
-_COLUMNS = ("chat", "visitor", "id", *_BOOKED, "detail", "why", "message_id")
+_FIELDS = ("state", "created_at", "settled_at", "rule", "destination", "recipient", "attempts")
+_COLUMNS = ("chat", "visitor", "id", *_FIELDS, "detail", "why", "message_id")
 
 
 class ChatActs:
@@ -138,30 +138,30 @@ class ChatActs:
         kind = caller.form.get("as", "")
         if kind not in {"json", "csv"}:
             raise ClientException
-        theirs, is_all = await self._theirs(request, history)
+        data, is_all = await self._data(request, history)
         detail = EVERYTHING if is_all else ""
         act = act_of(caller, "export", history.chat.name, detail, each_time=True)
         await write_act(sessions, act, self._running.clock())
-        kept = await export(sessions, theirs.chats)
+        chats = await export(sessions, data.chats)
         name = f"chat-{history.chat.chat.about.id}"
         if kind == "csv":
             return await in_thread(
-                lambda _: csv_file(f"{name}.csv", _COLUMNS, map(_row, _deliveries(kept)))
+                lambda _: csv_file(f"{name}.csv", _COLUMNS, map(_row, _deliveries(chats)))
             )
-        mutes = await find_mutes(sessions, theirs.mutes)
+        mutes = await find_mutes(sessions, data.mutes)
         return Response(
-            await in_thread(lambda _: exported(kept, theirs.set_aside, mutes).encode()),
+            await in_thread(lambda _: exported(chats, data.set_aside, mutes).encode()),
             media_type="application/json",
             headers={"content-disposition": f'attachment; filename="{name}.json"'},
         )
 
-    async def _theirs(self, request: AnyRequest, history: ChatHistory) -> tuple[PersonalData, bool]:
+    async def _data(self, request: AnyRequest, history: ChatHistory) -> tuple[PersonalData, bool]:
         """The data that a form is about: this chat, or all data of its visitor; and whether it is all."""
         is_all = caller_of(request.scope).form.get("of") == EVERYTHING
         email = history.chat.email if is_all else ""
-        whose = Person.of_chat(history.chat.chat.about.name, email)
-        theirs = await find_personal_data(self._running.parts.outbox.sessions, whose)
-        return theirs, bool(whose.emails)
+        person = Person.of_chat(history.chat.chat.about.name, email)
+        data = await find_personal_data(self._running.parts.outbox.sessions, person)
+        return data, bool(person.emails)
 
     async def _confirm(self, request: AnyRequest, number: Number) -> Page:
         return await self._before_erasing(request, await self._chat(number))
@@ -207,18 +207,18 @@ class ChatActs:
                 return await self._before_erasing(
                     request, history, status=status, error=error, wait=refused.wait
                 )
-        theirs, is_all = await self._theirs(request, history)
+        data, is_all = await self._data(request, history)
         act = act_of(caller, "erase", name, EVERYTHING if is_all else "")
         rules, now = self._running.parts.in_force.rules, self._running.clock()
         try:
-            done = await erase(self._acting(act), theirs, by=act.by, rules=rules, now=now)
+            done = await erase(self._acting(act), data, by=act.by, rules=rules, now=now)
         except AlreadyDone:
             return redirect("/chats")
         return await self._pages.show(request, "erased.html", nav="chats", done=done)
 
 
-def _deliveries(kept: list[KeptChat]) -> list[dict[str, Any]]:
-    return [delivery_json(each.delivery) for chat in kept for each in chat.deliveries]
+def _deliveries(chats: list[KeptChat]) -> list[dict[str, Any]]:
+    return [delivery_json(each.delivery) for chat in chats for each in chat.deliveries]
 
 
 def _row(delivery: dict[str, Any]) -> list[Any]:

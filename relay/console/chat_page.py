@@ -157,25 +157,25 @@ def why_of(history: ChatHistory, language: Language) -> Why:
     """Where a chat was sent and why, from the stored verdicts of its hooks and the states of its deliveries."""
     chat = history.chat.chat
     verdicts = [each for hook in chat.hooks for each in _recorded(hook).verdicts]
-    held = {each.rule: each for each in verdicts if each.holds}
+    matched = {each.rule: each for each in verdicts if each.holds}
     sent = [
         SentLine(
             outcome_of(delivery, language),
             "" if delivery.recipient == delivery.destination else delivery.recipient,
             delivery.settled_at,
             delivery.rule,
-            _conditions(held[delivery.rule].findings) if delivery.rule in held else [],
+            _conditions(matched[delivery.rule].findings) if delivery.rule in matched else [],
             delivery.why if delivery.state in {State.SCHEDULED, State.LEFT_OUT} else "",
         )
         for delivery in chat.deliveries
     ]
     newest = _recorded(chat.hooks[-1]).verdicts
     delivered_rules = {delivery.rule for delivery in chat.deliveries}
-    is_unwanted = not held and not sent and not history.chat.trouble
+    is_unwanted = not matched and not sent and not history.chat.trouble
     return Why(
         sent=sent,
-        for_nobody=[name for name in held if name not in delivered_rules],
-        unmatched=[each for each in misses(newest) if each.rule not in held],
+        for_nobody=[name for name in matched if name not in delivered_rules],
+        unmatched=[each for each in misses(newest) if each.rule not in matched],
         nearest=nearest_misses(newest) if is_unwanted else [],
         trouble=history.chat.trouble,
         is_unwanted=is_unwanted,

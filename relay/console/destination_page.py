@@ -108,12 +108,12 @@ class DestinationCard(Struct, frozen=True):
         return [*(each for each in self.recipients.fixed if each != self.name), *patterns]
 
     @property
-    def of_day(self) -> int:
+    def day_total(self) -> int:
         """How many deliveries were made in the last 24 hours."""
         return sum(hour.total for hour in self.hours)
 
     @property
-    def failed_of_day(self) -> int:
+    def day_failed(self) -> int:
         """How many deliveries of the last 24 hours failed."""
         return sum(hour.failed for hour in self.hours)
 

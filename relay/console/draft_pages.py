@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from relay.console.delivery_pages import framed_mail
-from relay.console.file_access import rules_file, who_edits
+from relay.console.file_access import request_author, rules_file
 from relay.console.jobs import Job, JobPage, Jobs, Work
 from relay.console.notification_look import Look, packed_look
 from relay.console.page import AnyRequest, Page, Pages, Text, form_route, page_route
@@ -74,14 +74,14 @@ class Written(Struct, frozen=True):
     base: str
     """The hash of the text that was edited."""
     text: str
-    began_from: bytes
+    original: bytes
     source: bytes
     """The bytes as they would be written to the file."""
 
     @property
     def is_draft(self) -> bool:
         """Whether the text differs from the one that was edited."""
-        return self.source != self.began_from
+        return self.source != self.original
 
     @property
     def mark(self) -> str:
@@ -150,7 +150,7 @@ class DraftPages:
         return Response(await in_thread(work), media_type="application/json")
 
     async def _draft(self, request: AnyRequest) -> Page:
-        caller, author = caller_of(request.scope), who_edits(request)
+        caller, author = caller_of(request.scope), request_author(request)
         written, seen = await self._written(caller), caller.form.get("kept")
         drafts = await self._file.history.drafts()
         own = next((hash_of(each.text.encode()) for each in drafts if each.user == author.name), "")
@@ -172,12 +172,12 @@ class DraftPages:
             raise ClientException
         base, text = caller.form.get("base", ""), with_newlines(caller.form["text"])
         version = await self._file.history.version(base) if base else None
-        began_from = version[1] if version else (await self._file.read()).source
-        return Written(base, text, began_from, as_written(text, began_from))
+        original = version[1] if version else (await self._file.read()).source
+        return Written(base, text, original, as_written(text, original))
 
     async def _keep(self, request: AnyRequest, written: Written) -> None:
         """Store the text as the user's draft, or discard the draft if the text equals the one that was edited."""
-        author, history = who_edits(request), self._file.history
+        author, history = request_author(request), self._file.history
         if not written.is_draft:
             await history.discard_draft(author.user)
         elif written.base:
@@ -192,13 +192,13 @@ class DraftPages:
         if not check.count:
             try:
                 await self._file.refuse_unusable(
-                    written.source, who_edits(request), written.began_from
+                    written.source, request_author(request), written.original
                 )
             except ForAdmins as error:
                 check = replace(check, errors=flaws_of(error.problems, written.source, path))
             except NotUsable as error:
                 refused = error.problems
-        diff = await in_thread(lambda _: compared(shown(written.began_from), written.text))
+        diff = await in_thread(lambda _: compared(shown(written.original), written.text))
         return await self._pages.show(
             request,
             "draft_problems.html",
@@ -206,7 +206,7 @@ class DraftPages:
             refused=refused,
             path=str(path),
             diff=diff,
-            changes=await self._file.changes(written.began_from, written.source) if diff else [],
+            changes=await self._file.changes(written.original, written.source) if diff else [],
         )
 
     # -- try -----------------------------------------------------------------------------------------------------

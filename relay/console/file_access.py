@@ -56,7 +56,7 @@ def readable(source: bytes, *, is_refused: bool) -> str:
     return "\n".join(map(redact_line if is_refused else redact, shown(source).split("\n")))
 
 
-def who_edits(request: AnyRequest) -> Author:
+def request_author(request: AnyRequest) -> Author:
     """The author of a request's changes to the rules file."""
     return author_of(caller_of(request.scope))
 

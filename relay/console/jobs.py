@@ -40,9 +40,9 @@ MOST_OF_A_CALLER = 4
 KEPT_FOR = timedelta(minutes=15)
 """How long a job is kept after its end."""
 MOST_KEPT = 50
-ENDS_POLLING = 286
+STOP_POLLING = 286
 """The status with which htmx stops polling."""
-BETWEEN_LOOKS = 1.0
+CHECK_INTERVAL = 1.0
 """Seconds between two checks whether a job's session or API token is still valid."""
 
 log = logging.getLogger(__name__)
@@ -169,7 +169,7 @@ class Jobs:
         self._jobs[job.id] = job
         turn = self._turns.setdefault(kind, asyncio.Lock()) if alone else contextlib.nullcontext()
         job.task = asyncio.get_running_loop().create_task(self._run(job, work, turn))
-        job.task.add_done_callback(lambda _: self._over(job))
+        job.task.add_done_callback(lambda _: self._finish(job))
         return job
 
     def find(self, caller: Caller, id_: str) -> Job | None:
@@ -177,7 +177,7 @@ class Jobs:
         job = self._jobs.get(id_)
         return job if job and _owner(job.caller) == _owner(caller) else None
 
-    def begun_by(self, caller: Caller, key: str) -> Job | None:
+    def find_by_key(self, caller: Caller, key: str) -> Job | None:
         """The job that a form with this key has begun in this session, so that a form sent twice begins one job; else None."""
         jobs = (each for each in self._jobs.values() if key and each.key == key)
         return next((each for each in jobs if _owner(each.caller) == _owner(caller)), None)
@@ -222,7 +222,7 @@ class Jobs:
         finally:
             watching.cancel()
 
-    def _over(self, job: Job) -> None:
+    def _finish(self, job: Job) -> None:
         job.ended_at = self._clock()
         if job.state not in (State.DONE, State.FAILED):
             job.state = State.STOPPED
@@ -230,7 +230,7 @@ class Jobs:
     async def _watch(self, job: Job) -> None:
         """Cancel the job when its session or API token is no longer valid."""
         while True:
-            await asyncio.sleep(BETWEEN_LOOKS)
+            await asyncio.sleep(CHECK_INTERVAL)
             with contextlib.suppress(StorageUnavailable, StorageRefused, TimeoutError):
                 if not await self._is_open(job.caller):
                     self._cancel(job)
@@ -270,7 +270,7 @@ class JobPage:
         if job:
             return await self.show(request, job)
         if caller.is_partial:
-            return await self._pages.show(request, "job_gone.html", status=ENDS_POLLING)
+            return await self._pages.show(request, "job_gone.html", status=STOP_POLLING)
         raise NotFoundException
 
     async def _stop(self, request: AnyRequest, id_: Text) -> Response[bytes]:

@@ -115,7 +115,7 @@ class MutePage:
         if not (because or is_trial):
             raise FormRefused(NO_REASON)
         act = act_of(caller, "mute", rule or destination, destination if rule else "")
-        made = Mute(
+        mute = Mute(
             id=0,
             rule=rule,
             destination=destination,
@@ -126,22 +126,22 @@ class MutePage:
             then="nothing" if form.get("then") == "nothing" else "digest",
             urgent_too="urgent" in form,
         )
-        if not can_hold_back(made, rules):
+        if not can_hold_back(mute, rules):
             raise FormRefused(
                 N_(
                     "The rules in force send nothing that this mute would hold back. Perhaps somebody has just changed them."
                 )
             )
-        return made, act
+        return mute, act
 
     async def _make(self, request: AnyRequest) -> Response[bytes]:
         rules, now = self._running.parts.in_force.rules, self._running.clock()
         try:
-            made, act = self._mute_of_form(request)
+            mute, act = self._mute_of_form(request)
         except FormRefused as refused:
             return await self._show(request, caller_of(request.scope).form, refused)
         with suppress(AlreadyDone):
-            await make_mute(self._acting(act), made, rules, origin="console", now=now)
+            await make_mute(self._acting(act), mute, rules, origin="console", now=now)
         await self._running.parts.in_force.apply_mutes_and_pauses()
         return redirect("/mutes")
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 
-from relay.console.file_access import rules_file, who_edits
+from relay.console.file_access import request_author, rules_file
 from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
 from relay.console.request_context import caller_of
 from relay.outbox.user_accounts import Role
@@ -38,7 +38,7 @@ class NewRulePage:
     async def _text(self, request: AnyRequest) -> tuple[bytes, str]:
         """The user's draft or else the file's text, and the hash of the text that was edited."""
         file = rules_file(self._running)
-        now, own = await file.read(), who_edits(request).name
+        now, own = await file.read(), request_author(request).name
         for draft in await file.history.drafts():
             if draft.user == own:
                 return draft.text.encode(), draft.base_hash
@@ -67,7 +67,7 @@ class NewRulePage:
         except NotSpliced:
             return await self._show(request, text, form)
         await rules_file(self._running).history.keep_draft(
-            who_edits(request).user, base, added.decode()
+            request_author(request).user, base, added.decode()
         )
         return redirect(f"/rules/edit?done=new&rule={quote(rule.name, safe='')}")
 

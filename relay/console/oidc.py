@@ -50,7 +50,7 @@ class OidcRefused(Exception):
     """Raised where a sign-in fails. The message is for the log, and contains no secret."""
 
 
-class NotBegunHere(OidcRefused):
+class UnknownSignIn(OidcRefused):
     """Raised where the provider's answer is not to a recent sign-in of this browser, or comes a second time."""
 
 
@@ -74,7 +74,7 @@ class OidcSettings:
     public_url: str
 
 
-class Begun(Struct, frozen=True, array_like=True):
+class PendingSignIn(Struct, frozen=True, array_like=True):
     """A sign-in that was begun, as the browser's cookie stores it."""
 
     state: str
@@ -86,7 +86,7 @@ class Begun(Struct, frozen=True, array_like=True):
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _Config:
     """The provider's configuration."""
 
     issuer: str
@@ -125,7 +125,7 @@ class OidcProvider:
     clock: Clock
     patience: float = PATIENCE
     """Seconds for each answer of the provider."""
-    _known: _Known | None = None
+    _config: _Config | None = None
     _keys: Any = None
     _keys_at: datetime | None = None
     _used: "OrderedDict[str, None]" = field(default_factory=OrderedDict)
@@ -138,7 +138,7 @@ class OidcProvider:
 
     async def begin(self, next_: str) -> tuple[str, str]:
         """The URL to which the browser is sent, and the value of its cookie. Raises OidcRefused."""
-        known = await self._provider()
+        config = await self._configuration()
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest())
         query = {
@@ -151,57 +151,57 @@ class OidcProvider:
             "code_challenge": challenge.decode().rstrip("="),
             "code_challenge_method": "S256",
         }
-        separator = "&" if urlsplit(known.authorize).query else "?"
-        begun = msgspec.json.encode(Begun(state, nonce, verifier, next_, self.clock()))
-        cookie = base64.urlsafe_b64encode(begun).decode().rstrip("=")
-        return f"{known.authorize}{separator}{urlencode(query)}", cookie
+        separator = "&" if urlsplit(config.authorize).query else "?"
+        pending = msgspec.json.encode(PendingSignIn(state, nonce, verifier, next_, self.clock()))
+        cookie = base64.urlsafe_b64encode(pending).decode().rstrip("=")
+        return f"{config.authorize}{separator}{urlencode(query)}", cookie
 
-    async def finish(self, cookie: str, given: Mapping[str, str]) -> tuple[str, str]:
-        """The name of the user who has signed in, and the path to go to. `given`: the query of the answer. Raises OidcRefused."""
-        begun = self._begun(cookie, given.get("state", ""))
-        known = await self._provider()
-        issuer = given.get("iss", "")
-        if issuer != known.issuer if issuer else known.names_issuer:
+    async def finish(self, cookie: str, query: Mapping[str, str]) -> tuple[str, str]:
+        """The name of the user who has signed in, and the path to go to. `query`: the query of the answer. Raises OidcRefused."""
+        pending = self._pending_sign_in(cookie, query.get("state", ""))
+        config = await self._configuration()
+        issuer = query.get("iss", "")
+        if issuer != config.issuer if issuer else config.names_issuer:
             raise OidcRefused("the answer is of another provider")
-        if error := given.get("error", ""):
-            is_word = error.isascii() and error.replace("_", "").isalnum() and len(error) < 60
-            raise Denied(error if is_word else "an error")
-        if not given.get("code"):
+        if error := query.get("error", ""):
+            is_code = error.isascii() and error.replace("_", "").isalnum() and len(error) < 60
+            raise Denied(error if is_code else "an error")
+        if not query.get("code"):
             raise OidcRefused("the answer has no code")
-        token = await self._id_token(known, given["code"], begun.verifier)
-        claims = await self._claims(known, token)
-        self._check(claims, known, begun)
-        return _name(claims, self.settings.claim), begun.next
+        token = await self._id_token(config, query["code"], pending.verifier)
+        claims = await self._claims(config, token)
+        self._check(claims, config, pending)
+        return _name(claims, self.settings.claim), pending.next
 
-    def _begun(self, cookie: str, state: str) -> Begun:
-        """The sign-in in the browser's cookie, if `state` belongs to it. Raises NotBegunHere."""
+    def _pending_sign_in(self, cookie: str, state: str) -> PendingSignIn:
+        """The sign-in in the browser's cookie, if `state` belongs to it. Raises UnknownSignIn."""
         try:
             text = base64.b64decode(cookie + "=" * (-len(cookie) % 4), b"-_", validate=True)
-            begun = msgspec.json.decode(text, type=Begun)
+            pending = msgspec.json.decode(text, type=PendingSignIn)
         except (ValueError, RecursionError):
-            raise NotBegunHere("no sign-in was begun in this browser") from None
-        if not state or not hmac.compare_digest(begun.state.encode(), state.encode()):
-            raise NotBegunHere("the state is not that of this browser")
-        if begun.at.tzinfo is None or not timedelta() <= self.clock() - begun.at <= LASTS:
-            raise NotBegunHere("the sign-in took too long")
+            raise UnknownSignIn("no sign-in was begun in this browser") from None
+        if not state or not hmac.compare_digest(pending.state.encode(), state.encode()):
+            raise UnknownSignIn("the state is not that of this browser")
+        if pending.at.tzinfo is None or not timedelta() <= self.clock() - pending.at <= LASTS:
+            raise UnknownSignIn("the sign-in took too long")
         if state in self._used:
-            raise NotBegunHere("the answer came for the second time")
+            raise UnknownSignIn("the answer came for the second time")
         self._used[state] = None
         while len(self._used) > MOST_USED:
             self._used.popitem(last=False)
-        return begun
+        return pending
 
     # -- what the provider says --------------------------------------------------------------------------------
 
-    async def _provider(self) -> _Known:
+    async def _configuration(self) -> _Config:
         """The provider's configuration, cached for an hour. Raises OidcRefused."""
         now = self.clock()
-        if self._known is None or now - self._known.at > KNOWN_FOR:
+        if self._config is None or now - self._config.at > KNOWN_FOR:
             path = f"{self.settings.issuer.rstrip('/')}/.well-known/openid-configuration"
-            self._known = self._read_configuration(await self._request_json("GET", path), now)
-        return self._known
+            self._config = self._read_configuration(await self._request_json("GET", path), now)
+        return self._config
 
-    def _read_configuration(self, document: Mapping[str, Any], now: datetime) -> _Known:
+    def _read_configuration(self, document: Mapping[str, Any], now: datetime) -> _Config:
         issuer = document.get("issuer")
         if not isinstance(issuer, str) or issuer.rstrip("/") != self.settings.issuer.rstrip("/"):
             raise OidcRefused("it says that it is another issuer than RELAY_CONSOLE_OIDC_ISSUER")
@@ -213,9 +213,9 @@ class OidcProvider:
         methods = document.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
         takes_post = isinstance(methods, list) and "client_secret_basic" not in methods
         names_issuer = document.get("authorization_response_iss_parameter_supported") is True
-        return _Known(issuer, authorize, token, keys_at, names_issuer, takes_post, now)
+        return _Config(issuer, authorize, token, keys_at, names_issuer, takes_post, now)
 
-    async def _id_token(self, known: _Known, code: str, verifier: str) -> str:
+    async def _id_token(self, config: _Config, code: str, verifier: str) -> str:
         form = {
             "grant_type": "authorization_code",
             "code": code,
@@ -224,21 +224,21 @@ class OidcProvider:
             "code_verifier": verifier,
         }
         headers, secret = {}, self.settings.secret.reveal()
-        if known.takes_post:
+        if config.takes_post:
             form["client_secret"] = secret
         else:
             name = f"{quote_plus(self.settings.client_id)}:{quote_plus(secret)}"
             headers["Authorization"] = f"Basic {base64.b64encode(name.encode()).decode()}"
-        token = (await self._request_json("POST", known.token, headers, form)).get("id_token")
+        token = (await self._request_json("POST", config.token, headers, form)).get("id_token")
         if not isinstance(token, str):
             raise OidcRefused("its answer has no id_token")
         return token
 
-    async def _claims(self, known: _Known, token: str) -> Mapping[str, Any]:
+    async def _claims(self, config: _Config, token: str) -> Mapping[str, Any]:
         """The claims of an ID token, after a check of its signature. Raises OidcRefused."""
         for is_last in (False, True):
             if self._keys is None or is_last:
-                await self._renew_keys(known)
+                await self._renew_keys(config)
             try:
                 decoded = import_module("joserfc.jwt").decode(token, self._keys, ALGORITHMS)
             except Exception as error:  # noqa: BLE001 - of the package, of keys and of what a token may hold
@@ -249,12 +249,12 @@ class OidcProvider:
                 return dict(decoded.claims)
         raise OidcRefused("the token holds no claims")
 
-    async def _renew_keys(self, known: _Known) -> None:
+    async def _renew_keys(self, config: _Config) -> None:
         now = self.clock()
         if self._keys_at is not None and now - self._keys_at < BETWEEN_KEYS:
             return
         entries, jwk = (
-            (await self._request_json("GET", known.keys_at)).get("keys"),
+            (await self._request_json("GET", config.keys_at)).get("keys"),
             import_module("joserfc.jwk"),
         )
         keys = []
@@ -272,7 +272,7 @@ class OidcProvider:
             raise OidcRefused("it has no keys that can be used")
         self._keys, self._keys_at = jwk.KeySet(keys), now
 
-    def _check(self, claims: Mapping[str, Any], known: _Known, begun: Begun) -> None:
+    def _check(self, claims: Mapping[str, Any], config: _Config, pending: PendingSignIn) -> None:
         """Check the claims of an ID token. Raises OidcRefused."""
         now, client = self.clock(), self.settings.client_id
         meant = claims.get("aud")
@@ -280,14 +280,14 @@ class OidcProvider:
         party = claims.get("azp", client if len(audiences) == 1 else None)
         nonce = claims.get("nonce")
         wrong = {
-            "iss": claims.get("iss") != known.issuer,
+            "iss": claims.get("iss") != config.issuer,
             "aud": client not in audiences or party != client,
             "exp": not _is_time(claims.get("exp")) or claims["exp"] <= (now - SKEW).timestamp(),
             "iat": not _is_time(claims.get("iat")) or claims["iat"] > (now + SKEW).timestamp(),
             "nbf": "nbf" in claims
             and (not _is_time(claims["nbf"]) or claims["nbf"] > (now + SKEW).timestamp()),
             "nonce": not isinstance(nonce, str)
-            or not hmac.compare_digest(nonce.encode("utf-8", "replace"), begun.nonce.encode()),
+            or not hmac.compare_digest(nonce.encode("utf-8", "replace"), pending.nonce.encode()),
         }
         if names := [name for name, is_wrong in wrong.items() if is_wrong]:
             raise OidcRefused(f"the token's {', '.join(names)} does not fit")

@@ -16,7 +16,7 @@ class Passwords:
     def __init__(self) -> None:
         self._hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
         self._thread = ThreadPoolExecutor(1, "console-password")
-        self._of_nobody = ""
+        self._dummy_hash = ""
 
     async def hash(self, password: str) -> str:
         """The hash of a password, as it is stored."""
@@ -24,21 +24,21 @@ class Passwords:
             self._thread, self._hasher.hash, password
         )
 
-    async def fits(self, kept: str, password: str) -> bool:
-        """Whether the hash `kept` is of this password. False without a hash, after the same time."""
+    async def fits(self, stored: str, password: str) -> bool:
+        """Whether the hash `stored` is of this password. False without a hash, after the same time."""
         return await asyncio.get_running_loop().run_in_executor(
-            self._thread, self._fits, kept, password
+            self._thread, self._fits, stored, password
         )
 
     def close(self) -> None:
         """Finish the current verification and end the thread."""
         self._thread.shutdown()
 
-    def _fits(self, kept: str, password: str) -> bool:
-        if not self._of_nobody:
-            self._of_nobody = self._hasher.hash(secrets.token_hex())
+    def _fits(self, stored: str, password: str) -> bool:
+        if not self._dummy_hash:
+            self._dummy_hash = self._hasher.hash(secrets.token_hex())
         try:
-            fits = self._hasher.verify(kept or self._of_nobody, password[:LONGEST])
+            fits = self._hasher.verify(stored or self._dummy_hash, password[:LONGEST])
         except (VerificationError, InvalidHashError):
             return False
-        return fits and bool(kept) and len(password) <= LONGEST
+        return fits and bool(stored) and len(password) <= LONGEST

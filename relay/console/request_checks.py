@@ -188,7 +188,7 @@ class RequestChecks:
         try:
             session = await self._sign_in.find(secret, by_person=by_person)
         except (StorageUnavailable, TimeoutError) as error:
-            session = self._sign_in.seen(secret)
+            session = self._sign_in.recent_session(secret)
             if session is None:
                 raise
             caller = replace(caller, no_database=str(error) or NO_ANSWER)

@@ -62,7 +62,7 @@ class ResendPage:
     async def _begin(self, request: AnyRequest, group: Text) -> Response[bytes]:
         caller, now = caller_of(request.scope), self._running.clock()
         sessions, key = self._running.parts.outbox.sessions, caller.form.get("key", "")
-        if job := self._jobs.begun_by(caller, key):
+        if job := self._jobs.find_by_key(caller, key):
             return redirect(f"/jobs/{job.id}")
         failed = await self._group(group)
         count = len(failed.deliveries)

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from relay.console.file_access import (
     WHY_RULES_ARE_READ_ONLY,
+    request_author,
     rules_file,
-    who_edits,
 )
 from relay.console.jobs import Jobs
 from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
@@ -73,7 +73,7 @@ class Editing(Struct, frozen=True, kw_only=True):
     text: str
     base: str
     """The hash of the text that was edited."""
-    began_from: bytes
+    original: bytes
     source: bytes
     """The bytes of the text as they would be written to the file."""
     is_draft: bool
@@ -145,12 +145,12 @@ class RulesEditPage:
         return rules_file(self._running)
 
     async def _others(self, request: AnyRequest) -> list[Draft]:
-        own = who_edits(request).name
+        own = request_author(request).name
         return [each for each in await self._file.history.drafts() if each.user != own]
 
     async def _begun(self, request: AnyRequest) -> Editing:
         """The user's draft, or else the file's text."""
-        file, own = await self._file.read(), who_edits(request).name
+        file, own = await self._file.read(), request_author(request).name
         drafts = await self._file.history.drafts()
         draft = next((each for each in drafts if each.user == own), None)
         text, base = (draft.text, draft.base_hash) if draft else (shown(file.source), file.hash)
@@ -160,18 +160,18 @@ class RulesEditPage:
     async def _compared(
         self, file: RulesText, text: str, base: str, others: list[Draft]
     ) -> Editing:
-        began_from = file.source
+        original = file.source
         if base != file.hash and (version := await self._file.history.version(base)):
-            began_from = version[1]
+            original = version[1]
         source, diff = await in_thread(
-            lambda _: (as_written(text, began_from), compared(shown(began_from), text))
+            lambda _: (as_written(text, original), compared(shown(original), text))
         )
-        changes = await self._file.changes(began_from, source) if diff else []
+        changes = await self._file.changes(original, source) if diff else []
         return Editing(
             file=file,
             text=text,
             base=base,
-            began_from=began_from,
+            original=original,
             source=source,
             is_draft=bool(diff),
             others=others,
@@ -180,7 +180,7 @@ class RulesEditPage:
         )
 
     async def _change(self, request: AnyRequest) -> Page:
-        form, author = caller_of(request.scope).form, who_edits(request)
+        form, author = caller_of(request.scope).form, request_author(request)
         act, text = form.get("act", ""), with_newlines(form.get("text", ""))
         if act == "discard":
             await self._file.history.discard_draft(author.user)
@@ -205,7 +205,7 @@ class RulesEditPage:
 
     async def _on_top(self, editing: Editing) -> Editing:
         """The user's changes merged into the present file, if they do not conflict with other changes; else unchanged."""
-        base, theirs = shown(editing.began_from), shown(editing.file.source)
+        base, theirs = shown(editing.original), shown(editing.file.source)
         text = await in_thread(lambda _: merged(base, theirs, editing.text))
         if text is None:
             return editing
@@ -216,7 +216,7 @@ class RulesEditPage:
     async def _publish(self, request: AnyRequest, editing: Editing) -> Page:
         try:
             published = await self._file.publish(
-                editing.source, editing.base, who_edits(request), editing.message
+                editing.source, editing.base, request_author(request), editing.message
             )
         except Changed as error:
             return await self._conflict(request, editing, error.theirs)
@@ -261,7 +261,7 @@ class RulesEditPage:
         )
 
     async def _conflict(self, request: AnyRequest, editing: Editing, theirs: bytes) -> Page:
-        base, others = shown(editing.began_from), shown(theirs)
+        base, others = shown(editing.original), shown(theirs)
         newest = await self._file.history.version(hash_of(theirs))
         diff, both = await in_thread(
             lambda _: (compared(base, others), merged(base, others, editing.text))
@@ -275,7 +275,7 @@ class RulesEditPage:
             their_hash=hash_of(theirs),
             version=newest[0] if newest else None,
             their_diff=diff,
-            their_changes=await self._file.changes(editing.began_from, theirs),
+            their_changes=await self._file.changes(editing.original, theirs),
             their_text=others,
             base_text=base,
             can_merge=both is not None,

@@ -13,8 +13,8 @@ from relay.console.chat_list_page import chat_lines
 from relay.console.file_access import (
     WHY_RULES_ARE_READ_ONLY,
     readable,
+    request_author,
     rules_file,
-    who_edits,
 )
 from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
 from relay.console.request_context import caller_of
@@ -88,7 +88,7 @@ class RulesPage:
         if not base:
             raise ClientException
         try:
-            done = await self._file.undo(base, who_edits(request))
+            done = await self._file.undo(base, request_author(request))
         except NotPublished as error:
             return _not_done(error)
         return await self._in_force(done.hash, "undo")
@@ -132,7 +132,7 @@ class RulesPage:
         rule, on, base = form.get("rule", ""), form.get("on", ""), form.get("base", "")
         if on not in {"yes", "no"} or not base or not rule:
             raise ClientException
-        author = who_edits(request)
+        author = request_author(request)
         try:
             done = await self._file.switch(rule, on=on == "yes", base=base, author=author)
         except NotSpliced:
@@ -247,7 +247,7 @@ class RulesVersionPages:
         file = rules_file(self._running)
         _, source = await self._find(version)
         current = await file.read()
-        await file.history.keep_draft(who_edits(request).user, current.hash, shown(source))
+        await file.history.keep_draft(request_author(request).user, current.hash, shown(source))
         return redirect("/rules/edit")
 
     async def _in_force(self) -> int:

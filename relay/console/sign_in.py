@@ -133,7 +133,7 @@ class SignIn:
             self._seen.popitem(last=False)
         return session
 
-    def seen(self, secret: str) -> UserSession | None:
+    def recent_session(self, secret: str) -> UserSession | None:
         """The session that a cookie had a short while ago, for pages that work without the database."""
         seen = self._seen.get(token_hash(secret))
         return seen[0] if seen and self._clock() - seen[1] < SEEN_FOR else None
@@ -189,12 +189,12 @@ class SignIn:
     async def use_link(self, secret: str, password: str, caller: Caller) -> str:
         """Set a password with a link, once, and begin a session. Raises as `sign_in` does, and LinkEnded."""
         user = await self.owner_of_link(secret)
-        kept = await self._passwords.hash(password)
+        hash_ = await self._passwords.hash(password)
 
         def work(cursor: Cursor) -> str:
             if not use_link(self._sql, cursor, secret, self._clock()):
                 raise LinkEnded
-            return self._renew(cursor, user, kept, caller, "by a link")
+            return self._renew(cursor, user, hash_, caller, "by a link")
 
         return await self._run(work)
 
@@ -223,8 +223,8 @@ class SignIn:
         """Change the user's password and begin a new session; all other sessions end. Raises as `sign_in` does."""
         session = _session(caller)
         user = await self._check_password(session.user.name, old, caller, "set password")
-        kept = await self._passwords.hash(new)
-        return await self._run(lambda cursor: self._renew(cursor, user, kept, caller))
+        hash_ = await self._passwords.hash(new)
+        return await self._run(lambda cursor: self._renew(cursor, user, hash_, caller))
 
     async def is_recent(self, caller: Caller) -> bool:
         """Whether the session began so recently that the password need not be asked again."""
@@ -281,14 +281,14 @@ class SignIn:
         return user
 
     def _renew(
-        self, cursor: Cursor, user: User, kept: str, caller: Caller, detail: str = ""
+        self, cursor: Cursor, user: User, hash_: str, caller: Caller, detail: str = ""
     ) -> str:
         """Set another password, and replace all sessions by a new one."""
         actor = Actor(name=user.name, via="console", address=caller.address)
         users = Users(self._sql, cursor, actor, self._clock())
         if users.by_id(user.id) != user:
             raise SignInRefused
-        users.set_password(user, kept)
+        users.set_password(user, hash_)
         return self._begin(cursor, users.by_id(user.id), caller, detail)
 
     def _begin(self, cursor: Cursor, user: User, caller: Caller, detail: str = "") -> str:
@@ -325,8 +325,8 @@ class SignIn:
         user = await self.read(find_user, name=ADMIN)
         if user and await self._passwords.fits(user.password, password):
             return
-        kept = await self._passwords.hash(password)
-        change = partial(set_user, self._sql, name=ADMIN, role=Role.ADMIN, password=kept)
+        hash_ = await self._passwords.hash(password)
+        change = partial(set_user, self._sql, name=ADMIN, role=Role.ADMIN, password=hash_)
         await self._run(partial(change, origin="setting", now=self._clock()))
 
     async def _run(self, work: Callable[..., T]) -> T:

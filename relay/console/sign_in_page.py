@@ -11,7 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from relay.console.allowed_hosts import Hosts
-from relay.console.oidc import CALLBACK, LASTS, Denied, NotBegunHere, OidcProvider, OidcRefused
+from relay.console.oidc import CALLBACK, LASTS, Denied, OidcProvider, OidcRefused, UnknownSignIn
 from relay.console.page import READ, AnyRequest, Page, Pages, form_route, page_route, redirect
 from relay.console.request_context import caller_of, cookie_header
 from relay.console.sign_in import LinkEnded, SignIn, SignInRefused
@@ -228,7 +228,7 @@ class OidcPages:
         if error:
             log.warning("sign-in by OpenID Connect from %s refused: %s", address, error)
         status = 429 if wait else 502
-        if isinstance(error, NotBegunHere):
+        if isinstance(error, UnknownSignIn):
             why, status = "not begun", 400
         if isinstance(error, Denied):
             why, status = "denied", 403

@@ -25,7 +25,7 @@ _SUBSCRIBER = 64
 """The length of the IPv6 prefix that one subscriber usually gets."""
 
 
-def place_of(address: str) -> str:
+def network_of(address: str) -> str:
     """The address or network whose tries are counted together: for IPv6 the network of one subscriber."""
     try:
         ip = ip_address(address.partition("%")[0])
@@ -88,8 +88,8 @@ class PasswordTries:
             each.give_back(key, now)
 
     def _keys(self, name: str, address: str) -> Iterator[tuple[Throttle, str]]:
-        place = place_of(address)
-        return zip(self._throttles, (place, f"{name} {place}", name), strict=True)
+        network = network_of(address)
+        return zip(self._throttles, (network, f"{name} {network}", name), strict=True)
 
 
 class Turns:

@@ -253,7 +253,7 @@ class OwnPage:
             status=status,
             nav="me",
             sessions=await self._sign_in.read(sessions_of, user=number, now=self._sign_in.now()),
-            this=session.id if session else 0,
+            own_session=session.id if session else 0,
             can_change=self._has_own_password(request),
             has_changed=request.method in READ and "changed" in request.query_params,
             has_chosen=request.method in READ and "chosen" in request.query_params,

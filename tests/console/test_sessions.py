@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from relay.console.request_checks import MOST_AT_ONCE, MOST_WAITING
-from relay.console.throttle import SOONER, TRIES, Throttle, Turns, place_of
+from relay.console.throttle import SOONER, TRIES, Throttle, Turns, network_of
 from tests.console.visiting import PASSWORD, Got, Visitor, signed_in
 from tests.running import DEADLINE, MovableClock, RunningRelay, running_relay, settings
 
@@ -138,7 +138,7 @@ async def test_who_tries_anothers_name_does_not_keep_them_out(
 def test_addresses_of_one_subscriber_are_counted_as_one(
     one: str, other: str, is_same: bool
 ) -> None:
-    assert (place_of(one) == place_of(other)) is is_same
+    assert (network_of(one) == network_of(other)) is is_same
 
 
 async def test_what_was_written_is_shown_where_the_session_has_ended(tmp_path: Path) -> None:

@@ -9,13 +9,7 @@ from litestar import HttpMethod
 from msgspec import Struct
 
 from relay import __version__
-from relay.console.health_page import (
-    all_relays,
-    disk_free,
-    hook_url,
-    past_day,
-    readiness_of,
-)
+from relay.console.health_page import all_relays, disk_free, hook_url, past_day, readiness_of
 from relay.console.json_api.api_request import Call, copied
 from relay.console.json_api.operation import Operations
 from relay.console.logged_acts import act_of, write_act

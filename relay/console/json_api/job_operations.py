@@ -151,7 +151,7 @@ async def begin_backtest(call: Call, body: BacktestRequest) -> JobAnswer:
     await usable_rules(call, after)
     before, period = await text_in_force(running), PERIODS[body.period.value]
     work = past_trial(running, before, after, period, call.api.jobs.spare)
-    return await _answer(call, _begun(call, BACKTEST, work, alone=True))
+    return await _answer(call, _start(call, BACKTEST, work, alone=True))
 
 
 @jobs.operation(
@@ -168,25 +168,25 @@ async def begin_resends(call: Call, body: ResendRequest) -> JobAnswer:
         words = f"There are {count} such deliveries now, and not {body.expect}."
         raise Refusal(409, words, kind="another-count")
     act = act_of(call.caller, "send all again", group.destination, str(count))
-    with _counted():
+    with _refuse_too_many():
         call.api.jobs.refuse_too_many(call.caller)
     await write_act(call.sessions, act, call.now, call.key)
     work = resending(call.running, group, act.by)
-    return await _answer(call, _begun(call, RESEND, work, is_counted=True))
+    return await _answer(call, _start(call, RESEND, work, is_counted=True))
 
 
 @jobs.operation(HttpMethod.POST, "/chats/words", Role.VIEWER, status=202, refusals=(429,))
 async def begin_word_search(call: Call, body: WordsRequest) -> JobAnswer:
     """Search the messages of chats, newest first. The searched text is not stored."""
     work = word_search(call.running, body.words.strip())
-    return await _answer(call, _begun(call, WORD_SEARCH, work, alone=True))
+    return await _answer(call, _start(call, WORD_SEARCH, work, alone=True))
 
 
 @jobs.operation(HttpMethod.POST, "/mutes/try", Role.EDITOR, status=202, refusals=(429,))
 async def begin_mute_trial(call: Call, body: MuteScope) -> JobAnswer:
     """Count what a mute would have held back in the last seven days. Nothing is muted."""
     mute, _ = mute_in_scope(call, body)
-    return await _answer(call, _begun(call, MUTE, mute_trial(call.running, mute), alone=True))
+    return await _answer(call, _start(call, MUTE, mute_trial(call.running, mute), alone=True))
 
 
 @jobs.operation(HttpMethod.GET, "/jobs/{id}", Role.VIEWER)
@@ -203,18 +203,18 @@ async def stop_job(call: Call, path: JobName) -> JobAnswer:
     return await _answer(call, job)
 
 
-def _begun(
+def _start(
     call: Call, kind: str, work: Work, *, alone: bool = False, is_counted: bool = False
 ) -> Job:
     """A new job. Raises Refusal where there are too many."""
-    with _counted():
+    with _refuse_too_many():
         return call.api.jobs.start(
             call.caller, kind, work, back="/", alone=alone, is_counted=is_counted
         )
 
 
 @contextmanager
-def _counted() -> Iterator[None]:
+def _refuse_too_many() -> Iterator[None]:
     """Raises Refusal in place of TooManyJobs."""
     try:
         yield

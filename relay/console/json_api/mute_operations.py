@@ -138,18 +138,18 @@ async def mute(call: Call, body: MuteRequest) -> MadeMute:
     if not call.now < body.until <= call.now + LONGEST:
         words = f"must be later than now, and at most {LONGEST.days} days from now"
         raise wrong("until", words)
-    made, rules = mute_in_scope(call, body)
-    made = replace(made, until=body.until, because=body.because.strip(), then=body.then)
+    new, rules = mute_in_scope(call, body)
+    new = replace(new, until=body.until, because=body.because.strip(), then=body.then)
     done = await make_mute(
-        call.acting("mute", made.rule or made.destination or "by a condition", made.destination),
-        made,
+        call.acting("mute", new.rule or new.destination or "by a condition", new.destination),
+        new,
         rules,
         origin="api",
         also_waiting=body.also_waiting,
         now=call.now,
     )
     await call.running.parts.in_force.apply_mutes_and_pauses()
-    return MadeMute(id=done.number, until=made.until, held=done.held)
+    return MadeMute(id=done.number, until=new.until, held=done.held)
 
 
 def mute_in_scope(call: Call, body: MuteScope) -> tuple[NewMute, RuleBook]:
@@ -167,7 +167,7 @@ def mute_in_scope(call: Call, body: MuteScope) -> tuple[NewMute, RuleBook]:
         rules = with_condition(rules, body.when) if body.when else rules
     except RulesError as error:
         raise wrong("when", "; ".join(each.words for each in error.problems)) from None
-    made = NewMute(
+    new = NewMute(
         id=0,
         rule=body.rule,
         destination=body.destination,
@@ -179,9 +179,9 @@ def mute_in_scope(call: Call, body: MuteScope) -> tuple[NewMute, RuleBook]:
         urgent_too=body.urgent_too,
         alerts_too=body.alerts_too,
     )
-    if not can_hold_back(replace(made, when=""), rules) and not made.alerts_too:
+    if not can_hold_back(replace(new, when=""), rules) and not new.alerts_too:
         raise wrong("destination", "the rule does not send there")
-    return made, rules
+    return new, rules
 
 
 @mutes.operation(HttpMethod.DELETE, "/mutes/{number}", Role.EDITOR, refusals=(409,))

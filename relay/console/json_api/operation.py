@@ -58,7 +58,7 @@ class Operation:
     """Whether it takes an Idempotency-Key."""
     if_match: bool = False
     """Whether it needs an If-Match."""
-    tells_secret: bool = False
+    has_secret: bool = False
     """Whether its answer contains a secret, which is not stored for a second request with the same key."""
 
     @property
@@ -103,12 +103,12 @@ class Operation:
             if self.once:
                 call = replace(call, key=key_of(call, request.method, request.scope["path"]))
 
-            async def answered() -> Response[bytes]:
+            async def answer_call() -> Response[bytes]:
                 return self._answer(await self.answers(call, **read))
 
             if call.key:
-                return await answered_once(call, call.key, answered, is_kept=not self.tells_secret)
-            return await answered()
+                return await answer_once(call, call.key, answer_call, is_kept=not self.has_secret)
+            return await answer_call()
         except Refusal as refusal:
             return refused_answer(refusal)
 
@@ -140,7 +140,7 @@ class Operations:
         refusals: tuple[int, ...] = (),
         once: bool = False,
         if_match: bool = False,
-        tells_secret: bool = False,
+        has_secret: bool = False,
     ) -> Callable[[Answering], Answering]:
         """A decorator that declares an operation; the first line of the function's docstring is its summary."""
 
@@ -159,7 +159,7 @@ class Operations:
                     refusals=refusals,
                     once=once,
                     if_match=if_match,
-                    tells_secret=tells_secret,
+                    has_secret=has_secret,
                 )
             )
             return function
@@ -201,14 +201,14 @@ def key_of(call: Call, method: str, path: str) -> IdempotencyKey | None:
     caller = call.caller
     number = caller.session.user.id if caller.session else 0
     owner = f"token {caller.token.id}" if caller.token else f"user {number}"
-    asked = hashlib.sha256(f"{method} {path}\n".encode() + caller.body)
-    return IdempotencyKey(owner=owner, key=key, request=asked.digest())
+    request_hash = hashlib.sha256(f"{method} {path}\n".encode() + caller.body)
+    return IdempotencyKey(owner=owner, key=key, request=request_hash.digest())
 
 
-async def answered_once(
+async def answer_once(
     call: Call,
     key: IdempotencyKey,
-    answered: Callable[[], Awaitable[Response[bytes]]],
+    answer_call: Callable[[], Awaitable[Response[bytes]]],
     *,
     is_kept: bool = True,
 ) -> Response[bytes]:
@@ -218,15 +218,15 @@ async def answered_once(
     """
     name = (key.owner, key.key)
     if name in call.api.under_way:
-        raise _under_way()
+        raise _key_in_use()
     call.api.under_way.add(name)
     try:
         if kept := await call.api.sign_in.read(find_key, key=key, now=call.now):
             return _repeated(key, kept)
         try:
-            answer = await answered()
+            answer = await answer_call()
         except AlreadyDone:  # another relay on the same database was faster
-            raise _under_way() from None
+            raise _key_in_use() from None
         try:
             if is_kept:
                 await _keep(call, key, answer)
@@ -246,7 +246,7 @@ async def _keep(call: Call, key: IdempotencyKey, answer: Response[bytes]) -> Non
         )
 
 
-def _under_way() -> Refusal:
+def _key_in_use() -> Refusal:
     return Refusal(
         409,
         "A request with this Idempotency-Key is under way. Ask again in a moment.",

@@ -41,7 +41,7 @@ class WhoseData(StrEnum):
     VISITOR = "visitor"
 
 
-Of = Annotated[
+Scope = Annotated[
     WhoseData,
     Meta(
         description="chat: the chat alone; visitor: all that is kept of the email address that its visitor gave, "
@@ -53,7 +53,7 @@ Of = Annotated[
 class ExportRequest(Struct, kw_only=True, forbid_unknown_fields=True):
     """Whose data to export."""
 
-    of: Of = WhoseData.CHAT
+    of: Scope = WhoseData.CHAT
 
 
 class EraseRequest(ExportRequest, kw_only=True, forbid_unknown_fields=True):
@@ -131,14 +131,14 @@ class Erasure(Struct, kw_only=True):
 async def export_chat(call: Call, path: Numbered, body: ExportRequest) -> Export:
     """Export all stored data of a chat or of its visitor. Changes nothing, but is logged as an act."""
     history = await history_of(call, path.number)
-    theirs, detail = await _theirs(call, history, body.of)
+    data, detail = await _data(call, history, body.of)
     act = act_of(call.caller, "export", history.chat.name, detail)
     await write_act(call.sessions, act, call.now)
-    kept = await export(call.sessions, theirs.chats)
-    mutes = await find_mutes(call.sessions, theirs.mutes)
+    chats = await export(call.sessions, data.chats)
+    mutes = await find_mutes(call.sessions, data.mutes)
     return Export(
-        chats=await in_thread(lambda _: list(map(_chat, kept))),
-        unreadable_posts=list(map(unreadable_body, theirs.set_aside)),
+        chats=await in_thread(lambda _: list(map(_chat, chats))),
+        unreadable_posts=list(map(unreadable_body, data.set_aside)),
         mutes=[mute_of(call, each) for each in mutes],
     )
 
@@ -155,9 +155,9 @@ async def erase_chat(call: Call, path: Numbered, body: EraseRequest) -> Erasure:
     if call.caller.session and not await call.api.sign_in.is_recent(call.caller):
         words = "You signed in more than ten minutes ago. Sign in again, or use a token."
         raise Refusal(403, words, kind="sign-in-again")
-    theirs, detail = await _theirs(call, history, body.of)
+    data, detail = await _data(call, history, body.of)
     acting, rules = call.acting("erase", name, detail), call.running.parts.in_force.rules
-    done = await erase(acting, theirs, by=call.caller.name, rules=rules, now=call.now)
+    done = await erase(acting, data, by=call.caller.name, rules=rules, now=call.now)
     return Erasure(
         chats=len(done.chats),
         hooks=sum(each.hooks for each in done.chats),
@@ -172,11 +172,11 @@ async def erase_chat(call: Call, path: Numbered, body: EraseRequest) -> Erasure:
     )
 
 
-async def _theirs(call: Call, history: ChatHistory, of: WhoseData) -> tuple[PersonalData, str]:
+async def _data(call: Call, history: ChatHistory, scope: WhoseData) -> tuple[PersonalData, str]:
     """The data of a chat or of its visitor, and the detail for the log of acts."""
-    email = history.chat.email if of is WhoseData.VISITOR else ""
-    whose = Person.of_chat(history.chat.chat.about.name, email)
-    return await find_personal_data(call.sessions, whose), EVERYTHING if whose.emails else ""
+    email = history.chat.email if scope is WhoseData.VISITOR else ""
+    person = Person.of_chat(history.chat.chat.about.name, email)
+    return await find_personal_data(call.sessions, person), EVERYTHING if person.emails else ""
 
 
 def _chat(kept: KeptChat) -> ExportedChat:

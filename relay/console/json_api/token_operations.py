@@ -85,7 +85,7 @@ async def list_tokens(call: Call) -> TokenList:
     return TokenList(tokens=[copied(Token, each) for each in stored_tokens])
 
 
-@tokens.operation(HttpMethod.POST, "/tokens", Role.ADMIN, status=201, once=True, tells_secret=True)
+@tokens.operation(HttpMethod.POST, "/tokens", Role.ADMIN, status=201, once=True, has_secret=True)
 async def make_token(call: Call, body: NewToken) -> MadeToken:
     """Make an API token, which belongs to the user who sends the request or who made the token that does.
 

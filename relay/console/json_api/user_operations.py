@@ -171,7 +171,7 @@ class ChangedUser(Struct, kw_only=True):
 
 
 @people.operation(
-    HttpMethod.POST, "/users", Role.ADMIN, status=201, refusals=(409,), once=True, tells_secret=True
+    HttpMethod.POST, "/users", Role.ADMIN, status=201, refusals=(409,), once=True, has_secret=True
 )
 async def add_user(call: Call, body: NewUser) -> UserLink:
     """Add a user, and make a link with which they set a password."""
@@ -184,7 +184,7 @@ async def add_user(call: Call, body: NewUser) -> UserLink:
     Role.ADMIN,
     refusals=(409,),
     once=True,
-    tells_secret=True,
+    has_secret=True,
 )
 async def make_user_link(call: Call, path: Numbered) -> UserLink:
     """Make a new link with which a user sets a password; an earlier one expires."""
