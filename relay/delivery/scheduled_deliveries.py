@@ -200,8 +200,8 @@ class Release:
             numbers = await self._outbox.run(partial(self._scheduling.scheduled, of=changed))
             digests = dict[tuple[str, str], datetime]()
             for first in range(0, len(numbers), AT_ONCE):
-                some = numbers[first : first + AT_ONCE]
-                work = partial(self._replan, numbers=some, digests=digests)
+                part = numbers[first : first + AT_ONCE]
+                work = partial(self._replan, numbers=part, digests=digests)
                 self._signal(await self._outbox.run(work))
         except BaseException:
             self._changed = None
@@ -225,13 +225,13 @@ class Release:
             return False
         return last is None or self._is_steady(now - last[0], time_passed - last[1])
 
-    def _is_steady(self, went: timedelta, seconds: float) -> bool:
-        if went < -NO_MATTER:
+    def _is_steady(self, passed: timedelta, seconds: float) -> bool:
+        if passed < -NO_MATTER:
             log.warning("the clock was set back; what is scheduled is planned again")
             self._changed = None
-        if went - timedelta(seconds=seconds) > JUMP:
+        if passed - timedelta(seconds=seconds) > JUMP:
             log.warning(
-                "the clock went %s ahead at once; what is due waits for the next look", went
+                "the clock went %s ahead at once; what is due waits for the next look", passed
             )
             return False
         return True

@@ -39,7 +39,7 @@ from relay.transports import Ending
 
 TRIED = "writing was tried"
 """The name of a mark that is set to test whether the database can be written."""
-_GONE_WELL = {Ending.DELIVERED, Ending.ACCEPTED}
+_SUCCESSFUL = {Ending.DELIVERED, Ending.ACCEPTED}
 
 this_delivery = deliveries.c.id == bound("delivery_id")
 still_ours = sa.and_(this_delivery, is_sending, deliveries.c.attempts == bound("number"))
@@ -69,7 +69,7 @@ _SETTLE_LATE = Query(
     .where(
         this_delivery,
         # Not if a person sent it again meanwhile: that is another message.
-        deliveries.c.message_id == bound("told_of"),
+        deliveries.c.message_id == bound("message"),
         deliveries.c.state != "delivered",
         deliveries.c.state != "accepted",
     )
@@ -166,11 +166,11 @@ class Operations(Claiming):
             new_receipt=storable(settlement.receipt),
         )
         if ours.rowcount != 1:
-            if settlement.ending in _GONE_WELL:
+            if settlement.ending in _SUCCESSFUL:
                 self.sql[_SETTLE_LATE].run(
                     cursor,
                     delivery_id=delivery.id,
-                    told_of=delivery.message_id,
+                    message=delivery.message_id,
                     to_state=settlement.state.value,
                     settled=ended,
                     words=words,

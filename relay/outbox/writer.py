@@ -97,12 +97,12 @@ class SharedStore(Store, Protocol):
 
 T = TypeVar("T")
 _Waiting = tuple["asyncio.Future[Any]", Work]
-_Word = Literal["look", "close"]
+_Signal = Literal["look", "close"]
 """Signals to the writer that are no work: an outcome waits in the other queue, or the writer was closed."""
 _Answered = list[tuple["asyncio.Future[Any]", Any]]
 
 MOST_IN_A_GROUP = 256
-MOST_BESIDE_OUTCOMES = 16
+MOST_WITH_OUTCOMES = 16
 """Works that share a commit with outcomes; or half of those waiting, if that is more.
 
 An outcome should be stored soon, as after a kill the relay sends again what it has not stored as sent; but hooks must
@@ -145,7 +145,7 @@ class Writer:
         self._store = store
         self._monotonic = monotonic
         self._sleep = sleep
-        self._waiting: queue.SimpleQueue[_Waiting | _Word] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Waiting | _Signal] = queue.SimpleQueue()
         self._outcomes: queue.SimpleQueue[_Waiting] = queue.SimpleQueue()
         """Works that store how attempts ended; they come first. For each, `_waiting` has a "look"."""
         self._loop = asyncio.get_running_loop()
@@ -222,8 +222,8 @@ class Writer:
                 self._sleep(rest)
             while not self._outcomes.empty():
                 group.append(self._outcomes.get())
-            beside = max(MOST_BESIDE_OUTCOMES, self._waiting.qsize() // 2)
-            most = min(len(group) + beside, MOST_IN_A_GROUP) if group else MOST_IN_A_GROUP
+            room = max(MOST_WITH_OUTCOMES, self._waiting.qsize() // 2)
+            most = min(len(group) + room, MOST_IN_A_GROUP) if group else MOST_IN_A_GROUP
             while item != "close":
                 if item != "look":
                     group.append(item)

@@ -34,7 +34,7 @@ def client_options(http: HttpClient, url: str) -> dict[str, Any]:
     return {"session": http.session(url), "ssl": http.tls, "logger": SILENT, "retry_handlers": []}
 
 
-class NotDone(Exception):
+class CallError(Exception):
     """Raised for a call to which Slack did not answer with success. `word` is Slack's name of the error."""
 
     def __init__(self, outcome: Outcome, word: str = "") -> None:
@@ -42,11 +42,11 @@ class NotDone(Exception):
         self.outcome = outcome
         self.word = word
 
-    def harmless(self) -> "NotDone":
+    def repeatable(self) -> "CallError":
         """Return the error of a call that may safely be repeated, whether or not Slack received it."""
         if self.outcome.ending is not Ending.MAYBE_DELIVERED:
             return self
-        return NotDone(replace(self.outcome, ending=Ending.LATER, hold=False), self.word)
+        return CallError(replace(self.outcome, ending=Ending.LATER, hold=False), self.word)
 
 
 class TokenPause:
@@ -87,58 +87,58 @@ class SlackApi:
         """The scopes of the token, from the last answer; empty if unknown."""
 
     async def call(self, method: str, message: Json) -> Json:
-        """Call a method with JSON and return Slack's answer. Raises NotDone."""
+        """Call a method with JSON and return Slack's answer. Raises CallError."""
         return await self._ask(method, json=message)
 
     async def call_form(self, method: str, fields: dict[str, str]) -> Json:
-        """Call one of the few methods that don't accept JSON and return Slack's answer. Raises NotDone."""
+        """Call one of the few methods that don't accept JSON and return Slack's answer. Raises CallError."""
         return await self._ask(method, data=fields)
 
     async def upload(self, url: str, content: bytes) -> None:
-        """Upload a file's bytes to the URL that Slack returned for it. Raises NotDone."""
+        """Upload a file's bytes to the URL that Slack returned for it. Raises CallError."""
         if objection := self._http.objection(url):
             words = f"the address that Slack named for the file {objection}"
-            raise NotDone(Outcome(Ending.REFUSED, words))
+            raise CallError(Outcome(Ending.REFUSED, words))
         try:
             async with self._http.session(url).post(
                 URL(url, encoded=True), data=content, ssl=self._http.tls
             ) as response:
                 body = (await response.read()).decode("utf-8", "replace")
         except NO_ANSWER as error:
-            raise NotDone(without_answer(error, "Slack's file store")) from error
+            raise CallError(without_answer(error, "Slack's file store")) from error
         if response.status != 200 or is_page(body):
             answer = webhook_answer(response.status, body, response.headers)
-            raise self._no(answer, (url,))
+            raise self._error(answer, (url,))
 
     async def _ask(self, method: str, **message: Any) -> Json:  # noqa: ANN401 - slack-sdk's
         if wait := self._pause.left():
-            raise NotDone(Outcome(Ending.RATE_LIMITED, "Slack asked all posts to wait", wait))
+            raise CallError(Outcome(Ending.RATE_LIMITED, "Slack asked all posts to wait", wait))
         try:
             answer = await self._client().api_call(method, **message)
         except SlackApiError as error:
-            raise self._no(await _read(error.response)) from error
+            raise self._error(await _read(error.response)) from error
         except (AttributeError, TypeError) as error:
             # slack-sdk fails on a 200 whose body is JSON or text but no object.
-            raise self._no(api_answer(200, None, {})) from error
+            raise self._error(api_answer(200, None, {})) from error
         except NO_ANSWER as error:
-            raise NotDone(without_answer(error, "Slack")) from error
+            raise CallError(without_answer(error, "Slack")) from error
         data = answer.data
         # slack-sdk takes any "ok" that is not empty for success, even "false".
         if not isinstance(data, dict) or data.get("ok") is not True or data.get("error"):
-            raise self._no(api_answer(answer.status_code, data, answer.headers))
+            raise self._error(api_answer(answer.status_code, data, answer.headers))
         named = answer.headers.get("x-oauth-scopes") or ""
         self.scopes = frozenset(filter(None, map(str.strip, str(named).split(","))))
         return data
 
-    def odd(self) -> NotDone:
+    def odd_answer(self) -> CallError:
         """Return the error for a success that lacks a required value."""
-        return self._no(Answer(status=200, odd=True))
+        return self._error(Answer(status=200, odd=True))
 
-    def _no(self, answer: Answer, secrets: tuple[str, ...] = ()) -> NotDone:
+    def _error(self, answer: Answer, secrets: tuple[str, ...] = ()) -> CallError:
         outcome = sort(answer, self._clock(), (self._token, *secrets))
         if outcome.ending is Ending.RATE_LIMITED and outcome.after:
             self._pause.begin(outcome.after)
-        return NotDone(outcome, answer.word)
+        return CallError(outcome, answer.word)
 
     def _client(self) -> AsyncWebClient:
         options = client_options(self._http, self._url)
@@ -221,7 +221,7 @@ def metadata(identity: Identity, part: int) -> dict[str, Any]:
 async def posted_parts(
     api: SlackApi, channel: str, identity: Identity, *, thread: str = ""
 ) -> dict[int, str]:
-    """Return the parts of a delivery that are in a channel or thread, each with its `ts`. Raises NotDone."""
+    """Return the parts of a delivery that are in a channel or thread, each with its `ts`. Raises CallError."""
     fields = {
         "channel": channel,
         "oldest": f"{(identity.date - EARLIER).timestamp():.6f}",

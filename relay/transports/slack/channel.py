@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from relay.notification import Notification
 from relay.transports import Ending, Identity, Outcome, clean_answer
 from relay.transports.slack.api import (
-    NotDone,
+    CallError,
     Receipt,
     SlackApi,
     metadata,
@@ -59,14 +59,14 @@ class SlackChannel:
         if identity.unsure:
             try:
                 done, root = await self._look(posts, notification, done, root)
-            except NotDone as no:
-                if (ending := no.harmless().outcome).ending in _ASK_AGAIN:
+            except CallError as error:
+                if (ending := error.repeatable().outcome).ending in _ASK_AGAIN:
                     return ending
         try:
             if done is None:
                 done, root = await self._begin(posts, notification, root)
-        except NotDone as no:
-            return no.outcome
+        except CallError as error:
+            return error.outcome
         thread = self._thread(posts, notification, root)
         steps = _steps(posts, thread, done, root)
         if notification.brief:
@@ -82,8 +82,8 @@ class SlackChannel:
             return Outcome(Ending.DESTINATION_BROKEN, self.objection)
         try:
             account = await self._api.call("auth.test", {})
-        except NotDone as no:
-            return no.harmless().outcome
+        except CallError as error:
+            return error.repeatable().outcome
         if self._api.scopes and (missing := sorted(NEEDED_SCOPES - self._api.scopes)):
             return Outcome(Ending.DESTINATION_BROKEN, f"the bot lacks {' and '.join(missing)}")
         who = clean_answer(f"logged in to {account.get('team')} as {account.get('user')}")
@@ -107,15 +107,15 @@ class SlackChannel:
     ) -> tuple[Receipt | None, Receipt | None]:
         """Return the receipt of what an earlier attempt has posted, and that of its thread, by reading the channel.
 
-        Used if the outcome of that attempt is unknown. Raises NotDone.
+        Used if the outcome of that attempt is unknown. Raises CallError.
         """
         if done is None and root:
             try:
                 if 1 in await posts.find_parts(root.ts):
                     posted = max(len(notification.transcript), root.posted)
                     done = posts.receipt(root.ts, posted)
-            except NotDone as no:
-                if no.word not in NO_THREAD:
+            except CallError as error:
+                if error.word not in NO_THREAD:
                     raise
                 root = None
         if done is None and root is None and (ts := (await posts.find_parts()).get(1)):
@@ -131,15 +131,15 @@ class SlackChannel:
     ) -> tuple[Receipt, Receipt | None]:
         """Post the main message, in the existing thread or as the start of a new one.
 
-        Returns the receipts of the message and of its thread. Raises NotDone.
+        Returns the receipts of the message and of its thread. Raises CallError.
         """
         lead = self._thread(posts, notification, root).lead
         posted = max(len(notification.transcript), root.posted if root else 0)
         if root:
             try:
                 await posts.post(lead, 1, thread_ts=root.ts, reply_broadcast=True)
-            except NotDone as no:
-                if no.word not in NO_THREAD:
+            except CallError as error:
+                if error.word not in NO_THREAD:
                     raise
             else:
                 return posts.receipt(root.ts, posted), root
@@ -152,7 +152,7 @@ class SlackChannel:
 
 
 class _Posts:
-    """Slack's API calls for one delivery. All raise NotDone."""
+    """Slack's API calls for one delivery. All raise CallError."""
 
     def __init__(self, api: SlackApi, channel: str, identity: Identity) -> None:
         self._api = api
@@ -171,18 +171,18 @@ class _Posts:
         post = {"channel": self._channel, **place, **message, "metadata": about}
         ts = (await self._api.call("chat.postMessage", post)).get("ts")
         if not isinstance(ts, str) or not ts:
-            raise self._api.odd()
+            raise self._api.odd_answer()
         return ts
 
     async def find_parts(self, thread: str = "") -> dict[int, str]:
-        """Return the parts of the delivery that are in the channel or a thread, each with its `ts`. Raises NotDone."""
+        """Return the parts of the delivery that are in the channel or a thread, each with its `ts`. Raises CallError."""
         return await posted_parts(self._api, self._channel, self._identity, thread=thread)
 
     async def renew(self, lead: Json, ts: str) -> None:
         try:
             await self._api.call("chat.update", {"channel": self._channel, "ts": ts, **lead})
-        except NotDone as no:
-            raise no.harmless() from no
+        except CallError as error:
+            raise error.repeatable() from error
 
     async def upload(self, file: str, title: str, ts: str) -> None:
         """Upload a file with Slack's three calls. Nothing is visible before the last one."""
@@ -192,8 +192,8 @@ class _Posts:
         try:
             place = await self._api.call_form("files.getUploadURLExternal", fields)
             await self._api.upload(str(place.get("upload_url")), content)
-        except NotDone as no:
-            raise no.harmless() from no
+        except CallError as error:
+            raise error.repeatable() from error
         where = {"channel_id": self._channel, "thread_ts": ts}
         files = [{"id": str(place.get("file_id")), "title": title}]
         await self._api.call("files.completeUploadExternal", {"files": files, **where})
@@ -233,18 +233,18 @@ class _Rest:
         for step in steps[self._done.steps - 1 :]:
             try:
                 await step.take()
-            except NotDone as no:
-                if self._stops(step, no):
-                    return self._outcome(no.outcome, no.outcome.detail)
-                self._missing.append(f"{step.name or 'a reply'} is missing: {no.outcome.detail}")
+            except CallError as error:
+                if self._stops(step, error):
+                    return self._outcome(error.outcome, error.outcome.detail)
+                self._missing.append(f"{step.name or 'a reply'} is missing: {error.outcome.detail}")
             self._done = self._done.after_step()
         return self._outcome(Outcome(Ending.DELIVERED, ""))
 
-    def _stops(self, step: _Step, no: NotDone) -> bool:
+    def _stops(self, step: _Step, error: CallError) -> bool:
         """Whether the attempt ends with this failure; if not, the step is left out."""
         if not step.name:
-            return no.word not in NO_THREAD
-        passes = no.outcome.ending in {Ending.LATER, Ending.RATE_LIMITED}
+            return error.word not in NO_THREAD
+        passes = error.outcome.ending in {Ending.LATER, Ending.RATE_LIMITED}
         self._done = self._done.after_failure()
         return passes and self._done.tries < MOST_TRIES
 
