@@ -33,7 +33,7 @@ from relay.services.publish_rules import (
     RulesFile,
 )
 from relay.services.rules_history import hash_of
-from relay.services.text_diff import as_written, merged, shown
+from relay.services.text_diff import as_written, merged, to_text
 from tests.running import settings as variables_of
 
 T = TypeVar("T")
@@ -89,7 +89,7 @@ class Editing(RuleBasedStateMachine):
     def open(self, who: str) -> None:
         text = self.do(self.file.read())
         assert text.source == self.expected
-        self.drafts[who] = (text.source, shown(text.source))
+        self.drafts[who] = (text.source, to_text(text.source))
 
     @rule(who=WHO, change=CHANGES)
     @precondition(lambda self: self.drafts)
@@ -117,7 +117,7 @@ class Editing(RuleBasedStateMachine):
             assert self.expected not in {base, source}
             assert error.theirs == self.expected
             self.must.add(hash_of(error.theirs))
-            if (both := merged(shown(base), shown(error.theirs), text)) is not None:
+            if (both := merged(to_text(base), to_text(error.theirs), text)) is not None:
                 self.drafts[who] = (error.theirs, both)
         except (NotUsable, ForAdmins):
             assert b"mised" in source or who == "petr"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.services.text_diff import as_written, compared, edits, git_patch, merged, shown
+from relay.services.text_diff import as_written, compared, edits, git_patch, merged, to_text
 
 LINES = st.lists(st.sampled_from(["a", "b", "c", "rules:", "", "  - x", "# y"]), max_size=30)
 RAW = st.lists(
@@ -79,19 +79,19 @@ def test_lines_that_nobody_changed_keep_their_bytes(
     mark, lines, endings, is_open = raw
     source = mark + b"".join(a + b for a, b in zip(lines, endings, strict=True))
     source += b"last" if is_open else b""
-    text = shown(source)
+    text = to_text(source)
     assert as_written(text.replace("\n", "\r\n"), source) == source
     new = data.draw(st.integers(0, text.count("\n")))
     changed = text.split("\n")
     changed.insert(new, "new line")
     result = as_written("\n".join(changed), source)
-    assert shown(result) == "\n".join(changed)
+    assert to_text(result) == "\n".join(changed)
     assert result.startswith(mark)
 
 
 def test_one_line_of_a_mixed_file_changes_alone() -> None:
     source = b"\xef\xbb\xbfa\r\nb\nc\r\nd\xff\r\nlast"
-    text = shown(source).replace("b", "B").replace("c", "C")
+    text = to_text(source).replace("b", "B").replace("c", "C")
     assert as_written(text, source) == b"\xef\xbb\xbfa\r\nB\r\nC\r\nd\xff\r\nlast"
 
 

@@ -24,7 +24,7 @@ from relay.rules.schedule_parser import next_moment
 from relay.services.find_deliveries import unknown_names
 from relay.services.muting import (
     LONGEST,
-    Made,
+    NewMute,
     WouldHaveHeld,
     can_hold_back,
     list_mutes,
@@ -41,7 +41,7 @@ from relay.timing.plan import Mute
 _UTC = ZoneInfo("UTC")
 
 
-def ends_and_why(command: Callable[..., Any]) -> Callable[..., Any]:
+def end_and_reason_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """A decorator that adds the options --by, --because, --for and --until."""
     for option in (
         click.option("--by", metavar="NAME", help="Who wants it. Default: your login name."),
@@ -91,7 +91,7 @@ def reason(text: str) -> str:
     default="",
     help="Mute chats that meet these: \"{visitor.email: {ends_with: '@example.com'}}\", as in a rule's when:.",
 )
-@ends_and_why
+@end_and_reason_options
 @click.option(
     "--then",
     type=click.Choice(["digest", "nothing"]),
@@ -151,7 +151,7 @@ def mute(
     if as_json:
         print_json({"mute": done.number, "until": made.until.isoformat(), "held": done.held})
     else:
-        print_lines(_made(made, done, TimeFormat(rules.timezone), also_waiting=also_waiting))
+        print_lines(_lines(made, done, TimeFormat(rules.timezone), also_waiting=also_waiting))
 
 
 def _preview(counts: WouldHaveHeld) -> str:
@@ -172,7 +172,7 @@ def _of_urgent(mute: Mute, rules: RuleBook) -> Iterator[str]:
         yield f"{listed} {are}: told all the same; --urgent-too holds {them} back as well."
 
 
-def _made(mute: Mute, done: Made, clock: TimeFormat, *, also_waiting: bool) -> Iterator[str]:
+def _lines(mute: Mute, done: NewMute, clock: TimeFormat, *, also_waiting: bool) -> Iterator[str]:
     yield f"Mute {done.number} is in force: {_conditions(mute)}, until {clock(mute.until)} ({clock.name})."
     if also_waiting:
         yield f"{counted(done.held, 'delivery')} that waited {_have(done.held)} held back as well."
@@ -318,7 +318,7 @@ def unmute(number: int, by: str | None) -> None:
 
 @click.command()
 @click.argument("destination")
-@ends_and_why
+@end_and_reason_options
 def pause(
     destination: str, until: str | None, lasting: str | None, because: str, by: str | None
 ) -> None:

@@ -35,7 +35,7 @@ from relay.services.draft_trial import ChatTrial, NoSuchChat, find_hook, try_on_
 from relay.services.live_backtest import Numbers, Trial, try_on_past
 from relay.services.publish_rules import ForAdmins, NotUsable, RulesFile
 from relay.services.rules_history import hash_of
-from relay.services.text_diff import as_written, compared, shown, with_newlines
+from relay.services.text_diff import as_written, compared, to_text, with_newlines
 from relay.transports.registry import TRANSPORTS
 from relay.web.app import Running
 
@@ -198,7 +198,7 @@ class DraftPages:
                 check = replace(check, errors=flaws_of(error.problems, written.source, path))
             except NotUsable as error:
                 refused = error.problems
-        diff = await in_thread(lambda _: compared(shown(written.original), written.text))
+        diff = await in_thread(lambda _: compared(to_text(written.original), written.text))
         return await self._pages.show(
             request,
             "draft_problems.html",

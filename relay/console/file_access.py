@@ -19,7 +19,7 @@ from relay.services.publish_rules import (
     RulesFile,
 )
 from relay.services.template_files import TemplateFolder
-from relay.services.text_diff import shown
+from relay.services.text_diff import to_text
 from relay.web.app import Running
 
 WHY_RULES_ARE_READ_ONLY = {
@@ -53,7 +53,7 @@ def rules_file(running: Running) -> RulesFile:
 
 def readable(source: bytes, *, is_refused: bool) -> str:
     """A text of the file without secrets. With `is_refused` more is left out, as secrets may be why it was refused."""
-    return "\n".join(map(redact_line if is_refused else redact, shown(source).split("\n")))
+    return "\n".join(map(redact_line if is_refused else redact, to_text(source).split("\n")))
 
 
 def request_author(request: AnyRequest) -> Author:

@@ -14,7 +14,7 @@ from relay.rules.line_edits import NotSpliced, names_in
 from relay.rules.new_rule import LONGEST, ODD_TEXT, STARTING_POINTS, NewRule, NotARule, add_rule
 from relay.runtime.startup import template_folders, template_names
 from relay.services import in_thread
-from relay.services.text_diff import shown
+from relay.services.text_diff import to_text
 from relay.web.app import Running
 
 
@@ -42,7 +42,7 @@ class NewRulePage:
         for draft in await file.history.drafts():
             if draft.user == own:
                 return draft.text.encode(), draft.base_hash
-        return shown(now.source).encode(), now.hash
+        return to_text(now.source).encode(), now.hash
 
     async def _add(self, request: AnyRequest) -> Response[bytes]:
         form = caller_of(request.scope).form

@@ -38,7 +38,7 @@ from relay.services.text_diff import (
     compared,
     git_patch,
     merged,
-    shown,
+    to_text,
     with_newlines,
 )
 from relay.web.app import Running
@@ -153,7 +153,7 @@ class RulesEditPage:
         file, own = await self._file.read(), request_author(request).name
         drafts = await self._file.history.drafts()
         draft = next((each for each in drafts if each.user == own), None)
-        text, base = (draft.text, draft.base_hash) if draft else (shown(file.source), file.hash)
+        text, base = (draft.text, draft.base_hash) if draft else (to_text(file.source), file.hash)
         others = [each for each in drafts if each.user != own]
         return await self._compared(file, text, base, others)
 
@@ -164,7 +164,7 @@ class RulesEditPage:
         if base != file.hash and (version := await self._file.history.version(base)):
             original = version[1]
         source, diff = await in_thread(
-            lambda _: (as_written(text, original), compared(shown(original), text))
+            lambda _: (as_written(text, original), compared(to_text(original), text))
         )
         changes = await self._file.changes(original, source) if diff else []
         return Editing(
@@ -205,7 +205,7 @@ class RulesEditPage:
 
     async def _on_top(self, editing: Editing) -> Editing:
         """The user's changes merged into the present file, if they do not conflict with other changes; else unchanged."""
-        base, theirs = shown(editing.original), shown(editing.file.source)
+        base, theirs = to_text(editing.original), to_text(editing.file.source)
         text = await in_thread(lambda _: merged(base, theirs, editing.text))
         if text is None:
             return editing
@@ -261,7 +261,7 @@ class RulesEditPage:
         )
 
     async def _conflict(self, request: AnyRequest, editing: Editing, theirs: bytes) -> Page:
-        base, others = shown(editing.original), shown(theirs)
+        base, others = to_text(editing.original), to_text(theirs)
         newest = await self._file.history.version(hash_of(theirs))
         diff, both = await in_thread(
             lambda _: (compared(base, others), merged(base, others, editing.text))

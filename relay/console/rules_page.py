@@ -37,7 +37,7 @@ from relay.services.publish_rules import (
     RulesFile,
 )
 from relay.services.recent_counts import RuleCount, near_misses, rule_counts
-from relay.services.text_diff import compared, shown
+from relay.services.text_diff import compared, to_text
 from relay.web.app import Running
 
 COUNTED = timedelta(days=30)
@@ -247,7 +247,7 @@ class RulesVersionPages:
         file = rules_file(self._running)
         _, source = await self._find(version)
         current = await file.read()
-        await file.history.keep_draft(request_author(request).user, current.hash, shown(source))
+        await file.history.keep_draft(request_author(request).user, current.hash, to_text(source))
         return redirect("/rules/edit")
 
     async def _in_force(self) -> int:

@@ -36,7 +36,7 @@ from relay.services.sentences import (
     without_line_breaks,
 )
 from relay.services.template_files import NoSuchFile, TemplateFiles, TemplateText
-from relay.services.text_diff import as_written, shown
+from relay.services.text_diff import as_written, to_text
 from relay.services.wording_preview import SAMPLES, WordingPreviews, chosen_chats, template_for
 from relay.smartsupp import UnreadableHook
 from relay.web.app import Running
@@ -234,7 +234,7 @@ class TemplatePages:
             nav="rules",
             files=await self._templates.every(),
             **why_not(
-                files, await in_thread(lambda _: files.why_not()), None, self._pages, request
+                files, await in_thread(lambda _: files.why_read_only()), None, self._pages, request
             ),
         )
 
@@ -299,7 +299,7 @@ class TemplatePages:
             about=edited.about,
             own=own,
             text=text,
-            shipped=shown(edited.shipped),
+            shipped=to_text(edited.shipped),
             problems=problems,
             refusal=refusal,
             done=request.query_params.get("done", ""),
@@ -324,7 +324,7 @@ def act_on_template(caller: Caller, name: str, base: str, data: bytes | None) ->
 
 def text_in(template: TemplateText) -> str:
     """The user's own text, or else the shipped one."""
-    return shown(template.own.source if template.own.hash else template.shipped)
+    return to_text(template.own.source if template.own.hash else template.shipped)
 
 
 def wording_routes(

@@ -194,21 +194,21 @@ def _view(chat: Chat, stated: Mapping[Field, Raw] | None, at: datetime | None) -
 
 
 def _difference(verdict: Verdict, wanted: Expected | None, plans: _Plans) -> Difference | None:
-    expected, got = _wanted(verdict, wanted, plans), _got(verdict, wanted, plans)
-    if expected == got:
+    expected, actual = _expected(verdict, wanted, plans), _actual(verdict, wanted, plans)
+    if expected == actual:
         return None
     # No findings where the rule rightly matches and only its recipients are wrong.
     explained = not (verdict.holds and wanted)
     return Difference(
         rule=verdict.rule,
-        missing=tuple(line for line in expected if line not in got),
-        surplus=tuple(line for line in got if line not in expected),
+        missing=tuple(line for line in expected if line not in actual),
+        surplus=tuple(line for line in actual if line not in expected),
         reason=_reason(verdict, wanted),
         findings=verdict.findings if explained else (),
     )
 
 
-def _wanted(verdict: Verdict, wanted: Expected | None, plans: _Plans) -> list[str]:
+def _expected(verdict: Verdict, wanted: Expected | None, plans: _Plans) -> list[str]:
     if wanted is None:
         return []
     if wanted.recipients is None:
@@ -221,7 +221,7 @@ def _wanted(verdict: Verdict, wanted: Expected | None, plans: _Plans) -> list[st
     return lines or [f"{verdict.rule} -> nobody"]
 
 
-def _got(verdict: Verdict, wanted: Expected | None, plans: _Plans) -> list[str]:
+def _actual(verdict: Verdict, wanted: Expected | None, plans: _Plans) -> list[str]:
     """Return what the rule did with the chat, in words, in as much detail as the case expects."""
     if not verdict.holds:
         return []

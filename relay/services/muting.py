@@ -108,7 +108,7 @@ def try_mute(trial: MuteTrial, reporter: Reporter) -> WouldHaveHeld:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class NewMute:
     """A new mute, which is in force on every relay within two seconds."""
 
     number: int
@@ -124,10 +124,10 @@ async def make_mute(
     origin: Origin = "command",
     also_waiting: bool = False,
     now: datetime,
-) -> Made:
+) -> NewMute:
     """Make a mute. `also_waiting`: also hold back deliveries that wait already and were not tried yet."""
 
-    def work(_: Progress) -> Made:
+    def work(_: Progress) -> NewMute:
         with sessions.writing() as session:
             sql, cursor = session.operations.sql, session.cursor
             key = secrets.token_hex(16)
@@ -141,7 +141,7 @@ async def make_mute(
 
             held = hold_waiting(sql, cursor, number, plan_of, now) if also_waiting else 0
             reach(CrashPoint.MUTED)
-        return Made(number, held)
+        return NewMute(number, held)
 
     made = await in_thread(work)
     log.info("%s mutes %s", mute.by, mute.rule or mute.destination or "by a condition")

@@ -152,7 +152,7 @@ class RulesFile:
         return await in_thread(lambda _: self._read())
 
     def _read(self) -> RulesText:
-        path, source, why = self.settings.rules, b"", self._why_not()
+        path, source, why = self.settings.rules, b"", self._why_read_only()
         try:
             source = read_file(path, MAX_BYTES)
         except FileNotFoundError:
@@ -169,7 +169,7 @@ class RulesFile:
             in_git=is_in_git(path),
         )
 
-    def _why_not(self) -> ReadOnly | None:
+    def _why_read_only(self) -> ReadOnly | None:
         if self.settings.console_edit is False:
             return ReadOnly.SETTING
         is_shared = isinstance(self.settings.database, PostgresServer)

@@ -47,7 +47,7 @@ class TemplateFolder:
 
     def read(self, name: str, most: int) -> FolderFile:
         """The file; without its text if it has more than `most` bytes."""
-        folder, why = self.settings.templates, self.why_not()
+        folder, why = self.settings.templates, self.why_read_only()
         if folder is None:
             return FolderFile(path=None, source=b"", hash="", read_only=why)
         path = folder / name
@@ -57,7 +57,7 @@ class TemplateFolder:
             hash_ = hash_of(source)
             why = why or why_read_only(path)
         except FileNotFoundError:
-            why = why or _why_not_new(folder, path)
+            why = why or _why_no_new_file(folder, path)
         except OSError:
             why = why or ReadOnly.UNREADABLE
         if len(source) > most:
@@ -72,7 +72,7 @@ class TemplateFolder:
         is_server = isinstance(self.settings.database, PostgresServer)
         return is_server and self.settings.console_edit is None
 
-    def why_not(self) -> ReadOnly | None:
+    def why_read_only(self) -> ReadOnly | None:
         """Why no file of the folder can be changed; None where that depends on the file."""
         if self.settings.console_edit is False:
             return ReadOnly.SETTING
@@ -108,7 +108,7 @@ class TemplateFolder:
             add_act(session.operations.sql, session.cursor, act, self.clock())
 
 
-def _why_not_new(folder: Path, path: Path) -> ReadOnly | None:
+def _why_no_new_file(folder: Path, path: Path) -> ReadOnly | None:
     place = path.parent if path.parent.is_dir() else folder
     return None if os.access(place, os.W_OK | os.X_OK) else ReadOnly.NOT_WRITABLE
 

@@ -205,7 +205,7 @@ def merged(base: str, theirs: str, mine: str) -> str | None:
 # -- what comes by a form ------------------------------------------------------------------------------------------
 
 
-def shown(source: bytes) -> str:
+def to_text(source: bytes) -> str:
     """A file's text for a form: without byte order mark, and with lines that end with a newline only."""
     text = source.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
     return with_newlines(text)

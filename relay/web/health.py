@@ -104,9 +104,9 @@ class Health:
         details: dict[str, Any] = {}
         words = ""
         try:
-            lacks = await self._asked(self._outbox.lacks)
+            lacks = await self._ask(self._outbox.lacks)
             words = f"the database can't be used: {lacks}" if lacks else ""
-            details = self._details(await self._asked(self._outbox.summary))
+            details = self._details(await self._ask(self._outbox.summary))
             why = await self._outbox.refuses(self._clock())
             words = words or (f"the database can't be written{self._named(why)}" if why else "")
         except StorageUnavailable as error:
@@ -121,7 +121,7 @@ class Health:
         """The error message of a file; empty for a server, whose messages contain addresses and users."""
         return "" if self._outbox.is_shared else f": {trouble}"
 
-    async def _asked(self, question: Callable[[], Awaitable[T]]) -> T:
+    async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
         """The result of a question to the database. Raises StorageUnavailable and TimeoutError."""
         if self._outbox.is_stalled():
             raise TimeoutError
@@ -200,7 +200,7 @@ class Health:
         """The body of /metrics. What this process has counted is included even if the database can't be asked."""
         broken = {name: lane.is_broken for name, lane in self._in_force.lanes.items()}
         try:
-            summary = await self._asked(self._outbox.summary)
+            summary = await self._ask(self._outbox.summary)
         except (StorageUnavailable, TimeoutError):
             summary = None
         return self._metrics.text(summary, broken)

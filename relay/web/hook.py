@@ -157,14 +157,14 @@ class HookRoute:
         if refused is not None:
             return refused
         try:
-            return await self._kept(await self._reader.read(scope["headers"], receive))
+            return await self._store(await self._reader.read(scope["headers"], receive))
         except NotTaken as refused_body:
             return refused_body.answer
         except asyncio.CancelledError:
             # The relay stops while the hook waits for the database; it may be stored or not.
             return shutting_down()
 
-    async def _kept(self, body: bytes) -> Answer:
+    async def _store(self, body: bytes) -> Answer:
         try:
             with self._precedence, self._write_deadline.start():
                 return _accepted(await self._take(body))

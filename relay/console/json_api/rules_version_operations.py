@@ -15,7 +15,7 @@ from relay.outbox.rules_versions import NEWEST
 from relay.outbox.user_accounts import Role
 from relay.rules.compare_rules import Change
 from relay.services import in_thread
-from relay.services.text_diff import merged, shown, with_newlines
+from relay.services.text_diff import merged, to_text, with_newlines
 
 versions = Operations("Versions of the rules")
 HASH = r"^[0-9a-f]{64}$"
@@ -128,7 +128,7 @@ async def merge_rules(call: Call, body: MergeRequest) -> MergedRules:
     base_version, current = await file.history.version(body.base), await file.read()
     if base_version is None:
         raise missing("version with the hash `base`")
-    base, theirs, mine = shown(base_version[1]), shown(current.source), with_newlines(body.text)
+    base, theirs, mine = to_text(base_version[1]), to_text(current.source), with_newlines(body.text)
     text = await in_thread(lambda _: merged(base, theirs, mine))
     if text is None:
         words = "You and somebody else have changed the same or neighbouring lines."

@@ -25,7 +25,7 @@ from relay.outbox.user_accounts import Role
 from relay.rendering.template_folders import MAX_SIZE
 from relay.services import in_thread
 from relay.services.template_files import NoSuchFile, TemplateFiles, TemplateText
-from relay.services.text_diff import as_written, shown
+from relay.services.text_diff import as_written, to_text
 from relay.services.wording_preview import template_for
 
 templates = Operations("Templates")
@@ -93,7 +93,7 @@ async def list_templates(call: Call) -> TemplateList:
     """The files of templates that may be changed."""
     template_files = _templates(call)
     return TemplateList(
-        read_only=await in_thread(lambda _: template_files.files.why_not()),
+        read_only=await in_thread(lambda _: template_files.files.why_read_only()),
         files=[copied(ListedTemplate, each) for each in await template_files.every()],
     )
 
@@ -172,7 +172,7 @@ def _template(template: TemplateText) -> OneTemplate:
     return OneTemplate(
         file=copied(ListedTemplate, template.about),
         text=text_in(template),
-        shipped=shown(template.shipped),
+        shipped=to_text(template.shipped),
         hash=template.own.hash or NO_FILE,
         read_only=template.own.read_only,
     )

@@ -67,7 +67,7 @@ def unknown(kind: object) -> Markup:
     return Markup('<div class="unknown">unknown element: {}</div>').format(name)
 
 
-class Kept:
+class Placeholders:
     """Takes finished HTML out of a text and leaves a mark for each piece, while the rest is processed."""
 
     MARK = "\ufffc"
@@ -227,11 +227,11 @@ def plain_html(text: str, *, emoji: bool = True) -> Markup:
     """A `plain_text` object as HTML, with emoji names shown as emoji if `emoji`, and nothing else interpreted."""
     if not emoji:
         return with_breaks(escape(decoded(text)))
-    kept = Kept()
+    pieces = Placeholders()
     masked = _EMOJI.sub(
-        lambda match: kept.keep(_emoji(match[1]) if match[1] else escape(match[0])), text
+        lambda match: pieces.keep(_emoji(match[1]) if match[1] else escape(match[0])), text
     )
-    return with_breaks(kept.put_back(escape(decoded(masked))))
+    return with_breaks(pieces.put_back(escape(decoded(masked))))
 
 
 def mrkdwn_html(source: str, *, verbatim: bool = False) -> Markup:
@@ -272,10 +272,10 @@ def _runs(lines: list[str]) -> list[tuple[bool, list[str]]]:
 
 
 def _inline(source: str, *, verbatim: bool) -> Markup:
-    kept = Kept()
-    masked = _OPAQUE.sub(lambda match: kept.keep(_opaque(match, verbatim=verbatim)), source)
+    pieces = Placeholders()
+    masked = _OPAQUE.sub(lambda match: pieces.keep(_opaque(match, verbatim=verbatim)), source)
     escaped = str(escape(decoded(masked)))
-    return with_breaks(kept.put_back(styled(escaped, _STYLES, _TAGS)))
+    return with_breaks(pieces.put_back(styled(escaped, _STYLES, _TAGS)))
 
 
 def _opaque(match: re.Match[str], *, verbatim: bool) -> Markup:

@@ -13,8 +13,8 @@ from itertools import groupby
 from markupsafe import Markup, escape
 
 from relay.preview.lookalike.markup import (
-    Kept,
     Node,
+    Placeholders,
     choice,
     joined,
     link,
@@ -78,9 +78,9 @@ def _list(kind: str, items: list[re.Match[str] | None], mentions: Collection[str
 
 
 def _inline(source: str, mentions: Collection[str]) -> Markup:
-    kept = Kept()
-    masked = _OPAQUE.sub(lambda match: kept.keep(_opaque(match, mentions)), source)
-    return kept.put_back(styled(str(escape(masked)), _STYLES, _TAGS))
+    pieces = Placeholders()
+    masked = _OPAQUE.sub(lambda match: pieces.keep(_opaque(match, mentions)), source)
+    return pieces.put_back(styled(str(escape(masked)), _STYLES, _TAGS))
 
 
 def _opaque(match: re.Match[str], mentions: Collection[str]) -> Markup:
