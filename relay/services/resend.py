@@ -9,7 +9,7 @@ from datetime import datetime
 from relay.chat import Chat
 from relay.clock import Rest, pause
 from relay.intake import message_id
-from relay.outbox.database_session import Sessions
+from relay.outbox.database_session import Session, Sessions
 from relay.outbox.delivery_types import Gate
 from relay.outbox.history import ENDED_BADLY, Record, Wanted, find
 from relay.outbox.mutes import lasting_mutes
@@ -47,9 +47,9 @@ async def resend(sessions: Sessions, ids: Sequence[int], *, by: str, now: dateti
         with sessions.writing() as session:
             records = find(session, Wanted(ids=ids), limit=len(ids))
             for record in reversed(records):
-                if queue_again(session, record, _next_message_id(record), now):
+                if before := _queue_again(session, record, now):
                     gate = session.operations.gates(session.cursor).get(record.destination)
-                    queued.append((record, gate if gate and gate.broken_since else None))
+                    queued.append((before, gate if gate and gate.broken_since else None))
                 else:
                     being_sent.append(record.id)
             sql, cursor = session.operations.sql, session.cursor
@@ -117,6 +117,19 @@ async def resend_failed(
 
     await in_thread(work, progress)
     log.info("%s resends %d deliveries that had failed", by, done.queued)
+
+
+def _queue_again(session: Session, record: Record, now: datetime) -> Record | None:
+    """Queue a delivery again; returns it as it was before, or None if it is being sent.
+
+    A request at the same time may change it first: this one waits for that commit, and reads the delivery again.
+    """
+    if queue_again(session, record, _next_message_id(record), now):
+        return record
+    for latest in find(session, Wanted(ids=[record.id]), limit=1):
+        if queue_again(session, latest, _next_message_id(latest), now):
+            return latest
+    return None
 
 
 def _next_message_id(record: Record) -> str:

@@ -143,8 +143,8 @@ async def test_two_at_once_queue_it_once_more_each_or_say_that_it_is_under_way(
         async with running_relay(tmp_path, **ends.settings) as relay:
             await told_of_chat_7(relay)
         said = await asyncio.gather(*(command(settings(tmp_path), "resend", 1) for _ in range(3)))
-        assert sorted(each.out for each in said) == [
-            "delivery 1 to desk is queued again\n",
-            "delivery 1 to desk is tried at once\n",
-            "delivery 1 to desk is tried at once\n",
+        assert sorted((each.out, each.err) for each in said) == [
+            ("delivery 1 to desk is queued again\n", ""),
+            ("delivery 1 to desk is tried at once\n", ""),
+            ("delivery 1 to desk is tried at once\n", ""),
         ]
