@@ -11,7 +11,7 @@ from tests.builders import a_hook
 from tests.cli.commands import relay as command
 from tests.journeys.receiving_servers import ROOM, ReceivingServers
 from tests.journeys.test_server_trouble import ROOM_ONLY
-from tests.running import RULES, MovableClock, RunningRelay, running_relay, settings
+from tests.running import RULES, ClockAt, MovableClock, RunningRelay, running_relay, settings
 from tests.servers import DROP, HttpAnswer
 
 pytestmark = [pytest.mark.usefixtures("each_store_at_length"), pytest.mark.long]
@@ -253,7 +253,7 @@ async def test_what_waits_for_its_time_says_until_when_and_why(tmp_path: Path) -
     today = datetime.now(UTC)  # commands know only the system's time
     monday = today.replace(hour=8, minute=0, second=0, microsecond=0)
     monday += timedelta(days=7 - today.weekday())
-    clock = MovableClock(seconds=(monday - timedelta(days=5) - today).total_seconds())
+    clock = ClockAt(monday - timedelta(days=5))
     async with ReceivingServers() as ends:
         async with running_relay(tmp_path, rules=SOME_TIME, clock=clock, **ends.settings) as relay:
             await relay.post(a_hook(7, missed=True))
