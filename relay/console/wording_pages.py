@@ -39,6 +39,7 @@ from relay.services.template_files import NoSuchFile, TemplateFiles, TemplateTex
 from relay.services.text_diff import as_written, to_text
 from relay.services.wording_preview import SAMPLES, WordingPreviews, chosen_chats, template_for
 from relay.smartsupp import UnreadableHook
+from relay.transports.registry import REGISTRATIONS
 from relay.web.app import Running
 
 LONGEST_SEARCH = 200
@@ -46,7 +47,7 @@ Word = FromPath[str]
 
 
 class PreviewParts:
-    """Shows a chat with edited texts, as email, Slack and Teams would show it."""
+    """Shows a chat with edited texts, as each medium would show it."""
 
     def __init__(self, running: Running, mails: PreviewMails, previews: WordingPreviews) -> None:
         self._running, self._mails, self.previews = running, mails, previews
@@ -88,7 +89,8 @@ class PreviewParts:
             mail_at = ""
             if look.transport == "email":
                 mail_at = self._mails.keep(caller, hook, notification.html)
-            shown.append(ShownLook(medium.transport, "", "", look, mail_at))
+            service = REGISTRATIONS[medium.transport].service
+            shown.append(ShownLook(service, "", "", look, mail_at))
         sample = sample or SAMPLES[preview.chosen]
         return {
             **choice,

@@ -1,4 +1,4 @@
-"""Previews of email, Slack and Teams messages with edited templates, for a sample chat or a real one."""
+"""Previews of messages with edited templates, as each transport sends them, for a sample chat or a real one."""
 
 import shutil
 import tempfile
@@ -34,8 +34,10 @@ from relay.settings.table import Settings
 from relay.smartsupp import read_chat
 from relay.smartsupp.hook_json import as_of_now
 from relay.timing.digest_contents import Digest, Member, arranged
+from relay.transports.registry import TRANSPORTS
 
-SHOWN = ("email", "slack", "teams")
+SHOWN = tuple(name for name, each in TRANSPORTS.items() if not each.whole_chat)
+"""The transports whose messages people read: the others post the chat itself, to programs."""
 BETWEEN = timedelta(minutes=7)
 """The time between two chats in the preview of a digest."""
 LOW = 2

@@ -262,7 +262,7 @@ NO_ANSWER = (aiohttp.ClientError, OSError, ValueError)
 
 
 def without_answer(error: Exception, service: str) -> Outcome:
-    """Return the outcome of an attempt without answer. `service` is "Slack" or "Teams"."""
+    """Return the outcome of an attempt without answer. `service` is the server's name in outcomes, such as "Slack"."""
     match error:
         case RedirectError(status=status):
             ending = Ending.DESTINATION_BROKEN

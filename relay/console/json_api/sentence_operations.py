@@ -150,7 +150,7 @@ class WordingPreview(Struct, kw_only=True):
     is_said: bool
     """Whether the notification of this chat contains the text."""
     notifications: list[ShownNotification]
-    """The notification as email, as Slack post and as Teams card."""
+    """The notification as email, Slack post, Teams card: once for each medium that people read."""
 
 
 @wording.operation(HttpMethod.GET, "/wordings", Role.EDITOR)
@@ -214,7 +214,7 @@ async def reset_wording(call: Call, path: SentenceName) -> OneSentence:
 async def preview_wording(
     call: Call, path: SentenceName, body: SentencePreviewRequest
 ) -> WordingPreview:
-    """A notification as email, Slack and Teams would show it with another text for a sentence."""
+    """A notification as each medium would show it with another text for a sentence."""
     catalogue, sentence = await _sentence_at(call, path)
     texts = tuple(map(without_line_breaks, body.said))
     problems = await in_thread(lambda _: problems_with(catalogue, sentence, texts))
@@ -297,7 +297,7 @@ async def preview(
     language: str,
     words: str = "",
 ) -> WordingPreview:
-    """A chat's notification as email, Slack and Teams would show it with these files. Raises Refusal."""
+    """A chat's notification as each medium would show it with these files. Raises Refusal."""
     if body.sample and body.sample not in SAMPLES:
         raise wrong("sample", f"one of {', '.join(SAMPLES)}")
     try:

@@ -131,7 +131,7 @@ async def reset_template(call: Call, path: TemplateName) -> OneTemplate:
 async def preview_template(
     call: Call, path: TemplateName, body: TemplatePreviewRequest
 ) -> WordingPreview:
-    """A notification as email, Slack and Teams would show it with another text of a template's file."""
+    """A notification as each medium would show it with another text of a template's file."""
     template_text = await _file(call, path)
     name, rules = template_text.about.name, call.running.parts.in_force.rules
     language = body.language or rules.language
