@@ -71,6 +71,17 @@ MAY_SAY_CHANNEL = {
     "relay/preview/received.py": "Slack's own word",
 }
 
+VAGUE_NAMES = {"found", "told", "said", "what", "one"}
+MAY_BE_CALLED_SO: Mapping[str, set[str]] = {
+    "relay.transports.webhook.pack": {"what"},
+    "relay.console.json_api.chat_operations": {"told"},
+    "relay.console.json_api.health_operations": {"told"},
+    "relay.console.json_api.job_operations": {"found"},
+    "relay.console.json_api.problem_details": {"what"},
+    "relay.console.json_api.sentence_operations": {"said"},
+}
+"""Members of JSON that programs read."""
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -198,6 +209,26 @@ def test_a_thing_has_one_name(word: str) -> None:
         if re.search(rf"(?i)(?<!\.)\b{word}s?\b(?!\.\w)", path.read_text(encoding="utf-8"))
     ]
     assert saying == []
+
+
+def names_in(tree: ast.Module) -> Iterator[str]:
+    """What a module calls its functions, classes, parameters, variables and fields."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield node.name
+            case ast.arg():
+                yield node.arg
+            case ast.Name(ctx=ast.Store()):
+                yield node.id
+            case ast.Attribute(ctx=ast.Store()):
+                yield node.attr
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_a_name_says_what_kind_of_thing_it_is(module: str) -> None:
+    names = {name.strip("_").lower() for name in names_in(trees()[module])}
+    assert names & VAGUE_NAMES <= MAY_BE_CALLED_SO.get(module, set())
 
 
 def test_the_picture_in_contributing_shows_the_rows() -> None:
