@@ -106,6 +106,7 @@ class RulesPage:
         in_force = await history.version(book.hash)
         previous = await history.previous(file.hash)
         query = request.query_params
+        not_done = NOT_DONE.get(query.get("not", ""), "")
         beside = await history.version(query.get("beside", ""))
         return await self._pages.show(
             request,
@@ -123,7 +124,7 @@ class RulesPage:
             else "",
             done=query.get("done", ""),
             beside=beside[0] if beside else None,
-            not_done=gettext(NOT_DONE[query["not"]]) if query.get("not", "") in NOT_DONE else "",
+            not_done=not_done and gettext(not_done),
             path=path,
         )
 
