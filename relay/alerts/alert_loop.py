@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -9,14 +10,20 @@ from datetime import datetime, timedelta
 from relay.alerts.alert_plan import Step, Ways, due_failures, is_unreached, reached, steps
 from relay.alerts.alert_text import log_headline
 from relay.alerts.direct_alerts import DirectAlerts
-from relay.alerts.problem_detection import LATE, Kind, Seen, flood, now_wrong
+from relay.alerts.problem_detection import LATE, LONG_ATTEMPT, Kind, Seen, flood, now_wrong
 from relay.alerts.reminders import reminders
 from relay.alerts.stored_alert import RULE, alert_hook, alert_name, read_alert, trouble_of
 from relay.clock import Background, Clock
 from relay.languages import N_
 from relay.outbox import Delivery, Outbox, StorageUnavailable
 from relay.outbox.delivery_types import from_ms, to_ms
-from relay.outbox.leases import LAST_HOOK, QUEUED_BY_DESTINATION, count_scheduled
+from relay.outbox.leases import (
+    LAST_HOOK,
+    QUEUED_BY_DESTINATION,
+    being_sent,
+    count_scheduled,
+    oldest_of,
+)
 from relay.outbox.mutes import lasting_mutes
 from relay.outbox.pauses import paused_destinations
 from relay.outbox.settling import Operations
@@ -180,11 +187,12 @@ class _Look:
     def run(self, cursor: Cursor) -> _Looked:
         rules, store = self.here.rules, self._store
         marks = self._marks(cursor)
-        seen = self._seen(cursor, marks)
+        known = store.known(cursor)
+        seen = self._seen(cursor, marks, known)
         ways = Ways.of(rules, broken={*seen.broken, *seen.paused})
         looked = _Looked(Glance())
         for step in steps(
-            {key: self._as_told(cursor, one) for key, one in store.known(cursor).items()},
+            {key: self._as_told(cursor, one) for key, one in known.items()},
             now_wrong(seen, self.now),
             ways=ways,
             destinations=rules.destinations,
@@ -239,15 +247,28 @@ class _Look:
 
     # -- see ---------------------------------------------------------------------------------------------
 
-    def _seen(self, cursor: Cursor, marks: Mapping[str, datetime]) -> Seen:
+    def _seen(
+        self,
+        cursor: Cursor,
+        marks: Mapping[str, datetime],
+        known: Collection[tuple[str, str]],
+    ) -> Seen:
+        """`known`: the kinds and subjects of the problems that are stored."""
         waiting = self.operations.sql[QUEUED_BY_DESTINATION].run(cursor).fetchall()
+        # An attempt that has just begun may well succeed, but it does not end that its destination is late.
+        hanging = [
+            one
+            for one in being_sent(self.operations.sql, cursor)
+            if self.now - one.started_at >= LONG_ATTEMPT or (Kind.LATE, one.destination) in known
+        ]
         seen = Seen(
             destinations=self.here.rules.destinations,
             gates=self.operations.gates(cursor),
             paused=paused_destinations(self.operations.sql, cursor, self.now),
             queued={name: count for name, count, _ in waiting},
             scheduled=count_scheduled(self.operations.sql, cursor),
-            oldest={name: from_ms(created) for name, _, created in waiting},
+            hanging=Counter(one.destination for one in hanging),
+            oldest=oldest_of(waiting, hanging),
             worked=self.here.worked,
             heard=self._heard(cursor, marks),
             silence=self.here.rules.silence,
@@ -261,7 +282,10 @@ class _Look:
         return replace(
             seen,
             worked={name: at for name in late for at in self._worked(cursor, marks, name)},
-            words={name: self._store.words_of_queued(cursor, name) for name in late},
+            words={one.destination: one.detail for one in hanging}
+            | {
+                name: words for name in late if (words := self._store.words_of_queued(cursor, name))
+            },
         )
 
     def _worked(

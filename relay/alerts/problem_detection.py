@@ -21,6 +21,8 @@ from relay.rules.schedule_parser import Silence
 
 LATE = timedelta(minutes=15)
 """How long a delivery may wait while nothing arrives, before there is an alert."""
+LONG_ATTEMPT = timedelta(minutes=1)
+"""An attempt that takes longer is no reason to expect that its delivery is about to arrive."""
 
 
 class Kind(StrEnum):
@@ -83,12 +85,14 @@ class Seen:
     """How many deliveries are queued, by destination."""
     scheduled: Mapping[str, int] = field(default_factory=dict)
     """How many deliveries wait for their time, by destination."""
+    hanging: Mapping[str, int] = field(default_factory=dict)
+    """How many deliveries are in a long attempt, by destination."""
     oldest: Mapping[str, datetime]
-    """When the oldest queued delivery was queued, by destination."""
+    """When the oldest delivery that is queued or in a long attempt was queued, by destination."""
     worked: Mapping[str, datetime]
     """When a delivery last arrived, by destination, where that is known."""
     words: Mapping[str, str] = field(default_factory=dict)
-    """The last error of a queued delivery, by destination."""
+    """The last error of a delivery that is late, by destination."""
     heard: datetime
     """When the last chat came in, or when the relay began to wait for one."""
     silence: Silence | None
@@ -162,7 +166,7 @@ def _of_destinations(seen: Seen, now: datetime) -> Iterator[Trouble]:
                 subject=name,
                 since=seen.oldest[name],
                 why=seen.words.get(name, ""),
-                waiting=seen.queued[name],
+                waiting=seen.queued.get(name, 0) + seen.hanging.get(name, 0),
             )
 
 

@@ -49,8 +49,11 @@ _COUNT_TROUBLED = Query(
     .where(sa.text(TROUBLED))
     .group_by(deliveries.c.state)
 )
-_COUNT_SENDING = Query(sa.select(sa.func.count()).select_from(deliveries).where(is_sending))
-_OLDEST_SENDING = Query(sa.select(sa.func.min(queued_at)).where(is_sending))
+_SENDING = Query(
+    sa.select(deliveries.c.destination, queued_at, attempts.c.started_at, deliveries.c.detail)
+    .join(attempts, attempts.c.delivery_id == deliveries.c.id)
+    .where(is_sending, attempts.c.number == deliveries.c.attempts)
+)
 _COUNT_SET_ASIDE = Query(sa.select(sa.func.count()).select_from(set_aside))
 LAST_HOOK = Query(
     sa.select(hooks.c.received_at)
@@ -80,7 +83,7 @@ class Summary:
     next_scheduled: datetime | None
     """When the first scheduled delivery is due; None where none is scheduled."""
     oldest: Mapping[str, datetime]
-    """When the oldest queued delivery of each destination was queued."""
+    """When the oldest delivery of each destination that is queued or being sent was queued."""
 
     @property
     def waiting(self) -> Mapping[str, int]:
@@ -94,19 +97,46 @@ def count_scheduled(sql: Statements, cursor: Cursor) -> dict[str, int]:
     return {name: count for name, count, _ in rows}
 
 
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A delivery that is being sent."""
+
+    destination: str
+    queued_at: datetime
+    started_at: datetime
+    """When the attempt began."""
+    detail: str
+    """The server's last answer; empty at a first attempt."""
+
+
+def being_sent(sql: Statements, cursor: Cursor) -> list[Sending]:
+    """The deliveries that are being sent, which are never many."""
+    rows = sql[_SENDING].run(cursor).fetchall()
+    return [Sending(name, from_ms(queued), from_ms(at), words) for name, queued, at, words in rows]
+
+
+def oldest_of(
+    queued: Iterable[tuple[str, int, int]], sending: Iterable[Sending]
+) -> dict[str, datetime]:
+    """When the oldest delivery of each destination was queued. `queued`: rows of QUEUED_BY_DESTINATION."""
+    times = [(from_ms(at), name) for name, _, at in queued]
+    times += ((one.queued_at, one.destination) for one in sending)
+    return {name: at for at, name in sorted(times, reverse=True)}
+
+
 def summarize(sql: Statements, cursor: Cursor) -> Summary:
     """Count what waits and what ended badly, without reading the whole history."""
     waiting = sql[QUEUED_BY_DESTINATION].run(cursor).fetchall()
     scheduled = sql[_SCHEDULED_BY_DESTINATION].run(cursor).fetchall()
-    oldest = {name: from_ms(created) for name, _, created in waiting}
-    sending = maybe_time(_first_value(sql[_OLDEST_SENDING], cursor))
+    sending = being_sent(sql, cursor)
+    oldest = oldest_of(waiting, sending)
     return Summary(
         queued={name: count for name, count, _ in waiting},
-        sending=_first_value(sql[_COUNT_SENDING], cursor),
+        sending=len(sending),
         troubled={
             State(state): count for state, count in sql[_COUNT_TROUBLED].run(cursor).fetchall()
         },
-        oldest_queued=min([*oldest.values(), *([sending] if sending else [])], default=None),
+        oldest_queued=min(oldest.values(), default=None),
         set_aside=_first_value(sql[_COUNT_SET_ASIDE], cursor),
         last_hook=maybe_time(_first_value(sql[LAST_HOOK], cursor)),
         scheduled={name: count for name, count, _ in scheduled},

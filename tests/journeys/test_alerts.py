@@ -1,8 +1,9 @@
 """Something is wrong with the relay itself: somebody is told once, over another way, and once when it is over."""
 
+import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from tests.builders import a_hook
 from tests.journeys.receiving_servers import ROOM, ReceivingServers
 from tests.running import MovableClock, RunningRelay, running_relay
-from tests.servers import HttpAnswer
+from tests.servers import HttpAnswer, Late
 from tests.templates.reading import shown
 
 pytestmark = [pytest.mark.usefixtures("each_store"), pytest.mark.long]
@@ -297,6 +298,97 @@ async def test_a_server_that_is_away_is_told_of_after_a_quarter_of_an_hour(tmp_p
             await until_gone(relay)
             await relay.forward(minutes=2)
             assert "Oznámení pro desk se zase odesílají" in (await ends.posted(ROOM, 2))[1]
+
+
+async def a_look(relay: RunningRelay) -> Any:
+    """What /readyz says after a look that began just now. Needs `silence:` in the rules."""
+    before = (await until_ready(relay, "silence"))["since"]
+    await relay.post(a_hook(before))
+    while (ready := await relay.ready())["silence"]["since"] == before:
+        pass
+    return ready
+
+
+def troubles(ready: Any) -> list[str]:
+    return [each["what"] for each in ready["alerts"]["open"]]
+
+
+@contextlib.contextmanager
+def hanging(ends: ReceivingServers) -> Iterator[asyncio.Event]:
+    """Meanwhile the mail server takes each connection and says nothing until the event has come."""
+    go_on = asyncio.Event()
+    ends.mail.at("greeting", Late(go_on), times=None)
+    try:
+        yield go_on
+    finally:
+        ends.mail.as_usual()
+        go_on.set()
+
+
+SENDING = "SELECT count(*) FROM deliveries WHERE state = 'sending' AND destination = 'desk'"
+TO_DESK = RULES.replace("send_to: room", "send_to: desk") + "silence: {longer_than: 24h}\n"
+
+
+async def test_what_hangs_in_an_attempt_is_as_late_as_what_waits_for_one(tmp_path: Path) -> None:
+    clock = MovableClock()
+    async with ReceivingServers() as ends:
+        ends.mail.at("greeting", "421 4.3.2 come back later")
+        async with a_relay(tmp_path, ends, clock, TO_DESK) as relay:
+            await relay.post(a_hook(1, missed=True))
+            await relay.until("SELECT count(*) FROM attempts WHERE ending = 'later'", (1,))
+            with hanging(ends):
+                await relay.forward(queued=1, minutes=20)
+                await until_known(relay, "deliveries late")
+                relay.change("UPDATE chats SET chat = chat")
+                await relay.until(SENDING, (1,))
+                for minutes in (20, 22, 24):
+                    ready = await a_look(relay)
+                    assert troubles(ready) == ["deliveries late"]
+                    assert ready["destinations"]["desk"]["queued"] == 0
+                    assert ready["destinations"]["desk"]["oldest_queued_seconds"] >= minutes * 60
+                    clock.forward(minutes=2)
+            await ends.mail.received(1)
+            await until_gone(relay)
+            await relay.forward(minutes=2)
+            await ends.posted(ROOM, 2)
+            assert how_often(ends, "Oznámení pro desk se zpožďují") == 1
+            assert how_often(ends, "Oznámení pro desk se zase odesílají") == 1
+
+
+async def test_a_first_attempt_that_hangs_is_told_of_after_a_quarter_of_an_hour(
+    tmp_path: Path,
+) -> None:
+    clock = MovableClock()
+    async with ReceivingServers() as ends, a_relay(tmp_path, ends, clock, TO_DESK) as relay:
+        with hanging(ends):
+            await relay.post(a_hook(1, missed=True))
+            await relay.until(SENDING, (1,))
+            clock.forward(minutes=13)
+            assert troubles(await a_look(relay)) == []
+            clock.forward(minutes=3)
+            assert troubles(await a_look(relay)) == ["deliveries late"]
+            (post,) = await ends.posted(ROOM, 1)
+            assert "Oznámení pro desk se zpožďují" in post
+            assert "1 oznámení" in post
+
+
+async def test_an_attempt_that_has_just_begun_is_not_late_however_long_the_relay_was_off(
+    tmp_path: Path,
+) -> None:
+    clock = MovableClock()
+    async with ReceivingServers() as ends:
+        ends.mail.at("greeting", "421 4.3.2 come back later")
+        async with a_relay(tmp_path, ends, clock, TO_DESK) as relay:
+            await relay.post(a_hook(1, missed=True))
+            await relay.until("SELECT count(*) FROM attempts WHERE ending = 'later'", (1,))
+        clock.forward(hours=1)
+        with hanging(ends) as go_on:
+            async with a_relay(tmp_path, ends, clock, TO_DESK) as relay:
+                await relay.until(SENDING, (1,))
+                assert troubles(await a_look(relay)) == []
+                clock.forward(minutes=2)  # which is long for an attempt
+                assert troubles(await a_look(relay)) == ["deliveries late"]
+                go_on.set()
 
 
 async def test_failures_are_told_of_together_and_not_more_often_than_once_an_hour(
