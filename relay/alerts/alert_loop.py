@@ -254,12 +254,13 @@ class _Look:
         known: Collection[tuple[str, str]],
     ) -> Seen:
         """`known`: the kinds and subjects of the problems that are stored."""
+        late_before = {subject for kind, subject in known if kind == Kind.LATE}
         waiting = self.operations.sql[QUEUED_BY_DESTINATION].run(cursor).fetchall()
         # An attempt that has just begun may well succeed, but it does not end that its destination is late.
         hanging = [
             one
             for one in being_sent(self.operations.sql, cursor)
-            if self.now - one.started_at >= LONG_ATTEMPT or (Kind.LATE, one.destination) in known
+            if self.now - one.started_at >= LONG_ATTEMPT or one.destination in late_before
         ]
         seen = Seen(
             destinations=self.here.rules.destinations,
@@ -269,6 +270,7 @@ class _Look:
             scheduled=count_scheduled(self.operations.sql, cursor),
             hanging=Counter(one.destination for one in hanging),
             oldest=oldest_of(waiting, hanging),
+            late_before=late_before,
             worked=self.here.worked,
             heard=self._heard(cursor, marks),
             silence=self.here.rules.silence,

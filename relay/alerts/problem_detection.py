@@ -89,6 +89,8 @@ class Seen:
     """How many deliveries are in a long attempt, by destination."""
     oldest: Mapping[str, datetime]
     """When the oldest delivery that is queued or in a long attempt was queued, by destination."""
+    late_before: Collection[str] = ()
+    """Destinations whose deliveries were late at the last look. What holds them back since then does not end that."""
     worked: Mapping[str, datetime]
     """When a delivery last arrived, by destination, where that is known."""
     words: Mapping[str, str] = field(default_factory=dict)
@@ -121,7 +123,9 @@ class Seen:
         return (
             name
             for name, since in self.oldest.items()
-            if now - since >= LATE and name in self.destinations and name not in self.paused
+            if now - since >= LATE
+            and name in self.destinations
+            and (name in self.late_before or name not in self.paused)
         )
 
 
@@ -160,7 +164,8 @@ def _of_destinations(seen: Seen, now: datetime) -> Iterator[Trouble]:
             )
     for name in seen.late(now):
         worked = seen.worked.get(name)
-        if not {name} & {*seen.broken, *seen.full} and (worked is None or now - worked >= LATE):
+        is_held_back = name in {*seen.broken, *seen.full} and name not in seen.late_before
+        if not is_held_back and (worked is None or now - worked >= LATE):
             yield Trouble(
                 kind=Kind.LATE,
                 subject=name,

@@ -391,6 +391,34 @@ async def test_an_attempt_that_has_just_begun_is_not_late_however_long_the_relay
                 go_on.set()
 
 
+@pytest.mark.parametrize("is_paused", [False, True])
+async def test_what_is_late_is_not_said_to_be_sent_again_where_something_else_holds_it_back(
+    tmp_path: Path, *, is_paused: bool
+) -> None:
+    """A destination that breaks, or that somebody pauses."""
+    async with ReceivingServers() as ends:
+        ends.mail.at("greeting", "421 4.3.2 come back later", times=None)
+        async with a_relay(tmp_path, ends, MovableClock(), TO_DESK) as relay:
+            await relay.post(a_hook(1, missed=True))
+            await relay.until("SELECT min(number) FROM attempts WHERE ending = 'later'", (1,))
+            await relay.forward(queued=1, minutes=20)
+            await ends.posted(ROOM, 1)
+            ends.mail.at("greeting", "554 5.7.1 your address is on a list", times=None)
+            await relay.forward(queued=1, minutes=5)
+            if is_paused:
+                relay.change(
+                    "INSERT INTO gates (destination, closed_until, reason, paused_by)"
+                    " VALUES ('desk', 0, '', 'Anna')"
+                )
+            relay.change("UPDATE chats SET chat = chat")
+            await relay.until("SELECT count(*) FROM gates", (1,))
+            for _ in range(3):
+                assert "deliveries late" in troubles(await a_look(relay))
+                await relay.forward(queued=1, minutes=2)
+            assert "deliveries late" in troubles(await a_look(relay))
+        assert how_often(ends, "Oznámení pro desk se zase odesílají") == 0
+
+
 async def test_failures_are_told_of_together_and_not_more_often_than_once_an_hour(
     tmp_path: Path,
 ) -> None:
