@@ -10,26 +10,34 @@ from datetime import datetime, timedelta
 from relay.alerts.alert_plan import Step, Ways, due_failures, is_unreached, reached, steps
 from relay.alerts.alert_text import log_headline
 from relay.alerts.direct_alerts import DirectAlerts
-from relay.alerts.problem_detection import LATE, LONG_ATTEMPT, Kind, Seen, flood, now_wrong
+from relay.alerts.problem_detection import (
+    LATE,
+    LONG_ATTEMPT,
+    Glance,
+    Here,
+    Kind,
+    Seen,
+    flood,
+    now_wrong,
+)
 from relay.alerts.reminders import reminders
 from relay.alerts.stored_alert import RULE, alert_hook, alert_name, read_alert, trouble_of
 from relay.clock import Background, Clock
 from relay.languages import N_
 from relay.outbox import Delivery, Outbox, StorageUnavailable
 from relay.outbox.delivery_types import from_ms, to_ms
-from relay.outbox.leases import (
+from relay.outbox.mutes import lasting_mutes
+from relay.outbox.pauses import paused_destinations
+from relay.outbox.settling import Operations
+from relay.outbox.troubles import REPORTED_UNTIL, Failures, Trouble, Troubles, reported_until
+from relay.outbox.unsent_counts import (
     LAST_HOOK,
     QUEUED_BY_DESTINATION,
     being_sent,
     count_scheduled,
     oldest_of,
 )
-from relay.outbox.mutes import lasting_mutes
-from relay.outbox.pauses import paused_destinations
-from relay.outbox.settling import Operations
-from relay.outbox.troubles import REPORTED_UNTIL, Failures, Trouble, Troubles, reported_until
 from relay.outbox.writer import Cursor
-from relay.rules import RuleBook
 from relay.transports import Outcome
 
 BETWEEN_LOOKS = timedelta(seconds=5)
@@ -45,34 +53,6 @@ NO_WAY = "every destination of alerts_to is in trouble itself"
 NO_ANSWER, UNUSABLE = N_("the database does not answer"), N_("the log has the server's words")
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Here:
-    """The state that only this process knows, not the database."""
-
-    rules: RuleBook
-    rules_trouble: str = ""
-    """Why the saved rules file can't be used; empty where it can."""
-    storage_trouble: str = ""
-    worked: Mapping[str, datetime] = field(default_factory=dict)
-    """When a delivery last arrived, by destination."""
-    broken: Collection[str] = ()
-    """Destinations that are broken, as this process sees it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Glance:
-    """The present problems, as the last look found them."""
-
-    troubles: tuple[Trouble, ...] = ()
-    """All problems, each with the destinations that an alert about it has reached or is about to reach."""
-    unreached: tuple[Trouble, ...] = ()
-    """Problems about which no alert has reached anybody."""
-    reasons: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    """What happened to the alerts about untold problems, by kind and subject; missing where no destination could be used."""
-    last_chat: datetime | None = None
-    """When the last chat came in, or since when the relay waits for one."""
 
 
 @dataclass(slots=True)
@@ -188,7 +168,7 @@ class _Look:
         rules, store = self.here.rules, self._store
         marks = self._marks(cursor)
         known = store.known(cursor)
-        seen = self._seen(cursor, marks, known)
+        seen = self._seen(cursor, marks, {name for kind, name in known if kind == Kind.LATE})
         ways = Ways.of(rules, broken={*seen.broken, *seen.paused})
         looked = _Looked(Glance())
         for step in steps(
@@ -248,13 +228,8 @@ class _Look:
     # -- see ---------------------------------------------------------------------------------------------
 
     def _seen(
-        self,
-        cursor: Cursor,
-        marks: Mapping[str, datetime],
-        known: Collection[tuple[str, str]],
+        self, cursor: Cursor, marks: Mapping[str, datetime], late_before: Collection[str]
     ) -> Seen:
-        """`known`: the kinds and subjects of the problems that are stored."""
-        late_before = {subject for kind, subject in known if kind == Kind.LATE}
         waiting = self.operations.sql[QUEUED_BY_DESTINATION].run(cursor).fetchall()
         # An attempt that has just begun may well succeed, but it does not end that its destination is late.
         hanging = [
@@ -284,9 +259,9 @@ class _Look:
         return replace(
             seen,
             worked={name: at for name in late for at in self._worked(cursor, marks, name)},
-            words={one.destination: one.detail for one in hanging}
-            | {
-                name: words for name in late if (words := self._store.words_of_queued(cursor, name))
+            words={
+                **{one.destination: one.detail for one in hanging},
+                **{name: it for name in late if (it := self._store.words_of_queued(cursor, name))},
             },
         )
 

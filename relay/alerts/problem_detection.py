@@ -17,6 +17,7 @@ from relay.outbox.schema import hooks
 from relay.outbox.statements import Query, Statements
 from relay.outbox.troubles import Trouble
 from relay.outbox.writer import Cursor
+from relay.rules import RuleBook
 from relay.rules.schedule_parser import Silence
 
 LATE = timedelta(minutes=15)
@@ -70,6 +71,34 @@ class Kind(StrEnum):
     def is_of_a_rule(self) -> bool:
         """Whether the subject of such a problem is a rule's name."""
         return self in {Kind.UNREACHED, Kind.UNASKED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Here:
+    """The state that only this process knows, not the database."""
+
+    rules: RuleBook
+    rules_trouble: str = ""
+    """Why the saved rules file can't be used; empty where it can."""
+    storage_trouble: str = ""
+    worked: Mapping[str, datetime] = field(default_factory=dict)
+    """When a delivery last arrived, by destination."""
+    broken: Collection[str] = ()
+    """Destinations that are broken, as this process sees it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """The present problems, as the last look found them."""
+
+    troubles: tuple[Trouble, ...] = ()
+    """All problems, each with the destinations that an alert about it has reached or is about to reach."""
+    unreached: tuple[Trouble, ...] = ()
+    """Problems about which no alert has reached anybody."""
+    reasons: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """What happened to the alerts about untold problems, by kind and subject; missing where no destination could be used."""
+    last_chat: datetime | None = None
+    """When the last chat came in, or since when the relay waits for one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

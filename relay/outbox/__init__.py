@@ -25,7 +25,7 @@ from relay.outbox.delivery_types import (
     StorageRefused,
     StorageUnavailable,
 )
-from relay.outbox.leases import Attempt, Held, Leases, Summary, summarize
+from relay.outbox.leases import Attempt, Held, Leases
 from relay.outbox.other_relays import OtherRelays, Rhythm, SeeGates, Wake
 from relay.outbox.process_identity import Process
 from relay.outbox.relay_database_session import RelaySessions
@@ -33,6 +33,7 @@ from relay.outbox.requeue import Reassigned, keep_aside, reassign
 from relay.outbox.settling import Operations
 from relay.outbox.sqlite.sqlite_store import open_sqlite
 from relay.outbox.table_access import Refusals, lacks
+from relay.outbox.unsent_counts import Summary, summarize
 from relay.outbox.writer import SharedStore, Store, Writer
 from relay.settings.database import Database, PostgresServer
 

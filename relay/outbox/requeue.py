@@ -29,7 +29,6 @@ from relay.outbox.delivery_types import (
     visitor_key,
 )
 from relay.outbox.history import Record, SetAside, is_chat
-from relay.outbox.leases import QUEUED_BY_DESTINATION, count_scheduled
 from relay.outbox.schema import chats, deliveries, hook_bodies, hooks, set_aside
 from relay.outbox.settling import FIND_CHAT, Operations, this_delivery
 from relay.outbox.statements import (
@@ -41,6 +40,7 @@ from relay.outbox.statements import (
     is_sending,
     queued_at,
 )
+from relay.outbox.unsent_counts import QUEUED_BY_DESTINATION, count_scheduled
 from relay.outbox.writer import Cursor
 
 _waiting = for_destination.where(

@@ -19,7 +19,6 @@ from relay.clock import Background, Clock
 from relay.crash_points import CrashPoint, reach
 from relay.outbox import Outbox
 from relay.outbox.delivery_types import State, StorageUnavailable, from_ms, keys_of, to_ms
-from relay.outbox.leases import LAST_HOOK
 from relay.outbox.schema import (
     HAS_NO_KEYS,
     chats,
@@ -31,6 +30,7 @@ from relay.outbox.schema import (
 )
 from relay.outbox.statements import Statement, is_queued, is_scheduled, is_sending
 from relay.outbox.troubles import Troubles
+from relay.outbox.unsent_counts import LAST_HOOK
 from relay.outbox.writer import Cursor
 from relay.smartsupp import UnreadableHook, read_chat
 

@@ -15,12 +15,12 @@ from msgspec.structs import replace
 
 from relay.crash_points import CrashPoint, reach
 from relay.outbox.delivery_types import Waits, from_ms, maybe_time, to_ms
-from relay.outbox.leases import LAST_HOOK
 from relay.outbox.limit_counts import begins_burst, forget_windows, once_ends, over_limit
 from relay.outbox.mutes import find_mute
 from relay.outbox.schema import deliveries
 from relay.outbox.settling import this_delivery
 from relay.outbox.statements import Query, Statements, bound, in_digest, is_scheduled, ms
+from relay.outbox.unsent_counts import LAST_HOOK
 from relay.outbox.writer import Cursor
 from relay.timing.plan import HOURS, LIMIT, MUTED, ONCE_PER_VISITOR, Plan, replan
 

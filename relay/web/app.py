@@ -14,7 +14,8 @@ from typing import Any
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 
-from relay.alerts.alert_loop import Here, Watch
+from relay.alerts.alert_loop import Watch
+from relay.alerts.problem_detection import Here
 from relay.clock import Background, Clock, Rest, pause, utc_now
 from relay.metrics import Metrics
 from relay.outbox import LONGEST_WRITE, Outbox
