@@ -14,11 +14,11 @@ from relay.alerts.problem_detection import (
     LATE,
     LONG_ATTEMPT,
     Glance,
-    Here,
     Kind,
-    Seen,
+    LocalState,
+    Snapshot,
     flood,
-    now_wrong,
+    troubles_in,
 )
 from relay.alerts.reminders import reminders
 from relay.alerts.stored_alert import RULE, alert_hook, alert_name, read_alert, trouble_of
@@ -70,7 +70,7 @@ class Watch:
         self,
         outbox: Outbox,
         *,
-        here: Callable[[], Here],
+        local: Callable[[], LocalState],
         wake: Callable[[Iterable[str]], None],
         mail_domain: str,
         box: str,
@@ -78,9 +78,9 @@ class Watch:
         clock: Clock,
         between: timedelta | None = None,
     ) -> None:
-        """`wake` gets the destinations for which an alert is queued. `box`: see `Seen`. `send` sends once, without the outbox."""
+        """`wake` gets the destinations for which an alert is queued. `box`: see `Snapshot`. `send` sends once, without the outbox."""
         self._outbox = outbox
-        self._here = here
+        self._local = local
         self._wake = wake
         self._mail_domain = mail_domain
         self._box = box
@@ -109,18 +109,18 @@ class Watch:
 
     async def look(self) -> None:
         """Look once for problems, and queue the alerts that are due."""
-        here, why = self._here(), ""
+        local, why = self._local(), ""
         try:
             async with asyncio.timeout(LONGEST_LOOK.total_seconds()):
                 why = await self._outbox.lacks()
                 if not why:
-                    await self._look(here)
+                    await self._look(local)
                     why = self._named(await self._outbox.refuses(self._clock()))
         except StorageUnavailable as error:
             why = self._named(str(error))
         except TimeoutError:
             why = NO_ANSWER
-        await self._direct.update(why, here.rules, broken=here.broken, now=self._clock())
+        await self._direct.update(why, local.rules, broken=local.broken, now=self._clock())
         if self._direct.trouble:
             others = (each for each in self.glance.troubles if each.kind != Kind.DATABASE)
             self.glance = replace(self.glance, troubles=(*others, self._direct.trouble))
@@ -129,10 +129,10 @@ class Watch:
         """The error message of a file; a constant for a server, whose messages contain addresses and users."""
         return UNUSABLE if why and self._outbox.is_shared else why
 
-    async def _look(self, here: Here) -> None:
+    async def _look(self, local: LocalState) -> None:
         # Rounded as it is stored: an alert is identified by when its problem began.
         now, operations = from_ms(to_ms(self._clock())), self._outbox.operations
-        look = _Look(here, self._box, self._mail_domain, now, operations, self._lost)
+        look = _Look(local, self._box, self._mail_domain, now, operations, self._lost)
         looked = await self._outbox.run(look.run)
         self._lost = ""
         new = {t.key for t in looked.glance.unreached} - {t.key for t in self.glance.unreached}
@@ -152,7 +152,7 @@ class Watch:
 class _Look:
     """One look for problems in the writer's thread: reads what is wrong, and queues the alerts that are due."""
 
-    here: Here
+    local: LocalState
     box: str
     mail_domain: str
     now: datetime
@@ -165,15 +165,15 @@ class _Look:
         return Troubles(self.operations.sql)
 
     def run(self, cursor: Cursor) -> _Looked:
-        rules, store = self.here.rules, self._store
+        rules, store = self.local.rules, self._store
         marks = self._marks(cursor)
         known = store.known(cursor)
-        seen = self._seen(cursor, marks, {name for kind, name in known if kind == Kind.LATE})
+        seen = self._snapshot(cursor, marks, {name for kind, name in known if kind == Kind.LATE})
         ways = Ways.of(rules, broken={*seen.broken, *seen.paused})
         looked = _Looked(Glance())
         for step in steps(
-            {key: self._as_told(cursor, one) for key, one in known.items()},
-            now_wrong(seen, self.now),
+            {key: self._updated(cursor, each) for key, each in known.items()},
+            troubles_in(seen, self.now),
             ways=ways,
             destinations=rules.destinations,
             now=self.now,
@@ -183,11 +183,11 @@ class _Look:
         news = reminders(self.operations.sql, cursor, seen.queued, self.now)
         if self.lost:
             news.append(Trouble(kind=Kind.LOST, subject=self.box, since=self.now, why=self.lost))
-        looked.queued += [to for one in news for to in self._queue(cursor, one, ways.usable())]
+        looked.queued += [to for each in news for to in self._queue(cursor, each, ways.usable())]
         looked.glance = self._glance(cursor, seen)
         return looked
 
-    def _glance(self, cursor: Cursor, seen: Seen) -> Glance:
+    def _glance(self, cursor: Cursor, seen: Snapshot) -> Glance:
         store, shown = self._store, []
         unreached, why = [], {}
         known = list(store.known(cursor).values())
@@ -199,19 +199,19 @@ class _Look:
                 shown.append(replace(trouble, alerted=names))
             elif trouble.kind != Kind.FAILED:
                 continue  # stored already, or over
-            if self.here.rules.alerts_to and is_unreached(trouble, names, self.now):
+            if self.local.rules.alerts_to and is_unreached(trouble, names, self.now):
                 unreached.append(replace(trouble, alerted=names))
                 why[trouble.key] = "; ".join(
                     f"the alert to {each.destination} is {each.state.value}: {each.detail}"
                     for each in deliveries
                 )
         return Glance(
-            troubles=tuple(shown), unreached=tuple(unreached), reasons=why, last_chat=seen.heard
+            troubles=tuple(shown), unreached=tuple(unreached), reasons=why, last_chat=seen.last_chat
         )
 
-    def _as_told(self, cursor: Cursor, trouble: Trouble) -> Trouble:
+    def _updated(self, cursor: Cursor, trouble: Trouble) -> Trouble:
         """The problem without the destinations whose recipients have changed since, so that the new recipients get the alert."""
-        recipients = self.here.rules.recipients
+        recipients = self.local.rules.recipients
         tried: dict[str, set[str]] = {}
         for delivery in self._store.alert_deliveries(cursor, alert_name(trouble), RULE):
             tried.setdefault(delivery.destination, set()).add(delivery.recipient)
@@ -227,32 +227,32 @@ class _Look:
 
     # -- see ---------------------------------------------------------------------------------------------
 
-    def _seen(
+    def _snapshot(
         self, cursor: Cursor, marks: Mapping[str, datetime], late_before: Collection[str]
-    ) -> Seen:
+    ) -> Snapshot:
         waiting = self.operations.sql[QUEUED_BY_DESTINATION].run(cursor).fetchall()
         # An attempt that has just begun may well succeed, but it does not end that its destination is late.
         hanging = [
-            one
-            for one in being_sent(self.operations.sql, cursor)
-            if self.now - one.started_at >= LONG_ATTEMPT or one.destination in late_before
+            each
+            for each in being_sent(self.operations.sql, cursor)
+            if self.now - each.started_at >= LONG_ATTEMPT or each.destination in late_before
         ]
-        seen = Seen(
-            destinations=self.here.rules.destinations,
+        seen = Snapshot(
+            destinations=self.local.rules.destinations,
             gates=self.operations.gates(cursor),
             paused=paused_destinations(self.operations.sql, cursor, self.now),
             queued={name: count for name, count, _ in waiting},
             scheduled=count_scheduled(self.operations.sql, cursor),
-            hanging=Counter(one.destination for one in hanging),
+            hanging=Counter(each.destination for each in hanging),
             oldest=oldest_of(waiting, hanging),
             late_before=late_before,
-            worked=self.here.worked,
-            heard=self._heard(cursor, marks),
-            silence=self.here.rules.silence,
+            worked=self.local.worked,
+            last_chat=self._last_chat(cursor, marks),
+            silence=self.local.rules.silence,
             full=self.operations.hourly.full(cursor, self.now),
             flood=flood(self.operations.sql, cursor, self.now),
-            rules=self.here.rules_trouble,
-            storage=self.here.storage_trouble,
+            rules=self.local.rules_trouble,
+            storage=self.local.storage_trouble,
             box=self.box,
         )
         late = list(seen.late(self.now))
@@ -260,7 +260,7 @@ class _Look:
             seen,
             worked={name: at for name in late for at in self._worked(cursor, marks, name)},
             words={
-                **{one.destination: one.detail for one in hanging},
+                **{each.destination: each.detail for each in hanging},
                 **{name: it for name in late if (it := self._store.words_of_queued(cursor, name))},
             },
         )
@@ -269,7 +269,7 @@ class _Look:
         self, cursor: Cursor, marks: Mapping[str, datetime], name: str
     ) -> Iterator[datetime]:
         """When a delivery last arrived at a destination, by this process or another that shares the database, if at all."""
-        own, shared = self.here.worked.get(name), marks.get(WORKED + name)
+        own, shared = self.local.worked.get(name), marks.get(WORKED + name)
         if own and (shared is None or own - shared > LATE / 3):
             self._store.set_mark(cursor, WORKED + name, own)
         if own or shared:
@@ -283,7 +283,7 @@ class _Look:
             self._store.set_mark(cursor, BEGAN, self.now)
         return marks
 
-    def _heard(self, cursor: Cursor, marks: Mapping[str, datetime]) -> datetime:
+    def _last_chat(self, cursor: Cursor, marks: Mapping[str, datetime]) -> datetime:
         """When the last chat came in. Also kept as a mark, as all chats may have been erased when the silence is noticed."""
         row = self.operations.sql[LAST_HOOK].run(cursor).fetchone()
         before = marks.get(NEWEST_HOOK, marks[BEGAN])
@@ -313,7 +313,7 @@ class _Look:
             return ()
         hook = alert_hook(
             *(trouble, to),
-            rules=self.here.rules,
+            rules=self.local.rules,
             mail_domain=self.mail_domain,
             over=over,
             mutes=(each.mute for each in lasting_mutes(self.operations.sql, cursor, self.now)),
@@ -325,7 +325,7 @@ class _Look:
         """Queue an alert for each destination where deliveries failed; yields the destinations that get one."""
         after = max(marks[BEGAN], self.now - LOOKS_BACK)
         until = self.now - STILL_WRITING
-        destinations = self.here.rules.destinations
+        destinations = self.local.rules.destinations
         due = due_failures(
             self._store.failures(cursor, after, until),
             # A fallback whose recipients depend on the chat may have reached nobody.

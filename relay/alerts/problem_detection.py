@@ -74,7 +74,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Here:
+class LocalState:
     """The state that only this process knows, not the database."""
 
     rules: RuleBook
@@ -102,7 +102,7 @@ class Glance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Snapshot:
     """The state of the relay at one moment, from which its problems are detected."""
 
     destinations: Collection[str]
@@ -124,7 +124,7 @@ class Seen:
     """When a delivery last arrived, by destination, where that is known."""
     words: Mapping[str, str] = field(default_factory=dict)
     """The last error of a delivery that is late, by destination."""
-    heard: datetime
+    last_chat: datetime
     """When the last chat came in, or when the relay began to wait for one."""
     silence: Silence | None
     full: Mapping[str, int] = field(default_factory=dict)
@@ -158,12 +158,12 @@ class Seen:
         )
 
 
-def now_wrong(seen: Seen, now: datetime) -> dict[tuple[str, str], Trouble]:
+def troubles_in(seen: Snapshot, now: datetime) -> dict[tuple[str, str], Trouble]:
     """All present problems, by kind and subject."""
-    return {trouble.key: trouble for trouble in _wrong(seen, now)}
+    return {trouble.key: trouble for trouble in _troubles(seen, now)}
 
 
-def _wrong(seen: Seen, now: datetime) -> Iterator[Trouble]:
+def _troubles(seen: Snapshot, now: datetime) -> Iterator[Trouble]:
     yield from _of_destinations(seen, now)
     if seen.rules:
         yield Trouble(kind=Kind.RULES, subject=seen.box, since=now, why=seen.rules)
@@ -171,13 +171,13 @@ def _wrong(seen: Seen, now: datetime) -> Iterator[Trouble]:
         yield Trouble(kind=Kind.STORAGE, subject=seen.box, since=now, why=seen.storage)
     if seen.flood:
         yield Trouble(kind=Kind.FLOOD, subject="", since=now, waiting=seen.flood)
-    if seen.silence and seen.silence.begins(seen.heard, now):
+    if (silence := seen.silence) and silence.begins(seen.last_chat, now):
         yield Trouble(
-            kind=Kind.SILENCE, subject="", since=seen.heard, why=", ".join(seen.silence.schedules)
+            kind=Kind.SILENCE, subject="", since=seen.last_chat, why=", ".join(silence.schedules)
         )
 
 
-def _of_destinations(seen: Seen, now: datetime) -> Iterator[Trouble]:
+def _of_destinations(seen: Snapshot, now: datetime) -> Iterator[Trouble]:
     for name, gate in seen.broken.items():
         since = gate.broken_since or now
         waiting = seen.queued.get(name, 0)
@@ -248,12 +248,12 @@ def flood(sql: Statements, cursor: Cursor, now: datetime) -> int:
     begun = {at: first for at, first in json.loads(row[0] if row else "[]") if at <= hour}
     if hour not in begun:
         begun[hour] = newest
-        kept = [(at, first) for at, first in begun.items() if hour - at <= KEPT_HOURS]
-        sql[WRITE_PACE].run(cursor, of_destination=_HOOKS, begun=json.dumps(kept))
+        recorded = [(at, first) for at, first in begun.items() if hour - at <= KEPT_HOURS]
+        sql[WRITE_PACE].run(cursor, of_destination=_HOOKS, begun=json.dumps(recorded))
     counts = counts_of({**begun, hour + 1: newest})
-    lately = max(counts.get(hour, 0), counts.get(hour - 1, 0))
+    recent = max(counts.get(hour, 0), counts.get(hour - 1, 0))
     earlier = {at: count for at, count in counts.items() if at < hour - 1}
-    return lately if lately > max(FEWEST, TIMES * busiest_hour(earlier)) else 0
+    return recent if recent > max(FEWEST, TIMES * busiest_hour(earlier)) else 0
 
 
 def counts_of(begun: Mapping[int, int]) -> dict[int, int]:

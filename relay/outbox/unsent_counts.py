@@ -110,7 +110,7 @@ def oldest_of(
 ) -> dict[str, datetime]:
     """When the oldest delivery of each destination was queued. `queued`: rows of QUEUED_BY_DESTINATION."""
     times = [(from_ms(at), name) for name, _, at in queued]
-    times += ((one.queued_at, one.destination) for one in sending)
+    times += ((each.queued_at, each.destination) for each in sending)
     return {name: at for at, name in sorted(times, reverse=True)}
 
 

@@ -15,7 +15,7 @@ from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 
 from relay.alerts.alert_loop import Watch
-from relay.alerts.problem_detection import Here
+from relay.alerts.problem_detection import LocalState
 from relay.clock import Background, Clock, Rest, pause, utc_now
 from relay.metrics import Metrics
 from relay.outbox import LONGEST_WRITE, Outbox
@@ -230,9 +230,9 @@ async def _open_parts(
 
 
 def _watch(parts: Parts, ready: Ready, clock: Clock, between: timedelta | None) -> Watch:
-    def here() -> Here:
+    def local() -> LocalState:
         lanes = parts.in_force.lanes
-        return Here(
+        return LocalState(
             rules=parts.in_force.rules,
             rules_trouble="; ".join(parts.reload.problems[:MOST_PROBLEMS]),
             storage_trouble=storage_trouble(parts.outbox),
@@ -242,7 +242,7 @@ def _watch(parts: Parts, ready: Ready, clock: Clock, between: timedelta | None) 
 
     return Watch(
         parts.outbox,
-        here=here,
+        local=local,
         wake=parts.in_force.wake,
         send=parts.in_force.send_once,
         mail_domain=parts.in_force.mail_domain,
