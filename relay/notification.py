@@ -1,6 +1,7 @@
 """The content of a message for one recipient, before a transport converts it to its own format."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -9,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from relay.chat import Author, Chat
-from relay.text import isolated
+from relay.text import indented, isolated
 
 
 class Tone(StrEnum):
@@ -51,6 +52,58 @@ class TranscriptMessage(Struct, frozen=True, kw_only=True):
     """The time of day in the reader's time zone, such as "14:05"; empty if unknown."""
     gap: str = ""
     """How long the visitor waited before this message, in words; empty if the wait was short."""
+
+
+def transcript_line(message: TranscriptMessage) -> str:
+    """Return a message as plain text: `[14:05] Jana: Hello`, with a wait before it on a line of its own."""
+    text = indented(message.text)
+    line = text if message.author is Author.SYSTEM else f"{message.name}: {text}"
+    gap = f"({message.gap})\n" if message.gap else ""
+    return f"{gap}[{message.time}] {line}" if message.time else gap + line
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """The beginning of a transcript, the number of messages left out, and the end."""
+
+    head: tuple[TranscriptMessage, ...] = ()
+    left_out: int = 0
+    tail: tuple[TranscriptMessage, ...] = ()
+    cut_short: bool = False
+    """Whether the text of a message was cut."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the excerpt is the full transcript."""
+        return not (self.left_out or self.cut_short)
+
+
+def excerpt_of(
+    messages: Sequence[TranscriptMessage],
+    budget: int,
+    cost: Callable[[TranscriptMessage], int],
+    ends: Iterable[bool],
+    fitted: Callable[[TranscriptMessage], TranscriptMessage] = lambda message: message,
+) -> Excerpt:
+    """Return as many messages of both ends of a transcript as fit into `budget`.
+
+    `ends` says for each next message whether it is taken from the end, and stops where no more may be shown; `fitted`
+    cuts a message that is too long.
+    """
+    head, tail = list[TranscriptMessage](), list[TranscriptMessage]()
+    cut_short = False
+    for is_from_end in ends:
+        if len(head) + len(tail) == len(messages):
+            break
+        message = messages[-1 - len(tail)] if is_from_end else messages[len(head)]
+        shown = fitted(message)
+        budget -= cost(shown)
+        if budget < 0:
+            break
+        (tail if is_from_end else head).append(shown)
+        cut_short |= shown is not message
+    left_out = len(messages) - len(head) - len(tail)
+    return Excerpt(tuple(head), left_out, tuple(reversed(tail)), cut_short)
 
 
 class DigestLine(Struct, frozen=True, kw_only=True):

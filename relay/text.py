@@ -89,6 +89,11 @@ def trimmed(text: str) -> str:
     return (_BLANK_LINES.sub("", text) if text[:1].isspace() else text).rstrip()
 
 
+def indented(text: str) -> str:
+    """Return a text with every line but the first indented by four spaces."""
+    return text.replace("\n", "\n    ")
+
+
 def without_isolate(text: str) -> str:
     """Return the content of an isolate that spans all of `text`; else `text` itself."""
     return text[1:-1] if _ISOLATED.fullmatch(text) else text

@@ -14,12 +14,13 @@ from relay.cli.printing import JSON, print_json, print_lines
 from relay.destination import VISITOR
 from relay.files import shipped
 from relay.languages import LANGUAGES, SOURCE
+from relay.notification import Excerpt
 from relay.rendering.filters import Filters
 from relay.rendering.sandbox import Sandbox
 from relay.rendering.template_data import Plain, describe, describe_excerpt, describe_texts
 from relay.rendering.template_reference import EXAMPLES, JINJAS, NAMES, Name, value_of
 from relay.rendering.templates import Templates
-from relay.rendering.transcript import Excerpt, story_of
+from relay.rendering.transcript import story_of
 from relay.rendering.translation import words_in
 from relay.rules.field_type import Field, Kind
 from relay.rules.fields import FIELDS

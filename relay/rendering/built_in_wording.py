@@ -16,14 +16,21 @@ import jinja2
 from css_inline import CSSInliner
 from msgspec.structs import replace
 
-from relay.chat import Author, Chat, Visitor
+from relay.chat import Chat, Visitor
 from relay.destination import VISITOR
 from relay.files import shipped
 from relay.languages import SOURCE, language_called
 from relay.links import mail_link
 from relay.mail_address import visitor_address
-from relay.notification import Fact, Link, Notification, Tone, TranscriptMessage
-from relay.rendering.filters import indented
+from relay.notification import (
+    Excerpt,
+    Fact,
+    Link,
+    Notification,
+    Tone,
+    TranscriptMessage,
+    transcript_line,
+)
 from relay.rendering.sandbox import Sandbox
 from relay.rendering.template_data import (
     called,
@@ -37,7 +44,6 @@ from relay.rendering.template_folders import Folders
 from relay.rendering.transcript import (
     HTML_ROOM,
     TEXT_ROOM,
-    Excerpt,
     Story,
     excerpt,
     local_time,
@@ -69,7 +75,6 @@ def inlined(html: str) -> str:
 
 PAGE = "built_in.html"
 
-EMPTY_EXCERPT = Excerpt(head=(), left_out=0, tail=())
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +96,7 @@ class Page:
     reply_to: str = VISITOR
     """The recipient of replies, as in `Destination.reply_to`."""
     facts: tuple[Fact, ...] = ()
-    transcript: Excerpt = EMPTY_EXCERPT
+    transcript: Excerpt = Excerpt()  # noqa: RUF009 - frozen
     foot: tuple[str, ...] = ()
 
 
@@ -150,22 +155,15 @@ def _pieces(text: str) -> list[dict[str, str | bool]]:
 
 def whole(heading: str, transcript: tuple[TranscriptMessage, ...]) -> str:
     """Return the full transcript as plain text, for attachment to a shortened email."""
-    return "\n".join([heading, "", *map(_line, transcript)]) + "\n"
+    return "\n".join([heading, "", *map(transcript_line, transcript)]) + "\n"
 
 
 def paragraphs(shown: Excerpt, words: Words) -> Iterator[str]:
     """Yield an excerpt as lines of plain text, with a line that counts the messages left out."""
-    yield from map(_line, shown.head)
+    yield from map(transcript_line, shown.head)
     if shown.left_out:
         yield f"[{words.left_out(shown.left_out)}]"
-    yield from map(_line, shown.tail)
-
-
-def _line(message: TranscriptMessage) -> str:
-    text = indented(message.text)
-    line = text if message.author is Author.SYSTEM else f"{message.name}: {text}"
-    gap = f"({message.gap})\n" if message.gap else ""
-    return f"{gap}[{message.time}] {line}" if message.time else gap + line
+    yield from map(transcript_line, shown.tail)
 
 
 MAX_SUBJECT = 200

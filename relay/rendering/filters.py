@@ -16,7 +16,7 @@ from relay.rendering.transcript import MOST_BYTES, html_bytes
 from relay.rendering.translation import Words, escaped, markup
 from relay.rendering.translation import stars as stars_of
 from relay.text import cut as cut_text
-from relay.text import starts_from_right
+from relay.text import indented, starts_from_right
 
 
 class NotText(Exception):
@@ -148,11 +148,6 @@ def _kept(blanks: re.Match[str]) -> str:
     """Return spaces of the same width that HTML keeps; every second one allows a line break."""
     width = len(blanks[0].expandtabs(4))
     return "\N{NO-BREAK SPACE} " * (width // 2) + "\N{NO-BREAK SPACE}" * (width % 2)
-
-
-def indented(text: str) -> str:
-    """Return a text with every line but the first indented by four spaces."""
-    return text.replace("\n", "\n    ")
 
 
 def filters_by_name(filters: Filters) -> Mapping[str, Callable[..., str]]:

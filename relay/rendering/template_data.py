@@ -12,8 +12,8 @@ from relay.chat import Chat, Page, Variable, Visitor, bot_only, unanswered
 from relay.destination import NOBODY, VISITOR
 from relay.links import answer_link, host, mail_link, web_link
 from relay.mail_address import visitor_address
-from relay.notification import Fact, TranscriptMessage
-from relay.rendering.transcript import MAX_NAME, Excerpt, Story, local_time, tone
+from relay.notification import Excerpt, Fact, TranscriptMessage
+from relay.rendering.transcript import MAX_NAME, Story, local_time, tone
 from relay.rendering.translation import Words
 from relay.text import clean_line, cut
 

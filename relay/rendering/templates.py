@@ -17,7 +17,7 @@ from relay.chat import Chat
 from relay.destination import VISITOR
 from relay.languages import Languages
 from relay.links import page_links
-from relay.notification import Fact, Finish, Json, Misfit, Notification
+from relay.notification import Excerpt, Fact, Finish, Json, Misfit, Notification
 from relay.rendering.built_in_wording import (
     MAX_SUBJECT,
     add_chat,
@@ -43,7 +43,6 @@ from relay.rendering.transcript import (
     HTML_ROOM,
     OVERRIDE_ROOM,
     TEXT_ROOM,
-    Excerpt,
     Story,
     excerpt,
     story_of,

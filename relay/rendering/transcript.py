@@ -7,13 +7,14 @@ was asked. An excerpt keeps a transcript's beginning and end.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
+from itertools import cycle
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from relay.chat import Author, Chat, Message
-from relay.notification import Tone, TranscriptMessage
+from relay.notification import Excerpt, Tone, TranscriptMessage, excerpt_of
 from relay.rendering.translation import Words, escaped
 from relay.text import cut
 
@@ -27,22 +28,6 @@ class Room(Struct, frozen=True):
     markup: int
     """The bytes of markup around each message."""
     cost: Callable[[str], int]
-
-
-@dataclass(frozen=True, slots=True)
-class Excerpt:
-    """The beginning of a transcript, the number of messages left out, and the end."""
-
-    head: tuple[TranscriptMessage, ...]
-    left_out: int
-    tail: tuple[TranscriptMessage, ...]
-    cut_short: bool = False
-    """Whether the text of a message was cut."""
-
-    @property
-    def whole(self) -> bool:
-        """Whether the excerpt is the full transcript."""
-        return not (self.left_out or self.cut_short)
 
 
 MOST_BYTES = 5
@@ -73,23 +58,12 @@ def excerpt(transcript: tuple[TranscriptMessage, ...], room: Room, mark: str) ->
     if _fits_in_any_case(transcript, room):
         half = len(transcript) // 2
         return Excerpt(head=transcript[:half], left_out=0, tail=transcript[half:])
-    first, last, left = 0, len(transcript), room.total
-    shown: dict[int, TranscriptMessage] = {}
-    from_end = True
-    while first < last:
-        place = last - 1 if from_end else first
-        message = _fitted(transcript[place], room, mark)
-        left -= room.markup + room.cost(message.text) + room.cost(message.name)
-        if left < 0:
-            break
-        shown[place] = message
-        first, last = (first, last - 1) if from_end else (first + 1, last)
-        from_end = not from_end
-    return Excerpt(
-        head=tuple(shown[place] for place in range(first)),
-        left_out=last - first,
-        tail=tuple(shown[place] for place in range(last, len(transcript))),
-        cut_short=any(message is not transcript[place] for place, message in shown.items()),
+    return excerpt_of(
+        transcript,
+        room.total,
+        lambda message: room.markup + room.cost(message.text) + room.cost(message.name),
+        cycle((True, False)),
+        lambda message: _fitted(message, room, mark),
     )
 
 

@@ -1,11 +1,11 @@
 """Chooses the messages of a transcript for a Slack or Teams post without room for all: the middle is left out."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from itertools import chain, islice, repeat
 
 from relay.chat import Author
 from relay.languages import language_called
-from relay.notification import Notification, TranscriptMessage
+from relay.notification import Excerpt, Notification, TranscriptMessage, excerpt_of
 from relay.text import clean_line
 
 SIGNS = {Author.AGENT: "🎧 ", Author.AUTOMATIC: "🤖 "}
@@ -16,50 +16,16 @@ MAX_MESSAGES = 12
 """The most messages of a post: nobody reads a long chat in a shared room."""
 
 
-@dataclass(frozen=True, slots=True)
-class Excerpt:
-    """The start of a transcript, the number of messages left out, and its end."""
-
-    opening: tuple[TranscriptMessage, ...]
-    left_out: int = 0
-    ending: tuple[TranscriptMessage, ...] = ()
-
-
-def excerpt(
-    messages: Sequence[TranscriptMessage],
-    budget: int,
-    cost: Callable[[TranscriptMessage], int],
-    *,
-    most: int,
+def post_excerpt(
+    messages: Sequence[TranscriptMessage], budget: int, cost: Callable[[TranscriptMessage], int]
 ) -> Excerpt:
-    """Return an excerpt within `budget` and of at most `most` messages: the first two, and the last ones.
+    """Return the first two messages of a transcript and the last ones, at most MAX_MESSAGES, within `budget`.
 
-    The budget does not include the line that counts the messages left out.
+    One or two more are shown, since the line that would count them is as long. The budget does not include that line.
     """
-    # Only the ends are measured, so a chat of thousands costs no more than one of `most`.
-    if len(messages) <= most and sum(map(cost, messages)) <= budget:
-        return Excerpt(tuple(messages))
-    opening = 0
-    while opening < min(OPENING, len(messages), most):
-        budget -= cost(messages[opening])
-        if budget < 0:
-            break
-        opening += 1
-    start = len(messages)
-    while budget >= 0 and start > opening and opening + len(messages) - start < most:
-        budget -= cost(messages[start - 1])
-        if budget < 0:
-            break
-        start -= 1
-    return Excerpt(tuple(messages[:opening]), start - opening, tuple(messages[start:]))
-
-
-def most_shown(messages: Sequence[TranscriptMessage]) -> int:
-    """Return how many messages of a transcript a post shows.
-
-    One or two more are shown, since the line that would count them is as long.
-    """
-    return len(messages) if len(messages) <= MAX_MESSAGES + 2 else MAX_MESSAGES
+    most = len(messages) if len(messages) <= MAX_MESSAGES + 2 else MAX_MESSAGES
+    ends = islice(chain(repeat(False, OPENING), repeat(True)), most)  # noqa: FBT003 - itertools' own
+    return excerpt_of(messages, budget, cost, ends)
 
 
 def quotes_all(notification: Notification) -> bool:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from relay.chat import Author
 from relay.destination import Destination
-from relay.notification import Fact, Notification, Tone, TranscriptMessage
+from relay.notification import Fact, Notification, Tone, TranscriptMessage, transcript_line
 from relay.transports import Ending, Outcome
 from relay.transports.registry import open_transport
 from relay.transports.slack.api import read_receipt
@@ -87,7 +87,8 @@ async def test_a_long_transcript_is_told_in_several_replies_and_whole(bench: Cha
 async def test_a_very_long_transcript_is_told_in_part_and_whole_in_a_file(
     bench: ChannelBench,
 ) -> None:
-    await send(bench, long_chat(300))
+    notification = long_chat(300)
+    await send(bench, notification)
     (post,) = bench.workspace.posts
     assert len(post.replies) == 1
     assert "message 299 " in post.replies[0].words
@@ -95,6 +96,7 @@ async def test_a_very_long_transcript_is_told_in_part_and_whole_in_a_file(
     (file,) = post.files
     assert [n for n in range(300) if f"Marta: message {n} " not in file] == []
     assert file.startswith("Missed chat from Marta Nowák\n")
+    assert "\n".join(map(transcript_line, notification.transcript)) in file
     assert bench.methods()[2:] == [
         "files.getUploadURLExternal",
         "upload",

@@ -6,7 +6,12 @@ from hypothesis import strategies as st
 
 from relay.chat import Author
 from relay.notification import TranscriptMessage
-from relay.transports.transcript_excerpt import excerpt, facts_left_out_line, left_out_line
+from relay.transports.transcript_excerpt import (
+    MAX_MESSAGES,
+    facts_left_out_line,
+    left_out_line,
+    post_excerpt,
+)
 
 
 def chat_of(lengths: list[int]) -> tuple[TranscriptMessage, ...]:
@@ -22,34 +27,34 @@ def cost(message: TranscriptMessage) -> int:
 
 def test_a_chat_that_fits_is_shown_whole() -> None:
     chat = chat_of([10] * 5)
-    shown = excerpt(chat, 50, cost, most=5)
-    assert (shown.opening, shown.left_out, shown.ending) == (chat, 0, ())
+    shown = post_excerpt(chat, 50, cost)
+    assert (shown.head + shown.tail, shown.left_out) == (chat, 0)
 
 
 def test_the_middle_is_left_out() -> None:
     chat = chat_of([10] * 10)
-    shown = excerpt(chat, 50, cost, most=100)
-    assert (shown.opening, shown.left_out, shown.ending) == (chat[:2], 5, chat[-3:])
+    shown = post_excerpt(chat, 50, cost)
+    assert (shown.head, shown.left_out, shown.tail) == (chat[:2], 5, chat[-3:])
 
 
 def test_so_is_it_where_there_are_too_many() -> None:
-    chat = chat_of([0] * 10)
-    shown = excerpt(chat, 50, cost, most=4)
-    assert (shown.opening, shown.left_out, shown.ending) == (chat[:2], 6, chat[-2:])
+    chat = chat_of([0] * 20)
+    shown = post_excerpt(chat, 50, cost)
+    assert (shown.head, shown.left_out, shown.tail) == (chat[:2], 8, chat[-10:])
 
 
-@given(st.lists(st.integers(0, 60), max_size=40), st.integers(-5, 300), st.integers(1, 50))
+@given(st.lists(st.integers(0, 60), max_size=40), st.integers(-5, 300))
 def test_no_message_is_lost_from_the_count_and_no_budget_is_overrun(
-    lengths: list[int], budget: int, most: int
+    lengths: list[int], budget: int
 ) -> None:
     chat = chat_of(lengths)
-    shown = excerpt(chat, budget, cost, most=most)
-    kept = shown.opening + shown.ending
+    shown = post_excerpt(chat, budget, cost)
+    kept = shown.head + shown.tail
     assert len(kept) + shown.left_out == len(chat)
-    assert len(kept) <= most
+    assert len(kept) <= MAX_MESSAGES + 2
     assert not kept or sum(map(cost, kept)) <= budget
-    assert chat[: len(shown.opening)] == shown.opening
-    assert chat[len(chat) - len(shown.ending) :] == shown.ending
+    assert chat[: len(shown.head)] == shown.head
+    assert chat[len(chat) - len(shown.tail) :] == shown.tail
 
 
 @pytest.mark.parametrize(

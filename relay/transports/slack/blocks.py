@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from relay.chat import Author
-from relay.notification import TranscriptMessage
+from relay.notification import Excerpt, TranscriptMessage
 from relay.text import cut, tidy, tidy_line, trimmed
-from relay.transports.transcript_excerpt import SIGNS, Excerpt, excerpt, left_out_line, most_shown
+from relay.transports.transcript_excerpt import SIGNS, left_out_line, post_excerpt
 
 Json = dict[str, Any]
 
@@ -120,7 +120,7 @@ def quoted_excerpt(
 ) -> list[Json]:
     """Return the beginning and end of a transcript that fit into `room`, with a line that counts the rest."""
     lines = _Lines()
-    shown = excerpt(messages, room - MARK_ROOM, lines.cost, most=most_shown(messages))
+    shown = post_excerpt(messages, room - MARK_ROOM, lines.cost)
     mark = left_out_line(shown.left_out, language, in_file=in_file) if shown.left_out else ""
     return [block for block, _ in _quotes(_shown_lines(shown, lines, mark))]
 
@@ -155,18 +155,6 @@ def _all_in_replies(messages: Sequence[TranscriptMessage]) -> list[list[Json]] |
     return posts if len(posts) <= MAX_REPLIES else None
 
 
-def as_text(messages: Iterable[TranscriptMessage]) -> str:
-    """Return the whole transcript as the text of a file."""
-    lines = []
-    for message in messages:
-        time = f"{message.time}  " if message.time else ""
-        gap = f"⏳ {tidy_line(message.gap)}\n" if message.gap else ""
-        name = f"{_sign(message)}{tidy_line(message.name)}: "
-        who = "" if message.author is Author.SYSTEM else name
-        lines.append(f"{gap}{time}{who}{trimmed(tidy(message.text))}\n")
-    return "".join(lines)
-
-
 def in_short(blocks: Sequence[Json]) -> str:
     """Return the start of a reply on one line, for push messages."""
     quoted = blocks[0]["elements"][0]["elements"]
@@ -190,10 +178,10 @@ class _Lines(dict[int, Line]):
 
 
 def _shown_lines(shown: Excerpt, lines: _Lines, mark: str) -> Iterator[Line]:
-    yield from map(lines.of, shown.opening)
+    yield from map(lines.of, shown.head)
     if mark:
         yield [italic(f"{mark}\n")]
-    yield from map(lines.of, shown.ending)
+    yield from map(lines.of, shown.tail)
 
 
 def _quotes(lines: Iterable[Line]) -> Iterator[tuple[Json, int]]:

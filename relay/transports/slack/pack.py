@@ -10,15 +10,14 @@ from msgspec.structs import replace
 
 from relay.languages import language_called
 from relay.links import is_safe, label
-from relay.notification import DigestContents, DigestLine, Link, Notification, Tone
-from relay.text import cut, tidy_line, with_commands
+from relay.notification import DigestContents, DigestLine, Link, Notification, Tone, transcript_line
+from relay.text import cut, tidy, tidy_line, with_commands
 from relay.transports.slack.blocks import (
     MARK_ROOM,
     MAX_BLOCKS,
     MAX_SECTION,
     MAX_VISIBLE,
     Json,
-    as_text,
     bold,
     code,
     escape,
@@ -328,4 +327,5 @@ def _joined(links: Sequence[Link]) -> list[Json]:
 def _file(notification: Notification) -> str:
     facts = [f"{tidy_line(fact.label)}: {tidy_line(fact.value)}" for fact in notification.facts]
     head = "\n".join([_subject(notification), "", *facts]).strip()
-    return f"{head}\n\n{as_text(notification.transcript)}"
+    lines = [tidy(transcript_line(message)) for message in notification.transcript]
+    return "\n".join([head, "", *lines]) + "\n"

@@ -41,10 +41,9 @@ from relay.transports.teams.card import (
 )
 from relay.transports.transcript_excerpt import (
     SIGNS,
-    excerpt,
     left_out_line,
     more_chats_line,
-    most_shown,
+    post_excerpt,
     quotes_all,
 )
 
@@ -181,16 +180,15 @@ def _transcript(notification: Notification, room: _Room) -> list[Json]:
     if not notification.transcript:
         return []
     frame = room.share([_panel([_left_out(len(notification.transcript), notification.language)])])
-    shown = excerpt(
+    shown = post_excerpt(
         notification.transcript,
         FULL - frame,
         lambda message: room.share(_message_blocks(message)),
-        most=most_shown(notification.transcript),
     )
-    items = [block for message in shown.opening for block in _message_blocks(message)]
+    items = [block for message in shown.head for block in _message_blocks(message)]
     if shown.left_out:
         items.append(_left_out(shown.left_out, notification.language))
-    items += [block for message in shown.ending for block in _message_blocks(message)]
+    items += [block for message in shown.tail for block in _message_blocks(message)]
     return [_panel(items)]
 
 
