@@ -39,7 +39,7 @@ PATIENCE = 1200.0
 MOST_WAL = 64 * 2**20
 MIB = 2**20
 UNSURE = """
-    SELECT visitor FROM deliveries JOIN chats ON chats.id = chat_id
+    SELECT chats.visitor FROM deliveries JOIN chats ON chats.id = chat_id
     WHERE state = 'maybe delivered' AND destination = 'room'
 """
 
