@@ -91,6 +91,13 @@ class TransportSpec:
     when_unsure: WhenUnsure = WhenUnsure.ONCE
     """The default for destinations. REPEAT is safe only if the server discards a repeated message."""
 
+    @property
+    def common_options(self) -> tuple[str, ...]:
+        """The options that may also be written beside the transport's name, because they don't choose the place."""
+        return tuple(
+            name for name in self.options if not any(name in each for each in self.option_sets)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Secret:

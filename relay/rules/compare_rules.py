@@ -18,6 +18,7 @@ from relay.rules.reading.yaml_document import (
     Text,
     Unreadable,
     member,
+    plain,
     read_document,
     texts_in,
 )
@@ -240,15 +241,3 @@ def _without_name(node: Node) -> object:
         if isinstance(content, dict)
         else content
     )
-
-
-def plain(node: Node | None) -> object:
-    """Return a node's content as dicts, lists and texts, without its places and its style."""
-    match node:
-        case Table():
-            return {name: plain(value) for name, (_, value) in node.entries.items()}
-        case Items():
-            return [plain(each) for each in node.nodes]
-        case Text():
-            return None if node.missing else node.value
-    return None

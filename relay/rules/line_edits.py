@@ -7,7 +7,6 @@ from itertools import islice
 from textwrap import dedent, indent
 from typing import Any
 
-from relay.rules.compare_rules import plain
 from relay.rules.reading.problem import Problems, TooManyProblems
 from relay.rules.reading.yaml_document import (
     BREAK,
@@ -17,6 +16,7 @@ from relay.rules.reading.yaml_document import (
     Text,
     Unreadable,
     member,
+    plain,
     read_document,
 )
 

@@ -172,14 +172,11 @@ class RuleBook:
         for rule in self.rules:
             view.time.limit = limit()
             try:
-                if not (rule.enabled and rule.holds(view)):
-                    continue
-                verdict = _verdict(rule, Standing.HOLDS, "", self._reach(rule, view))
+                if rule.enabled and rule.holds(view):
+                    verdicts.append(_verdict(rule, Standing.HOLDS, "", self._reach(rule, view)))
             except Exception:  # noqa: BLE001 - out of time, or a bug of ours; the caller has it in the log
                 failed.append(rule.name)
-                continue
-            verdicts.append(verdict)
-            if verdict.stops:
+            if verdicts and verdicts[-1].stops:
                 break
         return tuple(verdicts), tuple(failed)
 

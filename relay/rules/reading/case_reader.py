@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TypeGuard
 
 from relay.chat import Chat
 from relay.rules.field_type import Field, Kind, Raw
@@ -15,8 +16,9 @@ from relay.rules.reading.node_reader import (
     as_texts,
     called,
     check_keys,
-    check_name,
+    check_needed,
     known_name,
+    new_name,
     parsed,
 )
 from relay.rules.reading.problem import Place, Problem, Problems, RulesError, TooManyProblems
@@ -131,10 +133,9 @@ def _too_many(problems: Problems, source: bytes) -> RulesError:
 
 def _case_file(problems: Problems, table: Table, source: bytes) -> CaseFile:
     check_keys(problems, table, _KEYS, "at the top of a test file")
-    nodes = {key: node for key, (_, node) in table.entries.items()}
-    rules = as_text(problems, nodes["rules"], "a rules file's name") if "rules" in nodes else None
-    cases = nodes.get("cases")
-    if cases is None and "stories" not in nodes:
+    rules = as_text(problems, table.nodes.get("rules"), "a rules file's name")
+    cases, stories = table.nodes.get("cases"), table.nodes.get("stories")
+    if cases is None and stories is None:
         problems.error(table, "the file has no `cases:`", "each case begins with '- name: ...'")
     elif cases and (not isinstance(cases, Items) or not cases.nodes):
         kind = "an empty list" if isinstance(cases, Items) else called(cases)
@@ -143,7 +144,7 @@ def _case_file(problems: Problems, table: Table, source: bytes) -> CaseFile:
         rules=rules.value if rules else "",
         source=source,
         problems=problems,
-        stories=nodes.get("stories"),
+        stories=stories,
         _cases=cases if isinstance(cases, Items) else None,
     )
 
@@ -178,17 +179,15 @@ class CaseReader:
         if table is None:
             return None
         check_keys(self._problems, table, _CASE_KEYS, "in a case")
-        for key, hint in _NEEDED.items():
-            if key not in table.entries:
-                self._problems.error(table, f"a case needs `{key}`", hint)
-        nodes = {key: value for key, (_, value) in table.entries.items()}
+        check_needed(self._problems, table, "a case", _NEEDED)
+        nodes = table.nodes
         chat, stated = self.chat(nodes.get("chat"))
         at = self._at(nodes.get("at"), chat.began)
         ended = (at + (chat.duration or timedelta()) if at else chat.ended) or chat.began
         arrives = self._at(nodes.get("arrives"), ended) or ended or PLAIN_DAY
         expected = self._expected(nodes["expect"], arrives) if "expect" in nodes else ()
         return Case(
-            name=self._name(nodes.get("name")),
+            name=new_name(self._problems, nodes.get("name"), "case", self._lines, limit=200),
             place=self._problems.place(table),
             chat=chat,
             stated=stated,
@@ -197,35 +196,20 @@ class CaseReader:
             expected=expected,
         )
 
-    def _name(self, node: Node | None) -> str:
-        text = as_text(self._problems, node, "the case's name") if node else None
-        if text is None:
-            return ""
-        check_name(self._problems, text, "case", limit=200)
-        earlier = self._lines.setdefault(text.value, text.line)
-        if earlier != text.line:
-            message = f"a case called {shown(text.value)} stands on line {earlier} already"
-            self._problems.error(text, message, "give this one another name")
-        return text.value
-
     def _at(self, node: Node | None, near: datetime | None) -> datetime | None:
-        text = as_text(self._problems, node, "a time such as sat 23:30") if node else None
+        text = as_text(self._problems, node, "a time such as sat 23:30")
         zone = self._book.timezone
-        return (
-            parsed(self._problems, text, lambda value: moment(value, zone, near)) if text else None
-        )
+        return parsed(self._problems, text, lambda value: moment(value, zone, near))
 
     # -- the chat
 
     def chat(self, node: Node | None) -> tuple[Chat, Mapping[Field, Raw] | None]:
         """Return a case's chat, and the values that it states; None for a chat from a file."""
-        nobody = Chat(account="1", id="1")
         if isinstance(node, Table):
             stated = dict(self._stated(node))
             return made_up_chat(stated), stated
-        text = as_text(self._problems, node, "a chat", _NEEDED["chat"]) if node else None
-        chat = parsed(self._problems, text, self._open_chat) if text else None
-        return chat or nobody, None
+        text = as_text(self._problems, node, "a chat", _NEEDED["chat"])
+        return parsed(self._problems, text, self._open_chat) or Chat(account="1", id="1"), None
 
     def _stated(self, table: Table) -> list[tuple[Field, Raw]]:
         values: list[tuple[Field, Raw]] = []
@@ -294,22 +278,23 @@ class CaseReader:
         if not isinstance(node, Table):
             names = as_texts(self._problems, node, "a destination's name")
             return Expected(rule, {name.value: () for name in names if self._is_destination(name)})
-        recipients: dict[str, tuple[str, ...]] = {}
-        times: dict[str, datetime | None] = {}
-        for key, value in node.entries.values():
-            if not self._is_destination(key):
-                continue
-            recipients[key.value] = ()
-            if isinstance(value, Text) and value.value == AT_ONCE:
-                times[key.value] = None
-            elif isinstance(value, Text) and is_time(value.value):
-                moment_of = partial(
-                    next_moment, zone=self._book.timezone, now=arrives - timedelta.resolution
-                )
-                times[key.value] = parsed(self._problems, value, moment_of)
-            else:
-                recipients[key.value] = self._addresses(value)
-        return Expected(rule, recipients, times)
+        known = {
+            key.value: value for key, value in node.entries.values() if self._is_destination(key)
+        }
+        times = {name: value for name, value in known.items() if _is_time(value)}
+        return Expected(
+            rule,
+            {name: () if name in times else self._addresses(node) for name, node in known.items()},
+            {name: self._time(value, arrives) for name, value in times.items()},
+        )
+
+    def _time(self, node: Text, arrives: datetime) -> datetime | None:
+        """Return the first such time from the arrival on; None for `at once`, or after noting a problem."""
+        if node.value == AT_ONCE:
+            return None
+        now = arrives - timedelta.resolution
+        moment_of = partial(next_moment, zone=self._book.timezone, now=now)
+        return parsed(self._problems, node, moment_of)
 
     def _is_destination(self, name: Text) -> bool:
         return self._is_known(name, self._book.destinations, "destination")
@@ -322,3 +307,7 @@ class CaseReader:
     def _addresses(self, node: Node) -> tuple[str, ...]:
         texts = as_texts(self._problems, node, "the address of a recipient, or a list of them")
         return tuple(text.value for text in texts)
+
+
+def _is_time(node: Node) -> TypeGuard[Text]:
+    return isinstance(node, Text) and (node.value == AT_ONCE or is_time(node.value))

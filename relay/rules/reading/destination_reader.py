@@ -77,26 +77,18 @@ def read_destinations(
 ) -> dict[str, Entry]:
     """Return the valid destinations by name; note a problem for each of the others."""
     problems = reading.problems
-    places: dict[str, Entry] = {}
-    for key, node in table.entries.values() if table else ():
+    named = table.entries if table else {}
+    read: dict[str, Entry] = {}
+    for key, node in named.values():
         check_name(problems, key, "destination")
         if key.value == NOBODY:
             message = "a destination can't be called 'nobody'"
             problems.error(key, message, "`send_to: nobody` sends to nobody")
-        if place := _read(problems, key, node, transports, defaults):
-            places[key.value] = _timed(reading, place, table.entries if table else {})
-    if table:
-        _check_fallbacks(problems, places, table)
-        instead = {
-            name: node
-            for name, entry in places.items()
-            if entry.destination.timing.instead
-            and isinstance(node := entry.nodes["outside_hours"], Text)
-        }
-        _refuse_circles(
-            problems, instead, "outside their hours they go", "can't stand in for itself"
-        )
-    return places
+        if entry := _read(problems, key, node, transports, defaults):
+            read[key.value] = _timed(reading, entry, named)
+    _check_fallbacks(problems, read, named)
+    _check_stand_ins(problems, read)
+    return read
 
 
 def _timed(reading: Reading, entry: Entry, destinations: Mapping[str, object]) -> Entry:
@@ -118,30 +110,37 @@ def _read(
         return None
     entries = _entries(problems, table, spec, transports)
     options = read_options(problems, spec, entries, defaults.domains)
-    common = {name: table.entries[name][1] for name in _COMMON if name in table.entries}
-    fallback = _text(problems, common.get("fallback"), "the name of a destination")
-    zone = _text(problems, common.get("timezone"), "a time zone")
-    tongue = _text(problems, common.get("language"), "a language")
-    destination = Destination(
-        name=key.value,
-        transport=spec.name,
-        options=options.values,
-        rates=_rates(problems, common.get("rate")),
-        most_per_hour=_most_per_hour(problems, common.get("most_per_hour")),
-        language=(language(problems, tongue, defaults.languages) if tongue else defaults.language),
-        timezone=(timezone(problems, zone) if zone else defaults.timezone),
-        fallback=fallback.value if fallback else "",
-        fallback_after=_fallback_after(problems, common.get("fallback_after"), fallback),
-        when_unsure=_when_unsure(problems, common.get("when_unsure")),
-    )
-    recipients = options.recipients or Recipients((key.value,))
+    nodes = {name: node for name, node in table.nodes.items() if name in _COMMON}
+    fallback = as_text(problems, nodes.get("fallback"), "the name of a destination")
+    destination = Destination(name=key.value, transport=spec.name, options=options.values)
     return Entry(
         key=key,
-        destination=destination,
-        recipients=recipients,
+        destination=_with_common(problems, destination, nodes, fallback, defaults),
+        recipients=options.recipients or Recipients((key.value,)),
         options=options,
         fallback=fallback,
-        nodes=common,
+        nodes=nodes,
+    )
+
+
+def _with_common(
+    problems: Problems,
+    destination: Destination,
+    nodes: Mapping[str, Node],
+    fallback: Text | None,
+    defaults: Defaults,
+) -> Destination:
+    """Return the destination with what every transport's destinations may set, except for their timing."""
+    tongue = nodes.get("language")
+    return replace(
+        destination,
+        rates=_rates(problems, nodes.get("rate")),
+        most_per_hour=_most_per_hour(problems, nodes.get("most_per_hour")),
+        language=language(problems, tongue, defaults.languages, defaults.language),
+        timezone=timezone(problems, nodes.get("timezone"), defaults.timezone),
+        fallback=fallback.value if fallback else "",
+        fallback_after=_fallback_after(problems, nodes.get("fallback_after"), fallback),
+        when_unsure=_when_unsure(problems, nodes.get("when_unsure")),
     )
 
 
@@ -170,9 +169,7 @@ def _entries(
 ) -> Entries:
     """Return the options under the transport's key and those written beside it."""
     where = f"for {'an' if spec.name[0] in 'aeiou' else 'a'} {spec.name} destination"
-    # Options that don't choose the place read well beside `language:` and the like.
-    beside = [name for name in spec.options if not any(name in names for names in spec.option_sets)]
-    check_keys(problems, table, (*transports, *_COMMON, *beside), where)
+    check_keys(problems, table, (*transports, *_COMMON, *spec.common_options), where)
     key, node = table.entries[spec.name]
     if not isinstance(node, Table):
         kind = "a text" if isinstance(node, Text) and not node.missing else called(node)
@@ -181,24 +178,13 @@ def _entries(
         problems.error(node, message, f"write {example(spec)}", private=isinstance(node, Text))
         return {}
     check_keys(problems, node, spec.options, f"under {spec.name}")
-    entries = dict(node.entries)
-    for name in beside:
-        if name in table.entries and name in entries:
-            twice = table.entries[name][0]
-            line = entries[name][0].line
-            problems.error(
-                twice,
-                f"{shown(name)} is set twice",
-                f"it is already set on line {line}",
-            )
-        elif name in table.entries:
-            entries[name] = table.entries[name]
+    beside = {name: table.entries[name] for name in spec.common_options if name in table.entries}
+    for name in beside.keys() & node.entries.keys():
+        hint = f"it is already set on line {node.entries[name][0].line}"
+        problems.error(beside[name][0], f"{shown(name)} is set twice", hint)
+    entries = {**node.entries, **beside}
     check_option_set(problems, spec, key, entries)
     return entries
-
-
-def _text(problems: Problems, node: Node | None, expected: str) -> Text | None:
-    return None if node is None else as_text(problems, node, expected)
 
 
 def _rates(problems: Problems, node: Node | None) -> tuple[Rate, ...] | None:
@@ -216,8 +202,8 @@ def _rates(problems: Problems, node: Node | None) -> tuple[Rate, ...] | None:
 
 
 def _most_per_hour(problems: Problems, node: Node | None) -> int | None:
-    text = _text(problems, node, "a number such as 200, or unlimited")
-    return parsed(problems, text, value_parsers.most_per_hour) if text else None
+    text = as_text(problems, node, "a number such as 200, or unlimited")
+    return parsed(problems, text, value_parsers.most_per_hour)
 
 
 def _warn_of_slow(problems: Problems, text: Text, rate: Rate) -> None:
@@ -232,30 +218,29 @@ def _warn_of_slow(problems: Problems, text: Text, rate: Rate) -> None:
 
 
 def _when_unsure(problems: Problems, node: Node | None) -> WhenUnsure | None:
-    text = _text(problems, node, listed(WhenUnsure))
-    return parsed(problems, text, value_parsers.when_unsure) if text else None
+    text = as_text(problems, node, listed(WhenUnsure))
+    return parsed(problems, text, value_parsers.when_unsure)
 
 
 def _fallback_after(
     problems: Problems, node: Node | None, fallback: Text | None
 ) -> timedelta | None:
-    if node is None:
-        return None
-    after = long_duration(problems, node, "15m", "what fails once is tried again within a minute")
-    if fallback is None:
-        problems.error(
-            node, "nothing says where notifications go after that", "write fallback: as well"
-        )
-    return after
+    if node and fallback is None:
+        message = "nothing says where notifications go after that"
+        problems.error(node, message, "write fallback: as well")
+    return long_duration(problems, node, "15m", "what fails once is tried again within a minute")
 
 
-def language(problems: Problems, node: Text, languages: Collection[str]) -> str:
-    """Return the language that a node names; English after noting a problem."""
-    if node.value in languages:
-        return node.value
-    message = f"the relay does not speak {shown(node.value)}"
-    problems.error(node, message, _language_hint(node.value, languages))
-    return "en"
+def language(
+    problems: Problems, node: Node | None, languages: Collection[str], default: str
+) -> str:
+    """Return the language that a node names; `default` without a node, or after noting a problem."""
+    text = as_text(problems, node, "a language")
+    if text is None or text.value in languages:
+        return text.value if text else default
+    message = f"the relay does not speak {shown(text.value)}"
+    problems.error(text, message, _language_hint(text.value, languages))
+    return default
 
 
 def _language_hint(name: str, languages: Collection[str]) -> str:
@@ -270,18 +255,32 @@ def _language_hint(name: str, languages: Collection[str]) -> str:
     return f"{there_are(languages)}; {add}"
 
 
-def _check_fallbacks(problems: Problems, entries: Mapping[str, Entry], table: Table) -> None:
+def _check_fallbacks(
+    problems: Problems, entries: Mapping[str, Entry], named: Mapping[str, object]
+) -> None:
     """Note problems for unknown fallbacks and for fallbacks that form a circle."""
     following: dict[str, Text] = {}
     for name, entry in entries.items():
         if entry.fallback and known_name(
-            problems, entry.fallback, table.entries, "destination", "leave `fallback:` out"
+            problems, entry.fallback, named, "destination", "leave `fallback:` out"
         ):
             following[name] = entry.fallback
             if (target := entries.get(entry.fallback.value)) and _may_reach_nobody(target):
                 message = f"the chat chooses all recipients of {shown(entry.fallback.value)}, so this fallback may reach nobody"
                 problems.warning(entry.fallback, message, "give that one a fallback too")
     _refuse_circles(problems, following, "fallbacks go", "can't be its own fallback")
+
+
+def _check_stand_ins(problems: Problems, entries: Mapping[str, Entry]) -> None:
+    """Note problems for destinations that get each other's messages outside their hours, in a circle."""
+    following = {
+        name: node
+        for name, entry in entries.items()
+        if entry.destination.timing.instead
+        and isinstance(node := entry.nodes["outside_hours"], Text)
+    }
+    beginning, ending = "outside their hours they go", "can't stand in for itself"
+    _refuse_circles(problems, following, beginning, ending)
 
 
 def _refuse_circles(

@@ -15,6 +15,7 @@ from relay.rules.reading.node_reader import (
     as_table,
     as_text,
     check_keys,
+    check_needed,
     known_name,
     parsed,
 )
@@ -22,7 +23,7 @@ from relay.rules.reading.problem import Place, Problems, RulesError, TooManyProb
 from relay.rules.reading.timing_reader import read_then
 from relay.rules.reading.value_parsers import BadValue, shown
 from relay.rules.reading.when_reader import read_when
-from relay.rules.reading.yaml_document import Items, Node, Table, Text, Unreadable, read_document
+from relay.rules.reading.yaml_document import Items, Node, Unreadable, plain, read_document
 from relay.rules.rule_book import Rule, RuleBook, urgent_and_muted
 from relay.timing.plan import Mute
 from relay.timing.schedule import Schedule, wall_moment
@@ -131,16 +132,13 @@ class _MuteReader:
         if table is None:
             return None
         check_keys(self._problems, table, _MUTE_KEYS, "in a mute", _MUTE_WORDS)
-        for key, hint in _MUTE_NEEDS.items():
-            if key not in table.entries:
-                self._problems.error(table, f"a mute needs `{key}`", hint)
-        nodes = {key: value for key, (_, value) in table.entries.items()}
-        begins, until = self._moment(nodes.get("from")), self._moment(nodes.get("until"))
+        check_needed(self._problems, table, "a mute", _MUTE_NEEDS)
+        nodes = table.nodes
         scope, conditions = self._scope(nodes.get("what"))
         mute = Mute(
             id=0,
-            begins=begins or _NEVER,
-            until=until or _NEVER,
+            begins=self._moment(nodes.get("from")),
+            until=self._moment(nodes.get("until")),
             because=self._words(nodes.get("because"), "why it is muted"),
             by=self._words(nodes.get("by"), "who wants it"),
             then=read_then(self._problems, nodes.get("then")),
@@ -148,16 +146,18 @@ class _MuteReader:
             alerts_too=self._flag(nodes.get("alerts_too")),
             **scope,
         )
-        if begins and until:
-            self._check_length(nodes["until"], until - begins)
+        self._check(mute, nodes)
+        return FileMute(mute, conditions, "urgent_too" in nodes, self._problems.place(table))
+
+    def _check(self, mute: Mute, nodes: Mapping[str, Node]) -> None:
+        if _NEVER not in (mute.begins, mute.until):
+            self._check_length(nodes["until"], mute.until - mute.begins)
         if mute.alerts_too and (mute.rule or mute.when or not mute.destination):
             self._problems.error(
                 nodes["alerts_too"],
                 "`alerts_too` is for a mute of a destination alone",
                 "write `what: {destination: ...}`",
             )
-        decides_urgent = "urgent_too" in nodes
-        return FileMute(mute, conditions, decides_urgent, self._problems.place(table))
 
     def _check_length(self, node: Node, length: timedelta) -> None:
         if length <= timedelta():
@@ -167,16 +167,16 @@ class _MuteReader:
             self._problems.warning(node, message, "somebody may have forgotten it by then")
 
     def _words(self, node: Node | None, expected: str) -> str:
-        text = as_text(self._problems, node, expected) if node else None
+        text = as_text(self._problems, node, expected)
         return text.value.strip() if text else ""
 
     def _flag(self, node: Node | None) -> bool:
-        text = as_text(self._problems, node, "true or false") if node else None
-        return bool(text and parsed(self._problems, text, value_parsers.yes_no))
+        text = as_text(self._problems, node, "true or false")
+        return bool(parsed(self._problems, text, value_parsers.yes_no))
 
-    def _moment(self, node: Node | None) -> datetime | None:
-        text = as_text(self._problems, node, "a time such as 2026-12-04 18:00") if node else None
-        return parsed(self._problems, text, self._read_moment) if text else None
+    def _moment(self, node: Node | None) -> datetime:
+        text = as_text(self._problems, node, "a time such as 2026-12-04 18:00")
+        return parsed(self._problems, text, self._read_moment) or _NEVER
 
     def _read_moment(self, text: str) -> datetime:
         with suppress(ValueError, OverflowError):
@@ -185,17 +185,13 @@ class _MuteReader:
         raise BadValue(f"{shown(text)} is not a time", "write 2026-12-04 18:00")
 
     def _scope(self, node: Node | None) -> tuple[dict[str, str], tuple[Condition, ...]]:
-        table = as_table(self._problems, node, "what is muted") if node else None
+        table = as_table(self._problems, node, "what is muted")
         if table is None:
             return {}, ()
         check_keys(self._problems, table, _SCOPE_KEYS, "under what")
         scope: dict[str, str] = {}
         for key, names in self._names.items():
-            text = (
-                as_text(self._problems, table.entries[key][1], f"a {key}'s name")
-                if key in table.entries
-                else None
-            )
+            text = as_text(self._problems, table.nodes.get(key), f"a {key}'s name")
             if text and known_name(self._problems, text, names, key):
                 scope[key] = text.value
         if "when" not in table.entries:
@@ -228,14 +224,4 @@ _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 def as_json(node: Node) -> str:
     """Return a node as one line; equal nodes give equal lines."""
-    return json.dumps(_plain(node), ensure_ascii=False)
-
-
-def _plain(node: Node) -> object:
-    match node:
-        case Table():
-            return {key: _plain(value) for key, (_, value) in node.entries.items()}
-        case Items():
-            return [_plain(each) for each in node.nodes]
-        case Text():
-            return None if node.missing else node.value
+    return json.dumps(plain(node), ensure_ascii=False)

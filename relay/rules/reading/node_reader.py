@@ -65,12 +65,13 @@ def called(node: Node) -> str:
             return "nothing" if node.missing else shown(node.value)
 
 
-def as_text(problems: Problems, node: Node, expected: str, hint: str = "") -> Text | None:
-    """Return the text of a node; None after noting a problem."""
+def as_text(problems: Problems, node: Node | None, expected: str, hint: str = "") -> Text | None:
+    """Return the text of a node; None without a node, or after noting a problem."""
     if isinstance(node, Text) and not node.missing and node.value.strip():
         _warn_of_quotes(problems, node)
         return node
-    problems.error(node, f"expected {expected}, got {called(node)}", hint)
+    if node:
+        problems.error(node, f"expected {expected}, got {called(node)}", hint)
     return None
 
 
@@ -90,26 +91,29 @@ def _in_quotes(text: str) -> str:
     return f"{quote}{shown(text)[1:-1]}{quote}"
 
 
-def as_table(problems: Problems, node: Node, expected: str, hint: str = "") -> Table | None:
-    """Return the node if it is a mapping that is not empty; None after noting a problem."""
+def as_table(problems: Problems, node: Node | None, expected: str, hint: str = "") -> Table | None:
+    """Return the node if it is a mapping that is not empty; None without a node, or after noting a problem."""
     if isinstance(node, Table) and node.entries:
         return node
-    kind = "an empty mapping" if isinstance(node, Table) else called(node)
-    problems.error(node, f"expected {expected}, got {kind}", hint)
+    if node:
+        kind = "an empty mapping" if isinstance(node, Table) else called(node)
+        problems.error(node, f"expected {expected}, got {kind}", hint)
     return None
 
 
-def as_texts(problems: Problems, node: Node, expected: str, hint: str = "") -> list[Text]:
-    """Return a text, or the texts of a list, as a list; empty after noting a problem."""
+def as_texts(problems: Problems, node: Node | None, expected: str, hint: str = "") -> list[Text]:
+    """Return a text, or the texts of a list, as a list; empty without a node, or after noting a problem."""
     nodes = node.nodes if isinstance(node, Items) else [node]
-    if not nodes:
+    if node and not nodes:
         problems.error(node, f"expected {expected}, got an empty list", hint)
     texts = (as_text(problems, each, expected, hint) for each in nodes)
     return [text for text in texts if text]
 
 
-def parsed(problems: Problems, node: Text, parse: Callable[[str], T]) -> T | None:
-    """Return the result of `parse` for a text; None after noting a problem."""
+def parsed(problems: Problems, node: Text | None, parse: Callable[[str], T]) -> T | None:
+    """Return the result of `parse` for a text; None without a text, or after noting a problem."""
+    if node is None:
+        return None
     try:
         return parse(node.value)
     except BadValue as bad:
@@ -117,10 +121,15 @@ def parsed(problems: Problems, node: Text, parse: Callable[[str], T]) -> T | Non
         return None
 
 
-def long_duration(problems: Problems, node: Node, example: str, reason: str) -> timedelta | None:
-    """Return a duration of at least a minute; None after noting a problem. `reason` says why no shorter one is allowed."""
+def long_duration(
+    problems: Problems, node: Node | None, example: str, reason: str
+) -> timedelta | None:
+    """Return a duration of at least a minute; None without a node, or after noting a problem.
+
+    `reason` says why no shorter one is allowed.
+    """
     text = as_text(problems, node, f"a duration such as {example}")
-    length = parsed(problems, text, value_parsers.duration) if text else None
+    length = parsed(problems, text, value_parsers.duration)
     if text and length is not None and length < timedelta(minutes=1):
         problems.error(text, f"{shown(text.value)} is shorter than a minute", reason)
         return None
@@ -142,6 +151,13 @@ def check_keys(
             problems.error(key, f"unknown key {shown(key.value)} {where}", hint)
 
 
+def check_needed(problems: Problems, table: Table, subject: str, hints: Mapping[str, str]) -> None:
+    """Note a problem for each key that is missing. `hints` has a hint for each key that `subject` needs."""
+    for key, hint in hints.items():
+        if key not in table.entries:
+            problems.error(table, f"{subject} needs `{key}`", hint)
+
+
 def _key_hint(key: str, value: Node, keys: Iterable[str]) -> str:
     if key == "<<":
         return "YAML's way to take over the keys of another mapping is not allowed here, write them out"
@@ -157,11 +173,26 @@ def _key_hint(key: str, value: Node, keys: Iterable[str]) -> str:
 def check_name(problems: Problems, key: Text, kind: str, limit: int = 100) -> None:
     """Note a problem for a name that is not readable in lists and messages."""
     if not key.value.strip() or "\n" in key.value or len(key.value) > limit:
-        problems.error(
-            key,
-            f"{shown(key.value)} can't be the name of a {kind}",
-            f"one line, up to {limit} characters",
-        )
+        message = f"{shown(key.value)} can't be the name of a {kind}"
+        problems.error(key, message, f"one line, up to {limit} characters")
+
+
+def new_name(
+    problems: Problems, node: Node | None, kind: str, lines: dict[str, int], limit: int = 100
+) -> str:
+    """Return the name of a rule or case; note a problem for one that can't be read or is used already.
+
+    `lines` has the lines of the names so far; the name is added to it.
+    """
+    text = as_text(problems, node, f"the {kind}'s name")
+    if text is None:
+        return ""
+    check_name(problems, text, kind, limit)
+    earlier = lines.setdefault(text.value, text.line)
+    if earlier != text.line:
+        message = f"a {kind} called {shown(text.value)} stands on line {earlier} already"
+        problems.error(text, message, "give this one another name")
+    return text.value
 
 
 def known_name(
@@ -208,19 +239,23 @@ _FEW = 3
 _JANUARY, _JULY = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 7, 1, tzinfo=UTC)
 
 
-def timezone(problems: Problems, node: Text) -> ZoneInfo:
-    """Return the time zone; UTC after noting a problem. Warns of a zone with a fixed offset."""
-    zone = parsed(problems, node, _zone)
-    if zone is None:
-        return ZoneInfo("UTC")
+def timezone(problems: Problems, node: Node | None, default: ZoneInfo) -> ZoneInfo:
+    """Return the time zone that a node names; `default` without a node, or after noting a problem.
+
+    Warns of a zone with a fixed offset.
+    """
+    text = as_text(problems, node, "a time zone")
+    zone = parsed(problems, text, _zone)
+    if text is None or zone is None:
+        return default
     if match := _OF_POSIX.fullmatch(zone.key):
         turned = timedelta(hours=int(match[2])) * (-1 if match[1] == "+" else 1)
         if turned:
             message = f"{shown(zone.key)} is UTC{_signed(turned)}: its sign is inverted"
-            problems.warning(node, message, f"it has no summer time either; {_cities(turned)}")
+            problems.warning(text, message, f"it has no summer time either; {_cities(turned)}")
     elif zone.key in _ABBREVIATIONS:
         message = f"{shown(zone.key)} has no summer time"
-        problems.warning(node, message, f"did you mean {_ABBREVIATIONS[zone.key]}?")
+        problems.warning(text, message, f"did you mean {_ABBREVIATIONS[zone.key]}?")
     return zone
 
 

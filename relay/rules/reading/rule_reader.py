@@ -12,8 +12,9 @@ from relay.rules.reading.node_reader import (
     as_texts,
     called,
     check_keys,
-    check_name,
+    check_needed,
     known_name,
+    new_name,
     parsed,
 )
 from relay.rules.reading.rule_warnings import contradiction
@@ -72,12 +73,10 @@ class RuleReader:
         if not table:
             return None
         check_keys(self._problems, table, _KEYS, "in a rule", _CORRECTIONS)
-        for key, hint in _NEEDED.items():
-            if key not in table.entries:
-                self._problems.error(table, f"a rule needs `{key}`", hint)
-        nodes = {key: value for key, (_, value) in table.entries.items()}
+        check_needed(self._problems, table, "a rule", _NEEDED)
+        nodes = table.nodes
         rule = Rule(
-            name=self._name(nodes.get("name")),
+            name=new_name(self._problems, nodes.get("name"), "rule", self._lines),
             conditions=read_when(self._reading, nodes["when"]) if "when" in nodes else (),
             send_to=self._send_to(nodes.get("send_to")),
             template=self._template(nodes.get("template")),
@@ -92,23 +91,12 @@ class RuleReader:
             self._problems.warning(table, message, "`stop: true` keeps the chat from them")
         return rule
 
-    def _name(self, node: Node | None) -> str:
-        text = as_text(self._problems, node, "the rule's name") if node else None
-        if text is None:
-            return ""
-        check_name(self._problems, text, "rule")
-        earlier = self._lines.setdefault(text.value, text.line)
-        if earlier != text.line:
-            message = f"a rule called {shown(text.value)} stands on line {earlier} already"
-            self._problems.error(text, message, "give this one another name")
-        return text.value
-
     def _send_to(self, node: Node | None) -> tuple[str, ...]:
         if _is_nobody(node):
             return ()
         names: list[str] = []
         expected = "a destination's name"
-        for text in as_texts(self._problems, node, expected, _NEEDED["send_to"]) if node else ():
+        for text in as_texts(self._problems, node, expected, _NEEDED["send_to"]):
             if text.value in names:
                 self._problems.error(text, f"{shown(text.value)} is named twice", "once is enough")
             elif text.value == NOBODY:
@@ -121,7 +109,7 @@ class RuleReader:
         return tuple(names)
 
     def _template(self, node: Node | None) -> str:
-        text = as_text(self._problems, node, "a template's name") if node else None
+        text = as_text(self._problems, node, "a template's name")
         if text is None:
             return "chat"
         if text.value not in self._templates:
@@ -130,8 +118,8 @@ class RuleReader:
         return text.value
 
     def _flag(self, node: Node | None, *, default: bool) -> bool:
-        text = as_text(self._problems, node, "true or false") if node else None
-        value = parsed(self._problems, text, value_parsers.yes_no) if text else None
+        text = as_text(self._problems, node, "true or false")
+        value = parsed(self._problems, text, value_parsers.yes_no)
         return default if value is None else value
 
 

@@ -19,7 +19,6 @@ from relay.rules.reading.mute_reader import read_mutes, refuse_undecided_urgent
 from relay.rules.reading.node_reader import (
     Reading,
     as_table,
-    as_text,
     as_texts,
     check_keys,
     check_name,
@@ -61,8 +60,6 @@ def read_alerts_to(
     reading: Reading, node: Node | None, named: Mapping[str, object], entries: Mapping[str, Entry]
 ) -> tuple[str, ...]:
     """Return the valid names in `alerts_to:`. `named` has all destinations of the file, `entries` the valid ones."""
-    if node is None:
-        return ()
     problems = reading.problems
     names = []
     for text in as_texts(problems, node, "the name of a destination or a list of them"):
@@ -83,24 +80,21 @@ def read_silence(
     `always` is the schedule to use if none is named.
     """
     problems = reading.problems
-    table = as_table(problems, node, _SILENCE) if node is not None else None
+    table = as_table(problems, node, _SILENCE)
     if table is None:
         return None
     check_keys(problems, table, ("longer_than", "within"), "under silence")
-    nodes = {key: value for key, (_, value) in table.entries.items()}
-    within = _schedules(reading, nodes["within"]) if "within" in nodes else ()
-    if "longer_than" not in nodes:
+    within = _schedules(reading, table.nodes.get("within"))
+    if "longer_than" not in table.entries:
         problems.error(table, "`silence:` does not say how long", "write longer_than: 4h")
     elif not has_alerts:
         problems.error(table, "nobody would be told about a silence", "write alerts_to: as well")
     why = "every pause between two chats would be a silence"
-    longer = (
-        long_duration(problems, nodes["longer_than"], "4h", why) if "longer_than" in nodes else None
-    )
+    longer = long_duration(problems, table.nodes.get("longer_than"), "4h", why)
     return Silence(longer_than=longer, within=within or (always,)) if longer else None
 
 
-def _schedules(reading: Reading, node: Node) -> tuple[Schedule, ...]:
+def _schedules(reading: Reading, node: Node | None) -> tuple[Schedule, ...]:
     schedules = {}
     for name in as_texts(reading.problems, node, "the name of a schedule or a list of them"):
         reading.used_schedules.add(name.value)
@@ -176,7 +170,7 @@ class _Reader:
         self._holidays = cache(holidays)
         self._last_holidays: dict[str, date] = {}
         self._table = table
-        self._nodes = {key: node for key, (_, node) in table.entries.items()}
+        self._nodes = table.nodes
 
     def book(
         self,
@@ -187,11 +181,8 @@ class _Reader:
     ) -> RuleBook:
         check_keys(self._problems, self._table, _KEYS, "at the top of the file")
         defaults = self._defaults(languages)
-        for name, table in self._tables("schedules", "schedules"):
-            self._reading.schedules[name.value] = read_schedule(
-                self._problems, name.value, table, defaults.timezone, self._holidays_of
-            )
-        places = self._part("destinations", "destinations by name")
+        self._read_schedules(defaults.timezone)
+        places = as_table(self._problems, self._nodes.get("destinations"), "destinations by name")
         entries = read_destinations(self._reading, places, transports, defaults)
         named = places.entries if places else {}
         alerts_to = read_alerts_to(self._reading, self._nodes.get("alerts_to"), named, entries)
@@ -227,38 +218,32 @@ class _Reader:
         )
 
     def _defaults(self, languages: Collection[str]) -> Defaults:
-        tongue, zone = self._text("language", "a language"), self._text("timezone", "a time zone")
         return Defaults(
-            language=language(self._problems, tongue, languages) if tongue else "en",
-            timezone=timezone(self._problems, zone) if zone else ZoneInfo("UTC"),
+            language=language(self._problems, self._nodes.get("language"), languages, "en"),
+            timezone=timezone(self._problems, self._nodes.get("timezone"), ZoneInfo("UTC")),
             languages=languages,
             domains=self._domains(),
         )
-
-    def _text(self, key: str, expected: str) -> Text | None:
-        node = self._nodes.get(key)
-        return None if node is None else as_text(self._problems, node, expected)
-
-    def _part(self, key: str, expected: str) -> Table | None:
-        node = self._nodes.get(key)
-        return None if node is None else as_table(self._problems, node, expected)
 
     def _named(self, key: str) -> Iterable[tuple[Text, Node]]:
         part = self._nodes.get(key)
         return part.entries.values() if isinstance(part, Table) else ()
 
-    def _tables(self, key: str, expected: str) -> Iterable[tuple[Text, Table]]:
-        part = self._part(key, expected)
+    def _read_schedules(self, zone: ZoneInfo) -> None:
+        part = as_table(self._problems, self._nodes.get("schedules"), "schedules")
         for name, node in part.entries.values() if part else ():
-            check_name(self._problems, name, key.removesuffix("s"))
+            check_name(self._problems, name, "schedule")
+            table = as_table(self._problems, node, _SCHEDULE)
             # Named even if it is invalid, so that the rules that use it cause no further problems.
-            self._reading.schedules[name.value] = Schedule(name=name.value, zone=ZoneInfo("UTC"))
-            if table := as_table(self._problems, node, _SCHEDULE):
-                yield name, table
+            self._reading.schedules[name.value] = (
+                read_schedule(self._problems, name.value, table, zone, self._holidays_of)
+                if table
+                else Schedule(name=name.value, zone=zone)
+            )
 
     def _domains(self) -> frozenset[str]:
         node = self._nodes.get("recipient_domains")
-        texts = [] if node is None else as_texts(self._problems, node, "a domain or a list of them")
+        texts = as_texts(self._problems, node, "a domain or a list of them")
         names = (parsed(self._problems, text, domain) for text in texts)
         return frozenset(name for name in names if name)
 

@@ -9,7 +9,14 @@ from relay.chat import Chat
 from relay.rules.field_type import Field, Raw
 from relay.rules.reading import value_parsers
 from relay.rules.reading.case_reader import CaseFile, CaseReader, OpenChat
-from relay.rules.reading.node_reader import as_table, as_text, check_keys, check_name, parsed
+from relay.rules.reading.node_reader import (
+    as_table,
+    as_text,
+    check_keys,
+    check_name,
+    check_needed,
+    parsed,
+)
 from relay.rules.reading.problem import Place, Problems, RulesError
 from relay.rules.reading.value_parsers import BadValue, did_you_mean, shown
 from relay.rules.reading.yaml_document import Items, Node, Table
@@ -18,7 +25,8 @@ from relay.rules.schedule_parser import PLAIN_DAY, next_moment
 
 MOST_CHATS = 1000
 """The most chats of one story."""
-_KEYS = ("name", "happens", "sent", "and_nothing_until")
+_NEEDED = ("name", "happens", "sent")
+_KEYS = (*_NEEDED, "and_nothing_until")
 _HAPPENS = ("at", "chats", "every", "like")
 _SENT = ("at", "to", "times", "digest_of")
 
@@ -87,23 +95,12 @@ class _StoryReader:
         if table is None:
             return None
         check_keys(self._problems, table, _KEYS, "in a story")
-        nodes = {key: value for key, (_, value) in table.entries.items()}
-        for key in ("name", "happens", "sent"):
-            if key not in nodes:
-                self._problems.error(table, f"a story needs `{key}`")
-        # Start at the beginning of a Monday.
-        self._now = PLAIN_DAY.astimezone(self._book.timezone).replace(hour=0, minute=0)
-        arrivals = [
-            arrival
-            for entry in self._tables(nodes.get("happens"), _HAPPENS)
-            for arrival in self._arrivals(entry)
-        ]
-        self._now = min((entry.at for entry in arrivals), default=self._now)
+        check_needed(self._problems, table, "a story", dict.fromkeys(_NEEDED, ""))
+        nodes = table.nodes
+        arrivals = self._happens(nodes.get("happens"))
         entries = self._tables(nodes.get("sent"), _SENT)
         sent = [message for entry in entries if (message := self._sent(entry))]
-        name = (
-            as_text(self._problems, nodes["name"], "the story's name") if "name" in nodes else None
-        )
+        name = as_text(self._problems, nodes.get("name"), "the story's name")
         if name:
             check_name(self._problems, name, "story", limit=200)
         until = nodes.get("and_nothing_until")
@@ -115,6 +112,14 @@ class _StoryReader:
             until=self._time(until) if until else None,
         )
 
+    def _happens(self, node: Node | None) -> list[Arrival]:
+        # Start at the beginning of a Monday.
+        self._now = PLAIN_DAY.astimezone(self._book.timezone).replace(hour=0, minute=0)
+        entries = self._tables(node, _HAPPENS)
+        arrivals = [arrival for entry in entries for arrival in self._arrivals(entry)]
+        self._now = min((arrival.at for arrival in arrivals), default=self._now)
+        return arrivals
+
     def _tables(self, node: Node | None, keys: tuple[str, ...]) -> list[Mapping[str, Node]]:
         nodes = node.nodes if isinstance(node, Items) else [node] if node else []
         mappings: list[Mapping[str, Node]] = []
@@ -123,7 +128,7 @@ class _StoryReader:
                 check_keys(self._problems, table, keys, "in a story")
                 if keys[0] not in table.entries:
                     self._problems.error(table, "nothing says when", "write at: mon 10:00")
-                mappings.append({key: value for key, (_, value) in table.entries.items()})
+                mappings.append(table.nodes)
         return mappings
 
     def _arrivals(self, nodes: Mapping[str, Node]) -> list[Arrival]:
@@ -135,7 +140,7 @@ class _StoryReader:
 
     def _sent(self, nodes: Mapping[str, Node]) -> ExpectedMessages | None:
         at = self._time(nodes.get("at"))
-        to = as_text(self._problems, nodes["to"], "a destination") if "to" in nodes else None
+        to = as_text(self._problems, nodes.get("to"), "a destination")
         if to is None:
             return None
         if to.value not in self._book.destinations:
@@ -146,20 +151,20 @@ class _StoryReader:
         return ExpectedMessages(at, to.value, times, digest_of)
 
     def _time(self, node: Node | None) -> datetime:
-        text = as_text(self._problems, node, "a time such as mon 10:00") if node else None
+        text = as_text(self._problems, node, "a time such as mon 10:00")
         now = self._now - timedelta.resolution
         read = partial(next_moment, zone=self._book.timezone, now=now)
-        self._now = (parsed(self._problems, text, read) if text else None) or self._now
+        self._now = parsed(self._problems, text, read) or self._now
         return self._now
 
     def _count(self, node: Node | None, default: int) -> int:
-        text = as_text(self._problems, node, "a number") if node else None
-        number = parsed(self._problems, text, _whole) if text else None
+        text = as_text(self._problems, node, "a number")
+        number = parsed(self._problems, text, _whole)
         return default if number is None else number
 
     def _duration(self, node: Node | None) -> timedelta:
-        text = as_text(self._problems, node, "a duration such as 1m") if node else None
-        duration = parsed(self._problems, text, value_parsers.duration) if text else None
+        text = as_text(self._problems, node, "a duration such as 1m")
+        duration = parsed(self._problems, text, value_parsers.duration)
         return timedelta(minutes=1) if duration is None else duration
 
 

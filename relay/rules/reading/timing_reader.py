@@ -48,28 +48,24 @@ _THEN = (DIGEST, "nothing")
 
 
 def read_timing(
-    reading: Reading,
-    nodes: Mapping[str, Node],
-    zone: ZoneInfo,
-    destinations: Mapping[str, object],
+    reading: Reading, nodes: Mapping[str, Node], zone: ZoneInfo, destinations: Mapping[str, object]
 ) -> Timing:
     """Return the timing in a destination's keys; AT_ONCE without any. `destinations` has all names of the file."""
     if not any(key in nodes for key in TIMING_KEYS):
         return AT_ONCE
     problems = reading.problems
-    outside, instead = WAIT, ""
-    if "outside_hours" in nodes:
-        outside, instead = _outside(problems, nodes["outside_hours"], destinations)
-        if "hours" not in nodes:
-            message = "nothing says when the hours are"
-            problems.error(
-                nodes["outside_hours"], message, "write hours: as well, such as hours: office"
-            )
+    outside, instead = _outside(problems, nodes.get("outside_hours"), destinations)
+    if "outside_hours" in nodes and "hours" not in nodes:
+        message, hint = (
+            "nothing says when the hours are",
+            "write hours: as well, such as hours: office",
+        )
+        problems.error(nodes["outside_hours"], message, hint)
     timing = Timing(
-        hours=_hours(reading, nodes["hours"]) if "hours" in nodes else None,
+        hours=_hours(reading, nodes.get("hours")),
         outside_hours=outside,
         instead=instead,
-        send=_send(problems, nodes["send"]) if "send" in nodes else (),
+        send=_send(problems, nodes.get("send")),
         limits=_read(problems, nodes.get("limit"), "a limit such as 5 per hour", limit),
         zone=zone,
     )
@@ -79,8 +75,8 @@ def read_timing(
     return timing if timing.waits else AT_ONCE
 
 
-def _hours(reading: Reading, node: Node) -> Schedule | None:
-    """Return the schedule of the node, or a union if it names several; None after noting a problem."""
+def _hours(reading: Reading, node: Node | None) -> Schedule | None:
+    """Return the schedule of the node, or a union if it names several; None without a node, or after noting a problem."""
     names = as_texts(reading.problems, node, "the name of a schedule")
     schedules = [schedule for name in names if (schedule := _schedule(reading, name))]
     return replace(schedules[0], also=tuple(schedules[1:])) if schedules else None
@@ -100,7 +96,9 @@ def _schedule(reading: Reading, name: Text) -> Schedule | None:
     )
 
 
-def _outside(problems: Problems, node: Node, destinations: Mapping[str, object]) -> tuple[str, str]:
+def _outside(
+    problems: Problems, node: Node | None, destinations: Mapping[str, object]
+) -> tuple[str, str]:
     """Return the value of `outside_hours`, and the destination that gets messages outside the hours."""
     text = as_text(problems, node, listed((*_OUTSIDE, "the name of a destination")))
     if text is None:
@@ -118,7 +116,7 @@ def _outside(problems: Problems, node: Node, destinations: Mapping[str, object])
     return WAIT, ""
 
 
-def _send(problems: Problems, node: Node) -> tuple[Every | At, ...]:
+def _send(problems: Problems, node: Node | None) -> tuple[Every | At, ...]:
     if isinstance(node, Text) and node.value.strip().casefold() == "at once":
         return ()
     return _read(problems, node, "when to send, such as mon-fri 08:00", _slot)
@@ -127,7 +125,7 @@ def _send(problems: Problems, node: Node) -> tuple[Every | At, ...]:
 def _read(
     problems: Problems, node: Node | None, expected: str, parse: Callable[[str], T]
 ) -> tuple[T, ...]:
-    texts = as_texts(problems, node, expected) if node else []
+    texts = as_texts(problems, node, expected)
     values = (parsed(problems, text, parse) for text in texts)
     return tuple(value for value in values if value is not None)
 
@@ -172,28 +170,23 @@ def limit(text: str) -> Limit:
     return Limit(int(match[1]), per, per_visitor=bool(match[3]))
 
 
-def read_schedule(
-    problems: Problems,
-    name: str,
-    table: Table,
-    zone: ZoneInfo,
-    holidays: Callable[[str], Collection[date]],
-) -> Schedule:
-    """Return the schedule that a mapping describes; note problems for parts that can't be read.
+Holidays = Callable[[str], Collection[date]]
+"""A function that returns the holidays of a region, such as `CZ`. Raises BadValue."""
 
-    `holidays` returns a region's days or raises BadValue.
-    """
+
+def read_schedule(
+    problems: Problems, name: str, table: Table, zone: ZoneInfo, holidays: Holidays
+) -> Schedule:
+    """Return the schedule that a mapping describes, in `zone` unless it names another; note problems for parts that can't be read."""
     check_keys(problems, table, ("days", "hours", "timezone", "except"), "in a schedule")
-    nodes = {key: value for key, (_, value) in table.entries.items()}
-    if "timezone" in nodes and (text := as_text(problems, nodes["timezone"], "a time zone")):
-        zone = timezone(problems, text)
+    nodes = table.nodes
     some_days = "days such as mon-fri"
     days = _read(problems, nodes.get("days"), some_days, lambda text: schedule_parser.days([text]))
     hours = _read(problems, nodes.get("hours"), "hours such as 08:00-17:00", schedule_parser.hours)
     closed, special = _exceptions(problems, nodes.get("except"), holidays)
     return Schedule(
         name=name,
-        zone=zone,
+        zone=timezone(problems, nodes.get("timezone"), zone),
         days=frozenset().union(*days) if days else frozenset(range(7)),
         hours=hours or ((0, 24 * 60),),
         closed=closed,
@@ -206,7 +199,7 @@ Dates = tuple[date, date]
 
 
 def _exceptions(
-    problems: Problems, node: Node | None, holidays: Callable[[str], Collection[date]]
+    problems: Problems, node: Node | None, holidays: Holidays
 ) -> tuple[tuple[Dates, ...], tuple[tuple[date, date, tuple[Span, ...]], ...]]:
     """Return a schedule's `except:` as closed periods, and as days with their own hours: `2026-12-24: 08:00-12:00`."""
     if node is None:
@@ -227,7 +220,7 @@ def _exceptions(
     return tuple(dates for periods in closed for dates in periods), tuple(special)
 
 
-def _closed(text: str, holidays: Callable[[str], Collection[date]]) -> list[Dates]:
+def _closed(text: str, holidays: Holidays) -> list[Dates]:
     """Return the periods of one exception, or each holiday of `holidays CZ`."""
     region = region_named(text)
     return [(day, day) for day in holidays(region)] if region else [schedule_parser.closed(text)]
@@ -235,24 +228,20 @@ def _closed(text: str, holidays: Callable[[str], Collection[date]]) -> list[Date
 
 def read_once_per(problems: Problems, node: Node | None) -> OncePer | None:
     """Return the `once_per:` of a rule; None if it has none, or after noting a problem."""
-    if node is None:
-        return None
     table = as_table(problems, node, "how often, such as {visitor: 24h}")
     if table is None:
         return None
     check_keys(problems, table, ("visitor", "then"), "under once_per")
-    nodes = {key: value for key, (_, value) in table.entries.items()}
-    if "visitor" not in nodes:
+    if "visitor" not in table.entries:
         problems.error(table, "`once_per:` does not say how long", "write once_per: {visitor: 24h}")
         return None
-    period = long_duration(
-        problems, nodes["visitor"], "24h", "the rule would notify about each chat"
-    )
-    return OncePer(period, read_then(problems, nodes.get("then"))) if period else None
+    why = "the rule would notify about each chat"
+    period = long_duration(problems, table.nodes["visitor"], "24h", why)
+    return OncePer(period, read_then(problems, table.nodes.get("then"))) if period else None
 
 
 def read_then(problems: Problems, node: Node | None) -> Literal["digest", "nothing"]:
-    text = as_text(problems, node, listed(_THEN)) if node else None
+    text = as_text(problems, node, listed(_THEN))
     if text and text.value not in _THEN:
         message = f"expected {listed(_THEN)}, got {shown(text.value)}"
         problems.error(text, message, "it says what becomes of the other chats")

@@ -140,7 +140,7 @@ def _plain(problems: Problems, node: Node) -> Any:  # noqa: ANN401 - JSON
     """Return a node as JSON: unquoted `true`, `false`, `null` and numbers become JSON values, everything else a text."""
     match node:
         case Table():
-            return {name: _plain(problems, each) for name, (_, each) in node.entries.items()}
+            return {name: _plain(problems, each) for name, each in node.nodes.items()}
         case Items():
             return [_plain(problems, each) for each in node.nodes]
         case Text(missing=True):

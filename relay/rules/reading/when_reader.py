@@ -230,25 +230,14 @@ def _several(reading: Reading, field: Field, operator: Operator, node: Node) -> 
 
 
 def _bound(reading: Reading, field: Field, operator: Operator, node: Text) -> Bound | None:
-    if node.plain and node.value.startswith("$") and node.value[1:].isupper():
-        reading.problems.error(
-            node,
-            f"{shown(node.value)} looks like the name of a secret, which means nothing in a condition",
-            "put quotes around it if the text itself is meant",
-        )
+    if _is_like_secret(reading, node):
         return None
     if reading.patterns > MAX_PATTERNS:
         return None  # the limit is reported already
-    bound = parsed(
-        reading.problems,
-        node,
-        lambda text: operator.bind(text, field.kind, reading.schedules),
-    )
+    schedules = reading.schedules
+    bound = parsed(reading.problems, node, lambda text: operator.bind(text, field.kind, schedules))
     if bound and operator.name == "matches":
-        reading.patterns += 1
-        if reading.patterns == MAX_PATTERNS + 1:
-            hint = "contains and contains_word serve most needs, and are quicker"
-            reading.problems.error(node, f"the file has more than {MAX_PATTERNS} patterns", hint)
+        _count_pattern(reading, node)
     if Kind.TIME in operator.kinds:
         reading.used_schedules.add(node.value)
     if bound and operator.name in _WHOLE:
@@ -256,6 +245,23 @@ def _bound(reading: Reading, field: Field, operator: Operator, node: Text) -> Bo
         if field.form:
             _warn_of_form(reading, field, node)
     return bound
+
+
+def _is_like_secret(reading: Reading, node: Text) -> bool:
+    if not (node.plain and node.value.startswith("$") and node.value[1:].isupper()):
+        return False
+    what = (
+        f"{shown(node.value)} looks like the name of a secret, which means nothing in a condition"
+    )
+    reading.problems.error(node, what, "put quotes around it if the text itself is meant")
+    return True
+
+
+def _count_pattern(reading: Reading, node: Text) -> None:
+    reading.patterns += 1
+    if reading.patterns == MAX_PATTERNS + 1:
+        hint = "contains and contains_word serve most needs, and are quicker"
+        reading.problems.error(node, f"the file has more than {MAX_PATTERNS} patterns", hint)
 
 
 _WHOLE = {"is", "one_of", EXACTLY}

@@ -62,20 +62,37 @@ class Table:
     key: Text | None = None
     """While the mapping is built: the key whose value comes next."""
 
+    @property
+    def nodes(self) -> dict[str, "Node"]:
+        """The values by their keys."""
+        return {name: node for name, (_, node) in self.entries.items()}
+
 
 Node = Text | Items | Table
 
 
 def member(node: Node | None, name: str) -> Node | None:
     """Return a mapping's value for a key; None if the key is missing or the node is no mapping."""
-    return node.entries[name][1] if isinstance(node, Table) and name in node.entries else None
+    return node.nodes.get(name) if isinstance(node, Table) else None
+
+
+def plain(node: Node | None) -> object:
+    """Return a node's content as dicts, lists and texts, without its places and its style."""
+    match node:
+        case Table():
+            return {name: plain(value) for name, value in node.nodes.items()}
+        case Items():
+            return [plain(each) for each in node.nodes]
+        case Text():
+            return None if node.missing else node.value
+    return None
 
 
 def texts_in(node: Node, at: str = "") -> Iterator[tuple[str, Text]]:
     """Yield the texts below a node, each with its path, such as `contact.email` or `tags[1]`."""
     match node:
         case Table():
-            for name, (_, child) in node.entries.items():
+            for name, child in node.nodes.items():
                 yield from texts_in(child, f"{at}.{name}".strip("."))
         case Items():
             for number, child in enumerate(node.nodes):
