@@ -20,6 +20,11 @@ def described(schema: Schema, words: str) -> Schema:
     return {"description": words, **schema}
 
 
+def flag(words: str, *, default: bool) -> Schema:
+    """Return the schema of `true` or `false`, with a description."""
+    return described({**YES_NO, "default": default}, words)
+
+
 def or_list(schema: Schema) -> Schema:
     """Return the schema of a value or a list of such values."""
     return {"anyOf": [schema, {"type": "array", "items": schema, "minItems": 1}]}
@@ -39,19 +44,10 @@ def an_object(properties: Schema, required: Iterable[str] = (), **more: object) 
 def conditions() -> Schema:
     """Return the schema of `when:`, whose groups refer to it again."""
     inner = {"$ref": "#/definitions/conditions"}
+    several = {"type": "array", "items": inner, "minItems": 1}
     groups = {
-        "any": {
-            "type": "array",
-            "items": inner,
-            "minItems": 1,
-            "description": "One of these is enough.",
-        },
-        "all": {
-            "type": "array",
-            "items": inner,
-            "minItems": 1,
-            "description": "All of these must hold.",
-        },
+        "any": described(several, "One of these is enough."),
+        "all": described(several, "All of these must hold."),
         "not": described({"allOf": [inner]}, "These must not hold."),
     }
     return {

@@ -16,6 +16,7 @@ from relay.rules.conditions_schema import (
     an_object,
     conditions,
     described,
+    flag,
     kind_name,
     of_kind,
     or_list,
@@ -24,7 +25,7 @@ from relay.rules.conditions_schema import (
 from relay.rules.field_type import Kind
 
 _THEN = {"enum": ["digest", "nothing"], "default": "digest"}
-_TEXT_OF_NAMES = "The name of a destination, a list of names, or nobody."
+_CONDITIONS = {"$ref": "#/definitions/conditions"}
 
 
 def json_schema(
@@ -44,18 +45,16 @@ def json_schema(
         "required": ["rules"],
         "properties": {
             **common,
-            "recipient_domains": described(
-                or_list({"type": "string"}),
-                "To which domains mail may go where the chat chooses the recipient.",
+            "recipient_domains": _texts(
+                "To which domains mail may go where the chat chooses the recipient."
             ),
             "schedules": _by_name(_schedule(), "Times that rules can refer to."),
             "destinations": _by_name(
                 _destination(transports, common),
                 "Where notifications can go, by a name of your choice.",
             ),
-            "alerts_to": described(
-                or_list({"type": "string"}),
-                "Who gets an alert when something is wrong with the relay itself: a destination, or a list.",
+            "alerts_to": _texts(
+                "Who gets an alert when something is wrong with the relay itself: a destination, or a list."
             ),
             "silence": described(
                 _silence(),
@@ -85,6 +84,10 @@ def _list_of(schema: Schema, words: str) -> Schema:
     return {"type": "array", "items": schema, "description": words}
 
 
+def _texts(words: str) -> Schema:
+    return described(or_list({"type": "string"}), words)
+
+
 def _by_name(schema: Schema, words: str) -> Schema:
     return {
         "type": "object",
@@ -101,10 +104,8 @@ def _schedule() -> Schema:
     hours_by_day = {"type": "object", "additionalProperties": or_list({"type": "string"})}
     return an_object(
         {
-            "days": described(or_list({"type": "string"}), "mon-fri, or [mon, wed, sat-sun]."),
-            "hours": described(
-                or_list({"type": "string"}), "08:00-17:00, or 22:00-06:00 over midnight."
-            ),
+            "days": _texts("mon-fri, or [mon, wed, sat-sun]."),
+            "hours": _texts("08:00-17:00, or 22:00-06:00 over midnight."),
             "timezone": described(
                 {"$ref": "#/definitions/timezone"}, "Of these hours; without it the file's."
             ),
@@ -123,7 +124,7 @@ def _mute() -> Schema:
     scope = {
         "rule": described(SCALAR, "The name of a rule, urgent or not."),
         "destination": described(NAME, "The name of a destination."),
-        "when": described({"$ref": "#/definitions/conditions"}, "What the chat must meet."),
+        "when": described(_CONDITIONS, "What the chat must meet."),
     }
     return an_object(
         {
@@ -135,15 +136,15 @@ def _mute() -> Schema:
                 an_object(scope, minProperties=1), "What is muted: chats that meet all of these."
             ),
             "then": described(
-                {**_THEN}, "What becomes of the chats: one digest at the end, or nothing."
+                _THEN, "What becomes of the chats: one digest at the end, or nothing."
             ),
-            "urgent_too": described(
-                {**YES_NO, "default": False},
+            "urgent_too": flag(
                 "`true`: urgent rules are muted as well. Required where an urgent rule sends to the destination that is muted.",
+                default=False,
             ),
-            "alerts_too": described(
-                {**YES_NO, "default": False},
+            "alerts_too": flag(
                 "`true`: the relay's own alerts to the destination wait for the end too; only where `what` is a destination alone.",
+                default=False,
             ),
         },
         required=("because", "by", "from", "until", "what"),
@@ -164,20 +165,14 @@ def _silence() -> Schema:
 
 
 def _destination(transports: Mapping[str, TransportSpec], common: Schema) -> Schema:
-    outer = {
-        name: _option(option)
-        for spec in transports.values()
-        for name, option in spec.options.items()
-        if _is_outer(spec, name)
-    }
+    specs = transports.values()
+    outer = {n: _option(spec.options[n]) for spec in specs for n in spec.common_options}
     return an_object(
         {
-            **{spec.name: _transport(spec) for spec in transports.values()},
+            **{spec.name: _transport(spec) for spec in specs},
             **outer,
             **common,
-            "rate": described(
-                or_list({"type": "string"}), "How fast to send: 5/s, 30/min or unlimited."
-            ),
+            "rate": _texts("How fast to send: 5/s, 30/min or unlimited."),
             "most_per_hour": described(
                 {"anyOf": [{"type": "integer", "minimum": 1}, {"const": "unlimited"}]},
                 "How many notifications it gets in an hour, so that a flood of chats uses up no mailbox provider's limit: 200 "
@@ -213,20 +208,13 @@ def _timing() -> Schema:
             "What becomes of chats outside the hours: each waits, all come in one digest, they are left out, or another "
             "destination gets them.",
         ),
-        "send": described(
-            or_list({"type": "string"}),
-            "When digests are sent: at once (each chat by itself), every 30m, 08:00, mon-fri 08:00, or a list.",
+        "send": _texts(
+            "When digests are sent: at once (each chat by itself), every 30m, 08:00, mon-fri 08:00, or a list."
         ),
-        "limit": described(
-            or_list({"type": "string"}),
-            "How many chats are sent by themselves; the others come in a digest: 5 per hour, or 1 per 30m per visitor.",
+        "limit": _texts(
+            "How many chats are sent by themselves; the others come in a digest: 5 per hour, or 1 per 30m per visitor."
         ),
     }
-
-
-def _is_outer(spec: TransportSpec, name: str) -> bool:
-    """Whether an option may also be written beside the transport, because it does not belong to one of the `option_sets`."""
-    return not any(name in names for names in spec.option_sets)
 
 
 def _transport(spec: TransportSpec) -> Schema:
@@ -261,6 +249,7 @@ def _option(option: Option) -> Schema:
 
 
 def _rule(templates: Collection[str]) -> Schema:
+    visitor = described(value_of(Kind.DURATION), "Such as 24h.")
     return an_object(
         {
             "name": described(
@@ -269,31 +258,25 @@ def _rule(templates: Collection[str]) -> Schema:
             ),
             "when": {
                 "description": "Everything here must hold; `always` for every chat.",
-                "anyOf": [{"const": "always"}, {"$ref": "#/definitions/conditions"}],
+                "anyOf": [{"const": "always"}, _CONDITIONS],
             },
-            "send_to": described(or_list({"type": "string"}), _TEXT_OF_NAMES),
+            "send_to": _texts("The name of a destination, a list of names, or nobody."),
             "template": {
                 "description": "Which words to send.",
                 "default": "chat",
                 "anyOf": [{"enum": sorted(templates)}, {"type": "string"}],
             },
-            "enabled": described({**YES_NO, "default": True}, "`false` turns the rule off."),
-            "stop": described(
-                {**YES_NO, "default": False},
+            "enabled": flag("`false` turns the rule off.", default=True),
+            "stop": flag(
                 "`true`: where this rule matches, and reaches somebody or is for nobody, the rules below it are not asked.",
+                default=False,
             ),
-            "urgent": described(
-                {**YES_NO, "default": False},
+            "urgent": flag(
                 "`true`: it does not wait for the hours, digests and limits of destinations.",
+                default=False,
             ),
             "once_per": described(
-                an_object(
-                    {
-                        "visitor": described(value_of(Kind.DURATION), "Such as 24h."),
-                        "then": {**_THEN},
-                    },
-                    required=("visitor",),
-                ),
+                an_object({"visitor": visitor, "then": _THEN}, required=("visitor",)),
                 "How often it notifies about one visitor; later chats come in a digest, or are left out.",
             ),
         },

@@ -117,17 +117,8 @@ def add_rule(source: bytes, rule: NewRule, comment: str, templates: Sequence[str
     """
     start = STARTING_POINTS[rule.kind]
     name = clean_line(rule.name, LONGEST)
-    if not name:
-        raise NotARule("name", N_("Enter a name."))
-    if name in names_in(source, "rules"):
-        raise NotARule("name", N_("There is a rule of this name already."))
-    destinations = names_in(source, "destinations")
-    if not rule.send_to or not set(rule.send_to) <= set(destinations):
-        raise NotARule("send_to", N_("Choose where to send."))
     hours = [(word, each) for word in ("within", "outside") if (each := getattr(rule, word))]
-    schedules = names_in(source, "schedules")
-    if any(each not in schedules for _, each in hours):
-        raise NotARule("when", N_("The file has no such schedule."))
+    _check_names(source, name, rule.send_to, [schedule for _, schedule in hours])
     lines = [f"# {clean_line(comment)}", f"- name: {_scalar(name)}", "  when:"]
     lines.append(f"    {start.condition.format(value=_value(start, rule.value))}")
     lines += [f"    began: {{{word}: {_scalar(each)}}}" for word, each in hours]
@@ -135,6 +126,20 @@ def add_rule(source: bytes, rule: NewRule, comment: str, templates: Sequence[str
     if start.template in templates:
         lines.append(f"  template: {start.template}")
     return with_rule(source, "\n".join(lines) + "\n")
+
+
+def _check_names(
+    source: bytes, name: str, send_to: Sequence[str], schedules: Sequence[str]
+) -> None:
+    """Raise NotARule unless the rule's name is a new one, and the file has the other names."""
+    if not name:
+        raise NotARule("name", N_("Enter a name."))
+    if name in names_in(source, "rules"):
+        raise NotARule("name", N_("There is a rule of this name already."))
+    if not send_to or not set(send_to) <= set(names_in(source, "destinations")):
+        raise NotARule("send_to", N_("Choose where to send."))
+    if not set(schedules) <= set(names_in(source, "schedules")):
+        raise NotARule("when", N_("The file has no such schedule."))
 
 
 def _value(start: StartingPoint, value: str) -> str:

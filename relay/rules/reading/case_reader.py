@@ -20,11 +20,12 @@ from relay.rules.reading.node_reader import (
     known_name,
     new_name,
     parsed,
+    root_table,
 )
 from relay.rules.reading.problem import Place, Problem, Problems, RulesError, TooManyProblems
 from relay.rules.reading.value_parsers import shown
 from relay.rules.reading.when_reader import field_or_complaint
-from relay.rules.reading.yaml_document import Items, Node, Table, Text, Unreadable, read_document
+from relay.rules.reading.yaml_document import Items, Node, Table, Text, Unreadable
 from relay.rules.rule_book import RuleBook
 from relay.rules.schedule_parser import AT_ONCE, PLAIN_DAY, is_time, moment, next_moment
 from relay.text import nearest
@@ -102,7 +103,7 @@ class CaseFile:
         try:
             read = [reader.case(node) for node in self._cases.nodes] if self._cases else []
         except TooManyProblems:
-            raise _too_many(self.problems, self.source) from None
+            raise self.problems.cut_short(self.source, "fix these first") from None
         if self.problems.errors:
             raise RulesError([*self.problems.errors, *reader.deleted_names()], self.source)
         return tuple(case for case in read if case)
@@ -112,23 +113,14 @@ def read_case_file(source: bytes, name: str) -> CaseFile:
     """Read a test file as far as that needs no rules; problems name the file `name`. Raises RulesError."""
     problems = Problems(name)
     try:
-        node = read_document(source, problems)
-        if node is None or (isinstance(node, Text) and node.missing):
-            problems.error(Place(name), "the file is empty", "it begins with `cases:`")
-        elif table := as_table(problems, node, "`cases:`", "docs/testing-rules.md shows how"):
+        hint, if_empty = "docs/testing-rules.md shows how", "it begins with `cases:`"
+        if table := root_table(problems, source, "`cases:`", hint, if_empty):
             return _case_file(problems, table, source)
     except Unreadable:
         pass  # the problem is noted already
     except TooManyProblems:
-        raise _too_many(problems, source) from None
+        raise problems.cut_short(source, "fix these first") from None
     raise RulesError(problems.errors, source)
-
-
-def _too_many(problems: Problems, source: bytes) -> RulesError:
-    more = Problem(
-        path=problems.path, line=0, column=0, message="there is more", hint="fix these first"
-    )
-    return RulesError([*problems.errors, more], source)
 
 
 def _case_file(problems: Problems, table: Table, source: bytes) -> CaseFile:

@@ -34,6 +34,8 @@ from relay.rules.reading.value_parsers import did_you_mean, duration_words, list
 from relay.rules.reading.yaml_document import Items, Node, Table, Text
 from relay.rules.recipients import Recipients
 
+Transports = Mapping[str, TransportSpec]
+"""The specs of the transports by their names."""
 NOBODY = "nobody"
 """The value of `send_to` in a rule that notifies nobody."""
 SLOW = timedelta(minutes=10)
@@ -70,10 +72,7 @@ class Entry:
 
 
 def read_destinations(
-    reading: Reading,
-    table: Table | None,
-    transports: Mapping[str, TransportSpec],
-    defaults: Defaults,
+    reading: Reading, table: Table | None, transports: Transports, defaults: Defaults
 ) -> dict[str, Entry]:
     """Return the valid destinations by name; note a problem for each of the others."""
     problems = reading.problems
@@ -97,11 +96,7 @@ def _timed(reading: Reading, entry: Entry, destinations: Mapping[str, object]) -
 
 
 def _read(
-    problems: Problems,
-    key: Text,
-    node: Node,
-    transports: Mapping[str, TransportSpec],
-    defaults: Defaults,
+    problems: Problems, key: Text, node: Node, transports: Transports, defaults: Defaults
 ) -> Entry | None:
     hint = f"such as {example(next(iter(transports.values())))}" if transports else ""
     table = as_table(problems, node, f"how {shown(key.value)} is reached", hint)
@@ -145,7 +140,7 @@ def _with_common(
 
 
 def _transport(
-    problems: Problems, key: Text, table: Table, transports: Mapping[str, TransportSpec]
+    problems: Problems, key: Text, table: Table, transports: Transports
 ) -> TransportSpec | None:
     names = [name for name in transports if name in table.entries]
     if len(names) == 1:
@@ -165,7 +160,7 @@ def _transport(
 
 
 def _entries(
-    problems: Problems, table: Table, spec: TransportSpec, transports: Mapping[str, TransportSpec]
+    problems: Problems, table: Table, spec: TransportSpec, transports: Transports
 ) -> Entries:
     """Return the options under the transport's key and those written beside it."""
     where = f"for {'an' if spec.name[0] in 'aeiou' else 'a'} {spec.name} destination"

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from relay.rules.compared_values import SECONDS_TO_FOLD
 from relay.rules.reading import value_parsers
-from relay.rules.reading.problem import Problems
+from relay.rules.reading.problem import Place, Problems
 from relay.rules.reading.value_parsers import BadValue, did_you_mean, listed, shown
-from relay.rules.reading.yaml_document import Items, Node, Table, Text
+from relay.rules.reading.yaml_document import Items, Node, Table, Text, read_document
 from relay.rules.text_search import TYPOGRAPHIC
 from relay.timing.schedule import Schedule
 
@@ -99,6 +99,20 @@ def as_table(problems: Problems, node: Node | None, expected: str, hint: str = "
         kind = "an empty mapping" if isinstance(node, Table) else called(node)
         problems.error(node, f"expected {expected}, got {kind}", hint)
     return None
+
+
+def root_table(
+    problems: Problems, source: bytes, expected: str, hint: str, if_empty: str
+) -> Table | None:
+    """Return the mapping of which a YAML file consists; None after noting a problem. Raises Unreadable.
+
+    `if_empty` is the hint for an empty file, `hint` the one for a file that is something else.
+    """
+    node = read_document(source, problems)
+    if node is None or (isinstance(node, Text) and node.missing):
+        problems.error(Place(problems.path), "the file is empty", if_empty)
+        return None
+    return as_table(problems, node, expected, hint)
 
 
 def as_texts(problems: Problems, node: Node | None, expected: str, hint: str = "") -> list[Text]:

@@ -128,6 +128,11 @@ class Problems:
         """Return a place in the file that is read."""
         return Place(self.path, spot.line, spot.column)
 
+    def cut_short(self, source: bytes, hint: str) -> RulesError:
+        """Return the error for a file that has more problems than are reported; `hint` says what to do first."""
+        more = Problem(path=self.path, line=0, column=0, message="there is more", hint=hint)
+        return RulesError([*self.errors, more], source)
+
     @property
     def errors(self) -> tuple[Problem, ...]:
         """The errors so far, in the order of the file."""

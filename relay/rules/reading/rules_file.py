@@ -25,6 +25,7 @@ from relay.rules.reading.node_reader import (
     known_name,
     long_duration,
     parsed,
+    root_table,
     timezone,
 )
 from relay.rules.reading.problem import (
@@ -44,7 +45,6 @@ from relay.rules.reading.yaml_document import (
     Table,
     Text,
     Unreadable,
-    read_document,
 )
 from relay.rules.recipients import domain
 from relay.rules.rule_book import Rule, RuleBook
@@ -109,6 +109,7 @@ _KEYS = (
     *("timezone", "language", "recipient_domains", "schedules", "destinations"),
     *("alerts_to", "silence", "rules", "mutes"),
 )
+_PARTS = "`rules:` and `destinations:`"
 _START = "rules.example.yaml shows how one begins"
 
 
@@ -141,24 +142,17 @@ def read_rules(
 ) -> RuleBook:
     """Return the rules in a file's bytes; problems name the file `name`. Raises RulesError with all problems."""
     problems = Problems(name)
-    book = None
     try:
-        node = read_document(source, problems)
-        if node is None or (isinstance(node, Text) and node.missing):
-            problems.error(Place(name), "the file is empty", _START)
-        elif table := as_table(problems, node, "`rules:` and `destinations:`", _START):
+        if table := root_table(problems, source, _PARTS, _START, if_empty=_START):
             digest = hashlib.sha256(source).hexdigest()
             book = _Reader(problems, table, holidays).book(transports, templates, languages, digest)
+            if not problems.errors:
+                return book
     except Unreadable:
         pass  # the problem is noted
     except TooManyProblems:
-        more = Problem(
-            path=name, line=0, column=0, message="there is more", hint="fix these problems first"
-        )
-        raise RulesError([*problems.errors, more], source) from None
-    if problems.errors or book is None:
-        raise RulesError(problems.errors, source)
-    return book
+        raise problems.cut_short(source, "fix these problems first") from None
+    raise RulesError(problems.errors, source)
 
 
 class _Reader:

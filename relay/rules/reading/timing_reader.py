@@ -54,13 +54,7 @@ def read_timing(
     if not any(key in nodes for key in TIMING_KEYS):
         return AT_ONCE
     problems = reading.problems
-    outside, instead = _outside(problems, nodes.get("outside_hours"), destinations)
-    if "outside_hours" in nodes and "hours" not in nodes:
-        message, hint = (
-            "nothing says when the hours are",
-            "write hours: as well, such as hours: office",
-        )
-        problems.error(nodes["outside_hours"], message, hint)
+    outside, instead = _outside(problems, nodes, destinations)
     timing = Timing(
         hours=_hours(reading, nodes.get("hours")),
         outside_hours=outside,
@@ -97,9 +91,13 @@ def _schedule(reading: Reading, name: Text) -> Schedule | None:
 
 
 def _outside(
-    problems: Problems, node: Node | None, destinations: Mapping[str, object]
+    problems: Problems, nodes: Mapping[str, Node], destinations: Mapping[str, object]
 ) -> tuple[str, str]:
     """Return the value of `outside_hours`, and the destination that gets messages outside the hours."""
+    node = nodes.get("outside_hours")
+    if node and "hours" not in nodes:
+        hint = "write hours: as well, such as hours: office"
+        problems.error(node, "nothing says when the hours are", hint)
     text = as_text(problems, node, listed((*_OUTSIDE, "the name of a destination")))
     if text is None:
         return WAIT, ""

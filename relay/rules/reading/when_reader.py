@@ -250,10 +250,10 @@ def _bound(reading: Reading, field: Field, operator: Operator, node: Text) -> Bo
 def _is_like_secret(reading: Reading, node: Text) -> bool:
     if not (node.plain and node.value.startswith("$") and node.value[1:].isupper()):
         return False
-    what = (
+    message = (
         f"{shown(node.value)} looks like the name of a secret, which means nothing in a condition"
     )
-    reading.problems.error(node, what, "put quotes around it if the text itself is meant")
+    reading.problems.error(node, message, "put quotes around it if the text itself is meant")
     return True
 
 
