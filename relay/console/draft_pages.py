@@ -188,12 +188,10 @@ class DraftPages:
         running, path = self._running, self._running.ready.settings.rules
         written = await self._written(caller_of(request.scope))
         check = await check_draft(written.source, path, running.variables, running.clock())
-        refused: tuple[str, ...] = ()
+        refused, author = tuple[str, ...](), request_author(request)
         if not check.count:
             try:
-                await self._file.refuse_unusable(
-                    written.source, request_author(request), written.original
-                )
+                await self._file.refuse_unusable(written.source, author, written.original)
             except ForAdmins as error:
                 check = replace(check, errors=flaws_of(error.problems, written.source, path))
             except NotUsable as error:
@@ -280,7 +278,7 @@ class DraftPages:
         except RulesError as error:
             is_there = await in_thread(lambda _: case_file.exists())
             problems = [str(each) for each in error.problems] if is_there else []
-            return await self._show(request, "no_cases", path=str(case_file), problems=problems)
+            return await self._show(request, "no_cases", file=str(case_file), problems=problems)
         return await self._show(request, "cases", run=run)
 
     async def _try_past(self, request: AnyRequest) -> Response[bytes]:
@@ -323,17 +321,9 @@ def past_trial(
     )
 
     async def work(job: Job) -> Numbers:
-        def report(numbers: Numbers) -> None:
-            job.value = numbers
-
-        return await in_child(
-            try_on_past,
-            trial,
-            answers=Numbers,
-            report=report,
-            progress=job.progress,
-            spare=spare,
-        )
+        report = partial(setattr, job, "value")
+        asked = partial(in_child, try_on_past, trial, answers=Numbers, report=report)
+        return await asked(progress=job.progress, spare=spare)
 
     return work
 

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from relay.console.page import AnyRequest, Pages
 from relay.console.request_context import Caller, caller_of
-from relay.languages import N_
+from relay.languages import N_, Language
 from relay.redaction import redact, redact_line
 from relay.services.edit_file import ReadOnly
 from relay.services.publish_rules import (
@@ -38,6 +38,12 @@ WHY_RULES_ARE_READ_ONLY = {
         "The file is in a volume that Kubernetes replaces as a whole: change the ConfigMap."
     ),
 }
+
+
+def why_rules_are_read_only(running: Running, why: ReadOnly | None, language: Language) -> str:
+    """Why the rules file can't be changed, in words of the page; empty where it can."""
+    path = running.ready.settings.rules
+    return language.gettext(WHY_RULES_ARE_READ_ONLY[why], path=path) if why else ""
 
 
 def rules_file(running: Running) -> RulesFile:

@@ -119,12 +119,13 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._turns: dict[str, asyncio.Lock] = {}
 
-    def refuse_too_many(self, caller: Caller) -> None:
+    def refuse_too_many(self, caller: Caller, stopped: str = "") -> None:
         """Raise TooManyJobs where a session or token has as many jobs as may run at the same time.
 
-        For work that must not be done twice: called before it, with `is_counted` for `start` after it.
+        For work that must not be done twice: called before it, with `is_counted` for `start` after it. `stopped`: the
+        kind of the jobs that don't count, as they are being stopped.
         """
-        if len(self._running(caller)) >= MOST_OF_A_CALLER:
+        if sum(each.kind != stopped for each in self._running(caller)) >= MOST_OF_A_CALLER:
             raise TooManyJobs
 
     def _running(self, caller: Caller) -> list[Job]:
@@ -150,22 +151,13 @@ class Jobs:
         `look_up`: more values for the job's page. `alone`: only one of its kind runs at a time. Another of the same
         user is stopped; those of others are waited for. `is_counted`: `refuse_too_many` was called before.
         """
-        running = self._running(caller)
-        if alone:
-            for each in running:
-                if each.kind == kind:
-                    self._cancel(each)
-                    running = [other for other in running if other is not each]
-        if len(running) >= MOST_OF_A_CALLER and not is_counted:
-            raise TooManyJobs
-        job = Job(
-            secrets.token_urlsafe(12),
-            kind,
-            replace(caller, form={}),
-            back,
-            key=key,
-            look_up=look_up,
-        )
+        for each in self._running(caller) if alone else ():
+            if each.kind == kind:
+                self._cancel(each)
+        if not is_counted:
+            self.refuse_too_many(caller, stopped=kind if alone else "")
+        id_ = secrets.token_urlsafe(12)
+        job = Job(id_, kind, replace(caller, form={}), back, key=key, look_up=look_up)
         self._jobs[job.id] = job
         turn = self._turns.setdefault(kind, asyncio.Lock()) if alone else contextlib.nullcontext()
         job.task = asyncio.get_running_loop().create_task(self._run(job, work, turn))

@@ -6,11 +6,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 from msgspec.structs import replace
 
-from relay.console.file_access import (
-    WHY_RULES_ARE_READ_ONLY,
-    request_author,
-    rules_file,
-)
+from relay.console.file_access import request_author, rules_file, why_rules_are_read_only
 from relay.console.jobs import Jobs
 from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
 from relay.console.request_context import caller_of
@@ -187,9 +183,8 @@ class RulesEditPage:
             return redirect("/rules")
         if act not in {"check", "keep", "publish", "merge"} or "text" not in form:
             raise ClientException
-        editing = await self._compared(
-            await self._file.read(), text, form.get("base", ""), await self._others(request)
-        )
+        file, others = await self._file.read(), await self._others(request)
+        editing = await self._compared(file, text, form.get("base", ""), others)
         editing = replace(editing, message=form.get("message", ""))
         if act == "merge":
             editing = await self._on_top(editing)
@@ -283,9 +278,8 @@ class RulesEditPage:
 
     async def _show(self, request: AnyRequest, editing: Editing, status: int = 200) -> Page:
         newest = await self._file.history.versions(most=1)
-        gettext = self._pages.language(request).gettext
-        path = self._running.ready.settings.rules
-        why, rule = editing.file.read_only, request.query_params.get("rule", "")
+        language, rule = self._pages.language(request), request.query_params.get("rule", "")
+        why = editing.file.read_only
         return await self._pages.show(
             request,
             "rules_edit.html",
@@ -293,9 +287,9 @@ class RulesEditPage:
             nav="rules",
             editing=editing,
             newest=next(iter(newest), None),
-            why_not=gettext(WHY_RULES_ARE_READ_ONLY[why], path=path) if why else "",
-            refused=gettext(REFUSED[editing.refused]) if editing.refused else "",
-            path=path,
+            why_not=why_rules_are_read_only(self._running, why, language),
+            refused=language.gettext(REFUSED[editing.refused]) if editing.refused else "",
+            rules_path=self._running.ready.settings.rules,
             problems=editing.problems[:MOST_PROBLEMS],
             warnings=editing.warnings[:MOST_PROBLEMS],
             excerpts=_excerpts(editing),

@@ -11,10 +11,10 @@ from msgspec import Struct
 
 from relay.console.chat_list_page import chat_lines
 from relay.console.file_access import (
-    WHY_RULES_ARE_READ_ONLY,
     readable,
     request_author,
     rules_file,
+    why_rules_are_read_only,
 )
 from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
 from relay.console.request_context import caller_of
@@ -99,33 +99,24 @@ class RulesPage:
 
     async def _show(self, request: AnyRequest) -> Page:
         parts, file = self._running.parts, await self._file.read()
-        book, now = parts.in_force.rules, self._running.clock()
-        counts = await rule_counts(parts.outbox.sessions, now - COUNTED)
-        gettext = self._pages.language(request).gettext
-        history, path = self._file.history, self._running.ready.settings.rules
-        in_force = await history.version(book.hash)
-        previous = await history.previous(file.hash)
-        query = request.query_params
-        not_done = NOT_DONE.get(query.get("not", ""), "")
-        beside = await history.version(query.get("beside", ""))
+        book, history = parts.in_force.rules, self._file.history
+        counts = await rule_counts(parts.outbox.sessions, self._running.clock() - COUNTED)
+        language, query = self._pages.language(request), request.query_params
         return await self._pages.show(
             request,
             "rules.html",
             nav="rules",
             cards=await in_thread(lambda _: _cards(book, counts)),
             file=file,
-            in_force=in_force[0] if in_force else None,
+            in_force=_about(await history.version(book.hash)),
             is_in_force=file.hash == book.hash,
             problems=parts.reload.problems,
-            previous=previous[0] if previous else None,
+            previous=_about(await history.previous(file.hash)),
             drafts=await history.drafts(),
-            why_not=gettext(WHY_RULES_ARE_READ_ONLY[file.read_only], path=path)
-            if file.read_only
-            else "",
+            why_not=why_rules_are_read_only(self._running, file.read_only, language),
             done=query.get("done", ""),
-            beside=beside[0] if beside else None,
-            not_done=not_done and gettext(not_done),
-            path=path,
+            beside=_about(await history.version(query.get("beside", ""))),
+            not_done=NOT_DONE.get(query.get("not", ""), ""),
         )
 
     async def _switch(self, request: AnyRequest) -> Response[bytes]:
@@ -149,6 +140,10 @@ class RulesPage:
 
 def _cards(book: RuleBook, counts: Mapping[str, RuleCount]) -> list[RuleCard]:
     return [RuleCard(rule, words_of(rule), counts.get(rule.name)) for rule in book.rules]
+
+
+def _about(version: tuple[Version, bytes] | None) -> Version | None:
+    return version[0] if version else None
 
 
 def _not_done(error: NotPublished) -> Response[bytes]:
@@ -177,21 +172,17 @@ class RulePage:
     def routes(self) -> list[HTTPRouteHandler]:
         """Return the routes of these pages and forms."""
         return [
-            page_route("/rule", Role.VIEWER, self._show_rule),
+            page_route("/rule", Role.VIEWER, self._show),
         ]
 
-    async def _show_rule(self, request: AnyRequest) -> Page:
-        return await self._show(request, request.query_params.get("name", ""))
-
-    async def _show(self, request: AnyRequest, name: str) -> Page:
-        parts, file = self._running.parts, rules_file(self._running)
-        book, sessions = parts.in_force.rules, parts.outbox.sessions
+    async def _show(self, request: AnyRequest) -> Page:
+        book, sessions = self._running.parts.in_force.rules, self._running.parts.outbox.sessions
+        name = request.query_params.get("name", "")
         rule = next((each for each in book.rules if each.name == name), None)
         chat_list = await list_chats(sessions, "", WantedChats(rule=name), before=None, limit=FEW)
         if rule is None and not chat_list.chats:
             raise NotFoundException
-        language = self._pages.language(request)
-        kept = await file.history.version(book.hash)
+        kept = await rules_file(self._running).history.version(book.hash)
         source = kept[1] if kept else b""
         return await self._pages.show(
             request,
@@ -201,7 +192,7 @@ class RulePage:
             rule=rule,
             conditions=words_of(rule) if rule else (),
             text=await in_thread(lambda _: text_of_rule(source, name)) if rule else "",
-            chats=await chat_lines(chat_list.chats, language),
+            chats=await chat_lines(chat_list.chats, self._pages.language(request)),
             more=chat_list.before is not None,
             near=await near_misses(sessions, name) if rule else [],
             hash=book.hash,
@@ -222,7 +213,7 @@ class RulesVersionPages:
         """Return the routes of these pages and forms."""
         return [
             page_route("/rules/versions", Role.VIEWER, self._versions),
-            page_route("/rules/versions/{version:str}", Role.VIEWER, self._version),
+            page_route("/rules/versions/{version:str}", Role.VIEWER, self._show),
             form_route("/rules/versions/{version:str}/restore", Role.EDITOR, self._restore),
         ]
 
@@ -240,9 +231,6 @@ class RulesVersionPages:
             older=versions[ON_A_PAGE - 1].id if len(versions) > ON_A_PAGE else 0,
             in_force=await self._in_force(),
         )
-
-    async def _version(self, request: AnyRequest, version: _Hash) -> Page:
-        return await self._show_version(request, version)
 
     async def _restore(self, request: AnyRequest, version: _Hash) -> Response[bytes]:
         file = rules_file(self._running)
@@ -263,20 +251,20 @@ class RulesVersionPages:
             raise NotFoundException
         return version
 
-    async def _show_version(self, request: AnyRequest, hash_: str) -> Page:
-        version, source = await self._find(hash_)
-        against = request.query_params.get("against", "") or version.base_hash
+    async def _show(self, request: AnyRequest, version: _Hash) -> Page:
+        about, source = await self._find(version)
+        against = request.query_params.get("against", "") or about.base_hash
         history = rules_file(self._running).history
         base = await history.version(against) if against else None
         old = base[1] if base else b""
-        text = await in_thread(lambda _: _readable(version, source))
+        text = await in_thread(lambda _: _readable(about, source))
         diff = await in_thread(lambda _: compared(_readable(base[0], old), text) if base else [])
         return await self._pages.show(
             request,
             "rules_version.html",
             nav="rules",
-            version=version,
-            base=base[0] if base else None,
+            version=about,
+            base=_about(base),
             in_force=self._running.parts.in_force.rules.hash,
             diff=diff,
             changes=await rules_file(self._running).changes(old, source) if base else [],

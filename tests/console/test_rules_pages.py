@@ -312,6 +312,10 @@ async def test_a_file_that_is_saved_broken_is_shown_beside_what_is_in_force(
         assert "rules.yaml:8:" in (await admin.get(path)).text
     page = Read((await admin.get("/rules")).text)
     assert "can&#39;t be used" in page.html
+    # The page says it, so the band above each other page does not: neither at first nor five seconds later.
+    assert "saved with a mistake" in (await admin.get("/chats")).text
+    assert "saved with a mistake" not in page.html
+    assert 'hx-get="/status?of=/rules"' in page.html
     assert "2 rules are in force" in page.text
     assert 'role="switch"' not in page.html
     got = await admin.get("/rules/edit")
