@@ -1,6 +1,7 @@
 """Pages that act on one chat: check the rules again, export the stored data, or erase it."""
 
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from litestar import Response
@@ -15,6 +16,7 @@ from relay.console.sign_in import SignIn, SignInRefused
 from relay.console.spreadsheet import csv_file
 from relay.outbox.audit_log import Act
 from relay.outbox.database_session import Sessions
+from relay.outbox.rules_versions import Version
 from relay.outbox.user_accounts import Role
 from relay.rules import RuleBook, RulesError
 from relay.runtime.startup import read_rule_book
@@ -33,6 +35,7 @@ from relay.services.personal_data import (
     find_personal_data,
 )
 from relay.services.replay import Replayed, replay
+from relay.settings.table import Settings
 from relay.web.app import Running
 
 EVERYTHING = "visitor"
@@ -74,13 +77,7 @@ class ChatActs:
         hook = next((each for each in hooks if str(each.id) == wanted), hooks[-1])
         rules, settings = self._running.parts.in_force.rules, self._running.ready.settings
         version = await rules_file(self._running).history.version(hook.rules_hash)
-
-        def past_rules() -> RuleBook | None:
-            if version and not version[0].problems:
-                with suppress(RulesError):  # of an older relay
-                    return read_rule_book(version[1], str(settings.rules), settings)
-            return None
-
+        past_rules = partial(_read_version, version, settings)
         return await self._pages.show(
             request,
             "verdicts.html",
@@ -167,13 +164,7 @@ class ChatActs:
         return await self._before_erasing(request, await self._chat(number))
 
     async def _before_erasing(
-        self,
-        request: AnyRequest,
-        history: ChatHistory,
-        *,
-        status: int = 200,
-        error: str = "",
-        wait: int = 0,
+        self, request: AnyRequest, history: ChatHistory, error: str = "", wait: int = 0
     ) -> Page:
         caller, email = caller_of(request.scope), history.chat.email
         sessions = self._running.parts.outbox.sessions
@@ -182,7 +173,7 @@ class ChatActs:
         return await self._pages.show(
             request,
             "erase.html",
-            status=status,
+            status=_ERASE_STATUS[error],
             nav="chats",
             chat=history.chat,
             email=email,
@@ -198,15 +189,13 @@ class ChatActs:
         caller, name = caller_of(request.scope), history.chat.name
         typed = caller.form.get("typed", "").strip().casefold()
         if typed not in {name.casefold(), history.chat.email.strip().casefold()} - {""}:
-            return await self._before_erasing(request, history, status=422, error="typed")
+            return await self._before_erasing(request, history, "typed")
         if not await self._sign_in.is_recent(caller):
             try:
                 await self._sign_in.confirm(caller.form.get("password", ""), caller)
             except SignInRefused as refused:
-                status, error = (429, "wait") if refused.wait else (422, "password")
-                return await self._before_erasing(
-                    request, history, status=status, error=error, wait=refused.wait
-                )
+                error = "wait" if refused.wait else "password"
+                return await self._before_erasing(request, history, error, refused.wait)
         data, is_all = await self._data(request, history)
         act = act_of(caller, "erase", name, EVERYTHING if is_all else "")
         rules, now = self._running.parts.in_force.rules, self._running.clock()
@@ -215,6 +204,18 @@ class ChatActs:
         except AlreadyDone:
             return redirect("/chats")
         return await self._pages.show(request, "erased.html", nav="chats", done=done)
+
+
+_ERASE_STATUS = {"": 200, "typed": 422, "password": 422, "wait": 429}
+"""The HTTP status of the form that asks before erasing, by the error that it shows."""
+
+
+def _read_version(version: tuple[Version, bytes] | None, settings: Settings) -> RuleBook | None:
+    """The rules of a stored version; None where it is not stored or can't be used."""
+    if version and not version[0].problems:
+        with suppress(RulesError):  # of an older relay
+            return read_rule_book(version[1], str(settings.rules), settings)
+    return None
 
 
 def _deliveries(chats: list[KeptChat]) -> list[dict[str, Any]]:

@@ -65,11 +65,7 @@ class Why(Struct, frozen=True):
 class DeliveryEvent(Struct, frozen=True):
     """A delivery in the timeline."""
 
-    id: int
-    created_at: datetime
-    recipient: str
-    rule: str
-    why: str
+    record: Record
     outcome: OutcomeWords
     attempts: list[Attempt]
 
@@ -77,12 +73,8 @@ class DeliveryEvent(Struct, frozen=True):
 class HookEvent(Struct, frozen=True):
     """A hook in the timeline, with its verdicts and deliveries."""
 
-    id: int
-    at: datetime
-    trouble: str
-    rules_hash: str
-    verdicts: tuple[Verdict, ...]
-    left_out: int
+    hook: StoredHook
+    recorded: Recorded
     deliveries: list[DeliveryEvent]
 
 
@@ -158,17 +150,7 @@ def why_of(history: ChatHistory, language: Language) -> Why:
     chat = history.chat.chat
     verdicts = [each for hook in chat.hooks for each in _recorded(hook).verdicts]
     matched = {each.rule: each for each in verdicts if each.holds}
-    sent = [
-        SentLine(
-            outcome_of(delivery, language),
-            "" if delivery.recipient == delivery.destination else delivery.recipient,
-            delivery.settled_at,
-            delivery.rule,
-            _conditions(matched[delivery.rule].findings) if delivery.rule in matched else [],
-            delivery.why if delivery.state in {State.SCHEDULED, State.LEFT_OUT} else "",
-        )
-        for delivery in chat.deliveries
-    ]
+    sent = [_sent_line(each, matched.get(each.rule), language) for each in chat.deliveries]
     newest = _recorded(chat.hooks[-1]).verdicts
     delivered_rules = {delivery.rule for delivery in chat.deliveries}
     is_unwanted = not matched and not sent and not history.chat.trouble
@@ -182,8 +164,15 @@ def why_of(history: ChatHistory, language: Language) -> Why:
     )
 
 
-def _conditions(findings: Sequence[Finding]) -> list[Finding]:
-    return [each for each in findings if each.holds]
+def _sent_line(delivery: Record, verdict: Verdict | None, language: Language) -> SentLine:
+    return SentLine(
+        outcome_of(delivery, language),
+        "" if delivery.recipient == delivery.destination else delivery.recipient,
+        delivery.settled_at,
+        delivery.rule,
+        [each for each in verdict.findings if each.holds] if verdict else [],
+        delivery.why if delivery.state in {State.SCHEDULED, State.LEFT_OUT} else "",
+    )
 
 
 def _recorded(hook: StoredHook) -> Recorded:
@@ -194,29 +183,12 @@ def _recorded(hook: StoredHook) -> Recorded:
 
 
 def _hook_event(hook: StoredHook, history: ChatHistory, language: Language) -> HookEvent:
-    recorded = _recorded(hook)
     deliveries = [
-        DeliveryEvent(
-            delivery.id,
-            delivery.created_at,
-            delivery.recipient,
-            delivery.rule,
-            delivery.why,
-            outcome_of(delivery, language),
-            history.attempts.get(delivery.id, []),
-        )
-        for delivery in history.chat.chat.deliveries
-        if delivery.hook_id == hook.id
+        DeliveryEvent(each, outcome_of(each, language), history.attempts.get(each.id, []))
+        for each in history.chat.chat.deliveries
+        if each.hook_id == hook.id
     ]
-    return HookEvent(
-        hook.id,
-        hook.received_at,
-        hook.trouble,
-        hook.rules_hash,
-        recorded.verdicts,
-        recorded.left_out,
-        deliveries,
-    )
+    return HookEvent(hook, _recorded(hook), deliveries)
 
 
 def _unique_deliveries(deliveries: Sequence[Record]) -> list[Record]:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from relay.console.delivery_states import is_under_way, mutes_of, outcome_of, words_of
 from relay.console.logged_acts import ActingSessions, AlreadyDone, act_of, new_key
-from relay.console.notification_look import Look, look_of, mail_of
+from relay.console.notification_look import look_of, mail_of
 from relay.console.page import (
     AnyRequest,
     Number,
@@ -29,6 +29,7 @@ from relay.outbox.delivery_types import State
 from relay.outbox.history import Record, Wanted
 from relay.outbox.user_accounts import Role
 from relay.services.find_deliveries import (
+    Details,
     FailedGroup,
     WaitingGroup,
     delivery_details,
@@ -79,11 +80,9 @@ def framed_mail(html: str) -> Response[bytes]:
 class WaitingCard(Struct, frozen=True):
     """Deliveries that wait for one destination, for one reason."""
 
-    destination: str
+    group: WaitingGroup
     tone: str
     words: str
-    count: int
-    oldest: datetime
     since: datetime | None
     """When the destination's problem began."""
     until: datetime | None
@@ -143,22 +142,18 @@ class DeliveryPages:
         sessions, language = self._running.parts.outbox.sessions, self._pages.language(request)
         failed, is_more = await failed_by_cause(sessions, limit=MOST_FAILED)
         waiting = await waiting_by_cause(sessions)
-        unreadable = await unreadable_posts(sessions, limit=MOST_UNREADABLE)
         to, before = request.query_params.get("to", ""), number_in(request, "before")
-        arrived = await list_deliveries(
-            sessions, Wanted(states=ARRIVED, destination=to, before=before), limit=MOST_ARRIVED
-        )
+        wanted = Wanted(states=ARRIVED, destination=to, before=before)
+        arrived = await list_deliveries(sessions, wanted, limit=MOST_ARRIVED)
         return await self._pages.show(
             request,
             "deliveries.html",
             nav="deliveries",
             failed=[failed_card(group, language) for group in failed],
-            failed_count=sum(len(group.deliveries) for group in failed),
             is_more=is_more,
             waiting=[self._waiting_card(group, language) for group in waiting],
             mutes=await mutes_of(self._running.parts.outbox, waiting),
-            waiting_count=sum(group.count for group in waiting),
-            unreadable=unreadable,
+            unreadable=await unreadable_posts(sessions, limit=MOST_UNREADABLE),
             arrived=[(each, outcome_of(each, language)) for each in arrived.deliveries],
             older=arrived.deliveries[-1].id if arrived.more else 0,
             is_first=before is None,
@@ -168,10 +163,10 @@ class DeliveryPages:
 
     def _waiting_card(self, group: WaitingGroup, language: Language) -> WaitingCard:
         lane, now = self._running.parts.in_force.lanes.get(group.destination), self._running.clock()
-        tone, words = "neutral", words_of(group.state, language)
-        detail, since, until = group.detail, None, None
+        tone, words, detail = "neutral", words_of(group.state, language), group.detail
+        since, until, why = None, None, ""
         if group.state is State.SCHEDULED:
-            until = group.next
+            until, why = group.next, group.why
         if lane is None:
             tone, words = "bad", language.gettext("no longer in the rules")
         elif group.state is State.QUEUED:
@@ -181,34 +176,23 @@ class DeliveryPages:
             until = lane.paused.until if lane.paused else None
             since = None if lane.paused else lane.trouble_since
         cure = cure_lines(detail, group.destination, language)
-        return WaitingCard(
-            group.destination,
-            tone,
-            words,
-            group.count,
-            group.oldest,
-            since,
-            until,
-            group.why if group.state is State.SCHEDULED else "",
-            detail,
-            cure,
-        )
+        return WaitingCard(group, tone, words, since, until, why, detail, cure)
 
     async def _record(self, number: int) -> Record:
+        return (await self._details(number)).delivery
+
+    async def _details(self, number: int) -> Details:
         details = await delivery_details(self._running.parts.outbox.sessions, [number])
         if not details:
             raise NotFoundException
-        return details[0].delivery
+        return details[0]
 
     async def _show_delivery(self, request: AnyRequest, number: Number) -> Page:
-        outbox = self._running.parts.outbox
-        rows = await delivery_details(outbox.sessions, [number])
-        if not rows:
-            raise NotFoundException
-        (details,), language = rows, self._pages.language(request)
-        delivery, name = details.delivery, (details.delivery.account, details.delivery.chat)
-        outcome, now = outcome_of(delivery, language), self._running.clock()
-        look: Look = await look_of(self._running, delivery, language)
+        outbox, language = self._running.parts.outbox, self._pages.language(request)
+        details, now = await self._details(number), self._running.clock()
+        delivery, outcome = details.delivery, outcome_of(details.delivery, language)
+        name = (delivery.account, delivery.chat)
+        cure = cure_lines(delivery.detail, delivery.destination, language)
         return await self._pages.show(
             request,
             "delivery.html",
@@ -219,10 +203,8 @@ class DeliveryPages:
             attempts=details.attempts,
             maybe_repeated=details.maybe_repeated,
             chat_id=await outbox.read(lambda read: number_of_chat(read, name)),
-            cure=()
-            if outcome.tone == "good"
-            else cure_lines(delivery.detail, delivery.destination, language),
-            look=look,
+            cure=() if outcome.tone == "good" else cure,
+            look=await look_of(self._running, delivery, language),
             is_under_way=is_under_way(delivery, now),
             now=now,
             key=new_key(),

@@ -85,7 +85,20 @@ async def rendered(running: Running, record: Record) -> tuple[Notification, str,
     body = await running.parts.outbox.read(lambda read: _body(read, record))
     if body is None:
         raise CantBeShown(N_("Its chat was erased."))
-    delivery = Delivery(
+    delivery = _delivery(record, body)
+    if delivery.is_alert or delivery.is_digest:
+        try:
+            notification = await in_force.renderer.render(delivery, destination, bodies=True)
+        except NothingLeft:
+            raise CantBeShown(N_("Its chats were erased.")) from None
+        return notification, destination.transport, ""
+    notification, trouble = await in_force.renderer.try_out(delivery, destination, bodies=True)
+    return notification, destination.transport, trouble
+
+
+def _delivery(record: Record, body: bytes) -> Delivery:
+    """A stored delivery as for its first attempt."""
+    return Delivery(
         id=record.id,
         account=record.account,
         chat=record.chat,
@@ -101,17 +114,6 @@ async def rendered(running: Running, record: Record) -> tuple[Notification, str,
         instead_of=record.instead_of,
         why=record.why,
     )
-    if delivery.is_alert or delivery.is_digest:
-        try:
-            return (
-                await in_force.renderer.render(delivery, destination, bodies=True),
-                destination.transport,
-                "",
-            )
-        except NothingLeft:
-            raise CantBeShown(N_("Its chats were erased.")) from None
-    notification, trouble = await in_force.renderer.try_out(delivery, destination, bodies=True)
-    return notification, destination.transport, trouble
 
 
 def _body(read: Session, record: Record) -> bytes | None:

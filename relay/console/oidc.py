@@ -49,13 +49,22 @@ log = logging.getLogger(__name__)
 class OidcRefused(Exception):
     """Raised where a sign-in fails. The message is for the log, and contains no secret."""
 
+    why, status = "failed", 502
+    """Names the sentence of the page that says so, and that page's HTTP status."""
+    code = ""
+    """The provider's error code; empty where it gave none."""
+
 
 class UnknownSignIn(OidcRefused):
     """Raised where the provider's answer is not to a recent sign-in of this browser, or comes a second time."""
 
+    why, status = "not begun", 400
+
 
 class Denied(OidcRefused):
     """Raised where the provider refused; `code` is its error code."""
+
+    why, status = "denied", 403
 
     def __init__(self, code: str) -> None:
         super().__init__(f"the provider answered {code}")

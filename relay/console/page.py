@@ -136,20 +136,9 @@ class Pages:
         """`demo`: the demo to which the console belongs, if any. `give_way`: see `Precedence`."""
         self._threads, self._give_way = ThreadPoolExecutor(THREADS, "console-page"), give_way
         self._clock, self._status, self._setting = clock, status, setting
-        self._templates = Environment(
-            loader=FileSystemLoader(FOLDER),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            auto_reload=False,
-        )
-        self._templates.globals |= {
-            "static": files.path,
-            "Role": Role,
-            "FORM_TOKEN": FORM_TOKEN,
-            "demo": demo,
-        }
+        self._templates = _environment()
+        names = {"static": files.path, "Role": Role, "FORM_TOKEN": FORM_TOKEN, "demo": demo}
+        self._templates.globals |= names
 
     def close(self) -> None:
         """End the threads that render pages."""
@@ -197,8 +186,22 @@ class Pages:
         **values: object,
     ) -> Page:
         """A template rendered for this request in the calling thread, for parts of a few lines."""
+        pieces = list[str]()
+        names = self._names(request) | values
+        for piece in self._templates.get_template(template).generate(names):
+            pieces.append(piece)
+            between_pieces()
+        return Response(
+            "".join(pieces).encode("utf-8", "replace"),
+            status_code=status,
+            media_type=_HTML,
+            headers=dict(headers or {}),
+        )
+
+    def _names(self, request: AnyRequest) -> dict[str, Any]:
+        """The values and functions that every template may use."""
         caller, language = caller_of(request.scope), self.language(request)
-        names = {
+        return {
             **Moments(language, self.zone(request), self._clock()).names(),
             "choices": _choices(caller),
             "ending_in_words": partial(ending_in_words, language=language),
@@ -213,18 +216,18 @@ class Pages:
             "path": request.scope["path"],
             "query": request.scope["query_string"].decode("latin-1"),
             "status": self._status(),
-            **values,
         }
-        pieces = list[str]()
-        for piece in self._templates.get_template(template).generate(names):
-            pieces.append(piece)
-            between_pieces()
-        return Response(
-            "".join(pieces).encode("utf-8", "replace"),
-            status_code=status,
-            media_type=_HTML,
-            headers=dict(headers or {}),
-        )
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
 
 
 def _choices(caller: Caller) -> Choices:

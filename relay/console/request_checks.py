@@ -108,16 +108,8 @@ class RequestChecks:
         send: Any,  # noqa: ANN401 - ASGI
     ) -> None:
         """Check a request, and pass it to the pages. Raises Refused and Disconnected."""
-        if not self._hosts.knows(headers.get("host", "")):
-            words = "The console is not known by this name. RELAY_PUBLIC_URL says by which it is."
-            raise Refused(421, words)
         is_api = scope["path"].startswith(API)
-        methods = ("GET", "HEAD", "POST", *(("PUT", "DELETE") if is_api else ()))
-        if scope["method"] not in methods:
-            allowed = ", ".join(methods)
-            raise Refused(405, f"Here are known: {allowed}.", allow=allowed)
-        if not is_api and ("\0" in scope["path"] or b"%00" in scope["query_string"]):
-            raise Refused(404 if "\0" in scope["path"] else 400, "This address can't be read.")
+        self._refuse_unknown(scope, headers, is_api=is_api)
         if await self._answered_by_file(scope, headers, send):
             return
         reads = scope["method"] in _READ
@@ -129,15 +121,24 @@ class RequestChecks:
                 await stack.enter_async_context(self._turns.turn())
             except TimeoutError:
                 raise Refused(503, "The console is busy. Try again.", retry_after="2") from None
-            try:
-                caller, cookie = await self._caller(scope, headers, form)
-            except (StorageUnavailable, TimeoutError) as error:
-                log.warning("the console can't ask who signed in: %s", error)
-                words = "The relay's database does not answer just now. Try again in a moment."
-                raise Refused(503, words, retry_after="5") from None
+            caller, cookie = await self._caller(scope, headers, form)
             if is_api and not reads and (caller.session or caller.token):
                 caller = replace(caller, body=await self._body(scope, receive))
             await self._pages(caller.put(scope), receive, _with_cookie(send, cookie))
+
+    def _refuse_unknown(
+        self, scope: Mapping[str, Any], headers: Mapping[str, str], *, is_api: bool
+    ) -> None:
+        """Raise Refused for a host or method that is not known here, or an address that can't be read."""
+        if not self._hosts.knows(headers.get("host", "")):
+            words = "The console is not known by this name. RELAY_PUBLIC_URL says by which it is."
+            raise Refused(421, words)
+        methods = ("GET", "HEAD", "POST", *(("PUT", "DELETE") if is_api else ()))
+        if scope["method"] not in methods:
+            allowed = ", ".join(methods)
+            raise Refused(405, f"Here are known: {allowed}.", allow=allowed)
+        if not is_api and ("\0" in scope["path"] or b"%00" in scope["query_string"]):
+            raise Refused(404 if "\0" in scope["path"] else 400, "This address can't be read.")
 
     async def _answered_by_file(
         self,
@@ -158,8 +159,7 @@ class RequestChecks:
     async def _caller(
         self, scope: Mapping[str, Any], headers: Mapping[str, str], form: Mapping[str, str]
     ) -> tuple[Caller, str]:
-        """The caller, and the new cookie if a proxy has signed the user in. Raises Refused, StorageUnavailable and TimeoutError."""
-        reads = scope["method"] in _READ
+        """The caller, and the new cookie if a proxy has signed the user in. Raises Refused."""
         caller = Caller(
             session=None,
             secret="",
@@ -170,6 +170,18 @@ class RequestChecks:
             is_partial="hx-request" in headers,
             languages=headers.get("accept-language", ""),
         )
+        try:
+            return await self._signed_in(scope, headers, caller)
+        except (StorageUnavailable, TimeoutError) as error:
+            log.warning("the console can't ask who signed in: %s", error)
+            words = "The relay's database does not answer just now. Try again in a moment."
+            raise Refused(503, words, retry_after="5") from None
+
+    async def _signed_in(
+        self, scope: Mapping[str, Any], headers: Mapping[str, str], caller: Caller
+    ) -> tuple[Caller, str]:
+        """The caller with the session or token, if there is one, and a cookie to set. Raises Refused, StorageUnavailable and TimeoutError."""
+        reads = scope["method"] in _READ
         if scope["path"].startswith(API) and (token := _token(headers)):
             return await self._by_token(token, caller), ""
         secret = _cookie(headers.get("cookie", ""))

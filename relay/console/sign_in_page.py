@@ -11,7 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from relay.console.allowed_hosts import Hosts
-from relay.console.oidc import CALLBACK, LASTS, Denied, OidcProvider, OidcRefused, UnknownSignIn
+from relay.console.oidc import CALLBACK, LASTS, OidcProvider, OidcRefused
 from relay.console.page import READ, AnyRequest, Page, Pages, form_route, page_route, redirect
 from relay.console.request_context import caller_of, cookie_header
 from relay.console.sign_in import LinkEnded, SignIn, SignInRefused
@@ -130,8 +130,7 @@ class SignInPages:
             secret = await self._sign_in.sign_in(name, password, caller)
         except SignInRefused as refused:
             if refused.wait:
-                wait = {"retry-after": str(refused.wait)}
-                return await self._form(request, path, status=429, wait=refused.wait, headers=wait)
+                return await self._form(request, path, status=429, wait=refused.wait)
             return await self._form(request, path, status=422, is_wrong=True)
         return redirect(safe_next(path), **{"set-cookie": cookie_header(secret)})
 
@@ -143,13 +142,12 @@ class SignInPages:
         status: int = 200,
         is_wrong: bool = False,
         wait: int = 0,
-        headers: dict[str, str] | None = None,
     ) -> Page:
         return await self._pages.show(
             request,
             "login.html",
             status=status,
-            headers=headers,
+            headers={"retry-after": str(wait)} if wait else None,
             is_wrong=is_wrong,
             wait=wait,
             is_safe=self._hosts.is_safe(request.headers["host"]),
@@ -224,18 +222,12 @@ class OidcPages:
         self, request: AnyRequest, error: OidcRefused | None = None, *, wait: int = 0
     ) -> Page:
         address = caller_of(request.scope).address
-        why = "wait" if wait else "failed"
         if error:
             log.warning("sign-in by OpenID Connect from %s refused: %s", address, error)
-        status = 429 if wait else 502
-        if isinstance(error, UnknownSignIn):
-            why, status = "not begun", 400
-        if isinstance(error, Denied):
-            why, status = "denied", 403
         answer = await self._pages.show(
             request,
             "login.html",
-            status=status,
+            status=error.status if error else 429,
             headers={"retry-after": str(wait)} if wait else None,
             is_wrong=False,
             wait=wait,
@@ -243,7 +235,7 @@ class OidcPages:
             next=safe_next(""),
             name="",
             oidc=self._provider.host if self._provider else "",
-            oidc_error=why,
-            oidc_code=error.code if isinstance(error, Denied) else "",
+            oidc_error=error.why if error else "wait",
+            oidc_code=error.code if error else "",
         )
         return answer if wait else self._forgetting(answer)

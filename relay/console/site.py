@@ -49,9 +49,11 @@ from relay.console.user_pages import OwnPage, PeoplePages, TokenPages
 from relay.console.wording_pages import wording_routes
 from relay.demo import Demo
 from relay.outbox import StorageRefused, StorageUnavailable
+from relay.outbox.pauses import Pause
 from relay.outbox.user_accounts import Role
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.services.wording_preview import WordingPreviews
+from relay.timing.plan import Mute
 from relay.web.app import Asgi, Running
 from relay.web.health import storage_trouble
 
@@ -86,14 +88,7 @@ async def open_console(running: Running, demo: Demo | None = None) -> AsyncItera
         if oidc:
             undo.push_async_callback(oidc.http.close)
         handlers = routes(
-            running,
-            pages,
-            sign_in,
-            hosts,
-            jobs=jobs,
-            workers=workers,
-            previews=previews,
-            oidc=oidc,
+            running, pages, sign_in, hosts, jobs=jobs, workers=workers, previews=previews, oidc=oidc
         )
         if demo:
             demo_pages = DemoPages(demo, pages, sign_in, running.clock)
@@ -216,32 +211,22 @@ def _status(running: Running) -> Status:
 def _holds(running: Running) -> tuple[Hold, ...]:
     """The present pauses and mutes, as this relay has last read them."""
     now, in_force = running.clock(), running.parts.in_force
-    paused = [(name, lane.paused) for name, lane in in_force.lanes.items()]
-    muted = [mute for mute in in_force.mutes if mute.begins <= now < mute.until]
+    paused = ((name, lane.paused) for name, lane in in_force.lanes.items())
+    muted = (mute for mute in in_force.mutes if mute.begins <= now < mute.until)
     return (
-        *(
-            Hold(
-                is_pause=True,
-                rule="",
-                destination=name,
-                by=pause.by,
-                until=pause.until,
-                because=pause.because,
-            )
-            for name, pause in paused
-            if pause and pause.lasts(now)
-        ),
-        *(
-            Hold(
-                is_pause=False,
-                rule=mute.rule,
-                destination=mute.destination,
-                by=mute.by,
-                until=mute.until,
-                because=mute.because,
-            )
-            for mute in muted
-        ),
+        *(_hold(pause, "", name) for name, pause in paused if pause and pause.lasts(now)),
+        *(_hold(mute, mute.rule, mute.destination) for mute in muted),
+    )
+
+
+def _hold(act: Pause | Mute, rule: str, destination: str) -> Hold:
+    return Hold(
+        is_pause=isinstance(act, Pause),
+        rule=rule,
+        destination=destination,
+        by=act.by,
+        until=act.until,
+        because=act.because,
     )
 
 
