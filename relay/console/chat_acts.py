@@ -188,7 +188,7 @@ class ChatActs:
         history = await self._chat(number)
         caller, name = caller_of(request.scope), history.chat.name
         typed = caller.form.get("typed", "").strip().casefold()
-        if typed not in {name.casefold(), history.chat.email.strip().casefold()} - {""}:
+        if typed not in history.chat.confirmations:
             return await self._before_erasing(request, history, "typed")
         if not await self._sign_in.is_recent(caller):
             try:

@@ -17,6 +17,7 @@ from relay.console.jobs import Job, Jobs, Work
 from relay.console.page import (
     AnyRequest,
     FormRefused,
+    Page,
     Pages,
     form_route,
     number_in,
@@ -111,22 +112,20 @@ class ChatListPage:
 
     async def _chats(self, request: AnyRequest) -> Response[bytes]:
         filters = {name: request.query_params.get(name, "")[:LONGEST_FILTER] for name in FILTERS}
+        number = await self._number(filters["q"])
+        return redirect(f"/chats/{number}") if number else await self._list(request, filters)
+
+    async def _list(self, request: AnyRequest, filters: Mapping[str, str]) -> Page:
         sessions, before = self._running.parts.outbox.sessions, number_in(request, "before")
-        if number := await self._number(filters["q"]):
-            return redirect(f"/chats/{number}")
-        zone = self._pages.zone(request)
-        midnight = self._running.clock().astimezone(zone)
-        midnight = midnight.replace(hour=0, minute=0, second=0, microsecond=0)
-        today = await count_chats(sessions, midnight)
+        zone, language = self._pages.zone(request), self._pages.language(request)
         chat_list = await list_chats(
             sessions, filters["q"], wanted(filters), before=before, limit=CHATS_ON_A_PAGE
         )
-        language = self._pages.language(request)
         return await self._pages.show(
             request,
             "chats.html",
             nav="chats",
-            today=today,
+            today=await count_chats(sessions, _midnight(self._running.clock().astimezone(zone))),
             filters=filters,
             fields=self._fields(language),
             chips=self._chips(filters, language),
@@ -134,7 +133,6 @@ class ChatListPage:
             is_first=before is None,
             is_cut=chat_list.is_cut,
             looked_at=LOOKED_AT,
-            newest=today.newest,
             hook_url=hook_url(self._running, request.headers["host"], "…"),
             older=_place({**filters, "before": str(chat_list.before)}) if chat_list.before else "",
         )
@@ -264,19 +262,20 @@ class WordPage:
         return redirect(f"/jobs/{job.id}")
 
 
+def _midnight(now: datetime) -> datetime:
+    return now.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
 def word_search(running: Running, words: str) -> Work:
     """The work of a job that searches what was said; its value are the chats found so far."""
     search = [WordSearch(database=running.ready.settings.database, words=words)]
 
     async def work(job: Job) -> WordHits:
-        def report(matches: WordHits) -> None:
-            job.value = matches
-
         return await in_child(
             search_words,
             search.pop(),  # the job outlives its work
             answers=WordHits,
-            report=report,
+            report=job.report,
             progress=job.progress,
         )
 

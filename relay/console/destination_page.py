@@ -1,9 +1,10 @@
 """The page of destinations: the state of each, what waits and what to do. Pauses, resumes and tests them, and sends digests."""
 
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from litestar import Response
@@ -35,7 +36,7 @@ from relay.services.find_deliveries import WaitingGroup, waiting_by_cause
 from relay.services.find_digests import WaitingDigest, find_digests, send_digest_now
 from relay.services.pause_and_resume import pause, resume
 from relay.services.recent_counts import HourOfDeliveries, LastDay, last_day
-from relay.services.trial_send import CantTest, queued_test, trial_of
+from relay.services.trial_send import CantTest, TrialResult, queued_test, trial_of
 from relay.transports import Ending
 from relay.web.app import Running
 
@@ -222,18 +223,10 @@ class DestinationPage:
     async def _test(self, request: AnyRequest) -> Page:
         caller, now, name = caller_of(request.scope), self._running.clock(), self._named(request)
         in_force, sessions = self._running.parts.in_force, self._running.parts.outbox.sessions
-
-        def tested(**values: Any) -> Awaitable[Page]:  # noqa: ANN401 - what the template shows
-            defaults = {"problems": [], "wait": 0, "is_repeated": False, "result": None}
-            defaults |= {"next": "", "cure": ()}
-            shown = {"nav": "destinations", "name": name, **defaults, **values}
-            return self._pages.show(request, "destination_test.html", **shown)
-
-        to = caller.form.get("to", "").strip() or None
+        tested = partial(self._tested, request, name)
+        to, domain = caller.form.get("to", "").strip() or None, in_force.mail_domain
         try:
-            delivery = queued_test(
-                in_force.rules, name, to=to, mail_domain=in_force.mail_domain, now=now
-            )[0]
+            delivery = queued_test(in_force.rules, name, to=to, mail_domain=domain, now=now)[0]
         except CantTest as error:
             return await tested(status=422, problems=error.problems)
         if wait := self._tests.take("", time.monotonic()):
@@ -246,14 +239,24 @@ class DestinationPage:
         result = await trial_of(
             delivery, lane.destination, lane.transport, in_force.renderer, LONGEST_TEST
         )
+        return await tested(result=result)
+
+    async def _tested(
+        self,
+        request: AnyRequest,
+        name: str,
+        result: TrialResult | None = None,
+        **values: Any,  # noqa: ANN401 - what the template shows
+    ) -> Page:
+        """The result of a test, or with `values` why there was none."""
         language = self._pages.language(request)
-        return await tested(
-            result=result,
-            next=language.gettext(_AFTER_A_TEST.get(result.ending, "")),
-            cure=()
-            if result.is_good
-            else cure_lines(result.detail, name, language, is_retried=False),
-        )
+        shown = {"problems": [], "wait": 0, "is_repeated": False, "next": "", "cure": (), **values}
+        if result:
+            shown["next"] = language.gettext(_AFTER_A_TEST.get(result.ending, ""))
+        if result and not result.is_good:
+            shown["cure"] = cure_lines(result.detail, name, language, is_retried=False)
+        shown |= {"nav": "destinations", "name": name, "result": result}
+        return await self._pages.show(request, "destination_test.html", **shown)
 
     async def _send_digest(self, request: AnyRequest) -> Response[bytes]:
         caller, now, name = caller_of(request.scope), self._running.clock(), self._named(request)

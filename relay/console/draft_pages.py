@@ -321,9 +321,8 @@ def past_trial(
     )
 
     async def work(job: Job) -> Numbers:
-        report = partial(setattr, job, "value")
-        asked = partial(in_child, try_on_past, trial, answers=Numbers, report=report)
-        return await asked(progress=job.progress, spare=spare)
+        asked = partial(in_child, try_on_past, trial, answers=Numbers, spare=spare)
+        return await asked(report=job.report, progress=job.progress)
 
     return work
 

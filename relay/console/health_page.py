@@ -61,10 +61,8 @@ class HealthPage:
         ]
 
     async def _health(self, request: AnyRequest) -> Page:
-        caller = caller_of(request.scope)
-        readiness = await readiness_of(self._running, caller.no_database)
-        has_database = "deliveries" in readiness
-        keeps = self._running.ready.settings.retention
+        running, settings = self._running, self._running.ready.settings
+        readiness = await readiness_of(running, caller_of(request.scope).no_database)
         return await self._pages.show(
             request,
             "health.html",
@@ -72,20 +70,24 @@ class HealthPage:
             ready=readiness,
             last_hook=_moment(readiness.get("last_hook")),
             next_scheduled=_moment(readiness.get("next_scheduled")),
-            troubles=[
-                self._in_words(request, each) for each in self._running.watch.glance.troubles
-            ],
-            alerts_to=self._running.parts.in_force.rules.alerts_to,
-            kept_days=keeps.days if keeps else 0,
+            troubles=[self._in_words(request, each) for each in running.watch.glance.troubles],
+            alerts_to=running.parts.in_force.rules.alerts_to,
+            kept_days=settings.retention.days if settings.retention else 0,
             version=__version__,
             python=platform.python_version(),
-            disk_free=disk_free(self._running),
-            database=str(self._running.ready.settings.database),
-            rules_file=self._running.ready.settings.rules,
-            day=await past_day(self._running) if has_database else None,
-            relays=await all_relays(self._running) if has_database else [],
-            lanes=[] if has_database else self._lanes(self._pages.language(request)),
+            disk_free=disk_free(running),
+            database=str(settings.database),
+            rules_file=settings.rules,
+            **await self._counted(request, has_database="deliveries" in readiness),
         )
+
+    async def _counted(self, request: AnyRequest, *, has_database: bool) -> dict[str, Any]:
+        """What the database says of deliveries and relays; without it, what this relay knows of its destinations."""
+        if not has_database:
+            lanes = self._lanes(self._pages.language(request))
+            return {"day": None, "relays": [], "lanes": lanes}
+        day, relays = await past_day(self._running), await all_relays(self._running)
+        return {"day": day, "relays": relays, "lanes": []}
 
     async def _status(self, request: AnyRequest) -> Page:
         path = request.query_params.get("of", "")

@@ -98,6 +98,10 @@ class Job:
         """Whether the job has ended, with a result or without."""
         return self.ended_at is not None
 
+    def report(self, value: object) -> None:
+        """Set the result so far."""
+        self.value = value
+
     def progress(self, done: int, total: int) -> None:
         """Set how many steps are done, and of how many."""
         self.done, self.total = done, total

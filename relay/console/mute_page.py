@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from litestar import Response
@@ -42,6 +43,9 @@ from relay.web.app import Running
 
 TRIAL = "mute"
 """The kind of jobs that try a mute."""
+_HOLDS_NOTHING = N_(
+    "The rules in force send nothing that this mute would hold back. Perhaps somebody has just changed them."
+)
 
 
 class MutePage:
@@ -103,17 +107,9 @@ class MutePage:
         """The mute that a form describes, and the act of making it. Raises FormRefused, and ClientException for an invalid form."""
         caller, now = caller_of(request.scope), self._running.clock()
         form, rules = caller.form, self._running.parts.in_force.rules
-        until, because = (
-            end_of(form.get("until", ""), self._running, now),
-            form.get("because", "").strip(),
-        )
         rule, destination = form.get("rule", ""), form.get("destination", "")
-        if until is None or until - now > LONGEST:
-            raise ClientException
-        if not (rule or destination):
-            raise FormRefused(N_("Choose a rule, a destination, or both."))
-        if not (because or is_trial):
-            raise FormRefused(NO_REASON)
+        until = self._until(form, now)
+        _refuse_incomplete(form, is_trial=is_trial)
         act = act_of(caller, "mute", rule or destination, destination if rule else "")
         mute = Mute(
             id=0,
@@ -121,18 +117,20 @@ class MutePage:
             destination=destination,
             begins=now,
             until=until,
-            because=because[:LONGEST_REASON],
+            because=form.get("because", "").strip()[:LONGEST_REASON],
             by=act.by,
             then="nothing" if form.get("then") == "nothing" else "digest",
             urgent_too="urgent" in form,
         )
         if not can_hold_back(mute, rules):
-            raise FormRefused(
-                N_(
-                    "The rules in force send nothing that this mute would hold back. Perhaps somebody has just changed them."
-                )
-            )
+            raise FormRefused(_HOLDS_NOTHING)
         return mute, act
+
+    def _until(self, form: Mapping[str, str], now: datetime) -> datetime:
+        until = end_of(form.get("until", ""), self._running, now)
+        if until is None or until - now > LONGEST:
+            raise ClientException
+        return until
 
     async def _make(self, request: AnyRequest) -> Response[bytes]:
         rules, now = self._running.parts.in_force.rules, self._running.clock()
@@ -144,6 +142,14 @@ class MutePage:
             await make_mute(self._acting(act), mute, rules, origin="console", now=now)
         await self._running.parts.in_force.apply_mutes_and_pauses()
         return redirect("/mutes")
+
+
+def _refuse_incomplete(form: Mapping[str, str], *, is_trial: bool) -> None:
+    """Raise FormRefused for a mute of nothing, and for one without a reason, unless it is a trial."""
+    if not (form.get("rule") or form.get("destination")):
+        raise FormRefused(N_("Choose a rule, a destination, or both."))
+    if not (is_trial or form.get("because", "").strip()):
+        raise FormRefused(NO_REASON)
 
 
 def mute_trial(running: Running, mute: Mute) -> Work:

@@ -9,6 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from relay.console.file_access import request_author, rules_file
 from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
 from relay.console.request_context import caller_of
+from relay.languages import Language
 from relay.outbox.user_accounts import Role
 from relay.rules.line_edits import NotSpliced, names_in
 from relay.rules.new_rule import LONGEST, ODD_TEXT, STARTING_POINTS, NewRule, NotARule, add_rule
@@ -47,20 +48,11 @@ class NewRulePage:
     async def _add(self, request: AnyRequest) -> Response[bytes]:
         form = caller_of(request.scope).form
         text, base = await self._text(request)
-        kind = form.get("kind", "")
-        kind = kind if kind in STARTING_POINTS else next(iter(STARTING_POINTS))
-        start, language = STARTING_POINTS[kind], self._pages.language(request)
-        which, _, schedule = form.get("when", "").partition(":")
-        rule = NewRule(
-            kind=kind,
-            name=form.get("name", "").strip() or language.gettext(start.name),
-            send_to=tuple(name.removeprefix("to:") for name in form if name.startswith("to:")),
-            value=form.get(f"value-{kind}", ""),
-            within=schedule if which == "within" else "",
-            outside=schedule if which == "outside" else "",
-        )
+        language = self._pages.language(request)
+        rule = _rule_of_form(form, language)
+        meaning = language.gettext(STARTING_POINTS[rule.kind].meaning)
         try:
-            added = await self._added(text, rule, language.gettext(start.meaning))
+            added = await self._added(text, rule, meaning)
         except NotARule as error:
             refused = language.gettext(error.words, **error.values)
             return await self._show(request, text, form, error.field, refused)
@@ -104,3 +96,17 @@ class NewRulePage:
             refused=refused,
             longest=LONGEST,
         )
+
+
+def _rule_of_form(form: Mapping[str, str], language: Language) -> NewRule:
+    kind = form.get("kind", "")
+    kind = kind if kind in STARTING_POINTS else next(iter(STARTING_POINTS))
+    which, _, schedule = form.get("when", "").partition(":")
+    return NewRule(
+        kind=kind,
+        name=form.get("name", "").strip() or language.gettext(STARTING_POINTS[kind].name),
+        send_to=tuple(name.removeprefix("to:") for name in form if name.startswith("to:")),
+        value=form.get(f"value-{kind}", ""),
+        within=schedule if which == "within" else "",
+        outside=schedule if which == "outside" else "",
+    )

@@ -42,6 +42,7 @@ BETWEEN_KEYS = timedelta(minutes=1)
 MOST_USED = 10_000
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
 """Signature algorithms with a private key: never `none`, nor HS256, for which a public key could serve as the secret."""
+_Fields = Mapping[str, str] | None
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +50,8 @@ log = logging.getLogger(__name__)
 class OidcRefused(Exception):
     """Raised where a sign-in fails. The message is for the log, and contains no secret."""
 
-    why, status = "failed", 502
-    """Names the sentence of the page that says so, and that page's HTTP status."""
-    code = ""
-    """The provider's error code; empty where it gave none."""
+    why, status, code = "failed", 502, ""
+    """Names the words of the page that says so; its HTTP status; the provider's error code, if it gave one."""
 
 
 class UnknownSignIn(OidcRefused):
@@ -262,10 +261,8 @@ class OidcProvider:
         now = self.clock()
         if self._keys_at is not None and now - self._keys_at < BETWEEN_KEYS:
             return
-        entries, jwk = (
-            (await self._request_json("GET", config.keys_at)).get("keys"),
-            import_module("joserfc.jwk"),
-        )
+        entries = (await self._request_json("GET", config.keys_at)).get("keys")
+        jwk = import_module("joserfc.jwk")
         keys = []
         for each in entries if isinstance(entries, list) else ():
             if not isinstance(each, dict) or each.get("use", "sig") != "sig":
@@ -274,9 +271,8 @@ class OidcProvider:
                 if each.get("kty") in {"RSA", "EC", "OKP"}:  # never a shared secret
                     keys.append(jwk.import_key(each))
             except Exception as error:  # noqa: BLE001 - of the package: a kind that it does not know
-                log.warning(
-                    "a key of the OpenID Connect provider is left out: %s", type(error).__name__
-                )
+                kind = type(error).__name__
+                log.warning("a key of the OpenID Connect provider is left out: %s", kind)
         if not keys:
             raise OidcRefused("it has no keys that can be used")
         self._keys, self._keys_at = jwk.KeySet(keys), now
@@ -302,11 +298,7 @@ class OidcProvider:
             raise OidcRefused(f"the token's {', '.join(names)} does not fit")
 
     async def _request_json(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str] | None = None,
-        form: Mapping[str, str] | None = None,
+        self, method: str, url: str, headers: _Fields = None, form: _Fields = None
     ) -> Mapping[str, Any]:
         """The JSON object that the provider answers. Follows no redirect, and reads at most 64 kB. Raises OidcRefused."""
         try:

@@ -187,8 +187,7 @@ class Pages:
     ) -> Page:
         """A template rendered for this request in the calling thread, for parts of a few lines."""
         pieces = list[str]()
-        names = self._names(request) | values
-        for piece in self._templates.get_template(template).generate(names):
+        for piece in self._templates.get_template(template).generate(self._names(request) | values):
             pieces.append(piece)
             between_pieces()
         return Response(

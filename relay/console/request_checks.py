@@ -2,7 +2,7 @@
 
 import hmac
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
@@ -51,6 +51,11 @@ HEADERS = {
 """Default headers of every answer."""
 OWN_HEADER = "x-relay"
 """A header that forms of other sites can't send, and scripts of other sites only with permission (CORS)."""
+Scope = Mapping[str, Any]
+Headers = Mapping[str, str]
+Message = Mapping[str, Any]
+Channel = Callable[..., Awaitable[Any]]
+"""What ASGI calls `receive` or `send`."""
 _READ = {"GET", "HEAD"}
 _FORM = "application/x-www-form-urlencoded"
 
@@ -87,8 +92,8 @@ class RequestChecks:
         self._trusted_header = trusted_header.lower()
         self._turns = Turns(MOST_AT_ONCE, MOST_WAITING, LONGEST_WAIT)
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI
-        async def send_with_headers(message: Any) -> None:  # noqa: ANN401 - see above
+    async def __call__(self, scope: Scope, receive: Channel, send: Channel) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message = {**message, "headers": _completed(message["headers"])}
             await send(message)
@@ -101,11 +106,7 @@ class RequestChecks:
             return
 
     async def _checked(
-        self,
-        scope: Mapping[str, Any],
-        headers: Mapping[str, str],
-        receive: Any,  # noqa: ANN401 - ASGI
-        send: Any,  # noqa: ANN401 - ASGI
+        self, scope: Scope, headers: Headers, receive: Channel, send: Channel
     ) -> None:
         """Check a request, and pass it to the pages. Raises Refused and Disconnected."""
         is_api = scope["path"].startswith(API)
@@ -126,9 +127,7 @@ class RequestChecks:
                 caller = replace(caller, body=await self._body(scope, receive))
             await self._pages(caller.put(scope), receive, _with_cookie(send, cookie))
 
-    def _refuse_unknown(
-        self, scope: Mapping[str, Any], headers: Mapping[str, str], *, is_api: bool
-    ) -> None:
+    def _refuse_unknown(self, scope: Scope, headers: Headers, *, is_api: bool) -> None:
         """Raise Refused for a host or method that is not known here, or an address that can't be read."""
         if not self._hosts.knows(headers.get("host", "")):
             words = "The console is not known by this name. RELAY_PUBLIC_URL says by which it is."
@@ -140,12 +139,7 @@ class RequestChecks:
         if not is_api and ("\0" in scope["path"] or b"%00" in scope["query_string"]):
             raise Refused(404 if "\0" in scope["path"] else 400, "This address can't be read.")
 
-    async def _answered_by_file(
-        self,
-        scope: Mapping[str, Any],
-        headers: Mapping[str, str],
-        send: Any,  # noqa: ANN401 - ASGI
-    ) -> bool:
+    async def _answered_by_file(self, scope: Scope, headers: Headers, send: Channel) -> bool:
         file = self._files.find(scope["path"]) if scope["method"] in _READ else None
         if file is None:
             return False
@@ -157,7 +151,7 @@ class RequestChecks:
         return True
 
     async def _caller(
-        self, scope: Mapping[str, Any], headers: Mapping[str, str], form: Mapping[str, str]
+        self, scope: Scope, headers: Headers, form: Mapping[str, str]
     ) -> tuple[Caller, str]:
         """The caller, and the new cookie if a proxy has signed the user in. Raises Refused."""
         caller = Caller(
@@ -178,7 +172,7 @@ class RequestChecks:
             raise Refused(503, words, retry_after="5") from None
 
     async def _signed_in(
-        self, scope: Mapping[str, Any], headers: Mapping[str, str], caller: Caller
+        self, scope: Scope, headers: Headers, caller: Caller
     ) -> tuple[Caller, str]:
         """The caller with the session or token, if there is one, and a cookie to set. Raises Refused, StorageUnavailable and TimeoutError."""
         reads = scope["method"] in _READ
@@ -215,7 +209,7 @@ class RequestChecks:
             raise Refused(401, "This token is not known here.", www_authenticate="Bearer")
         return replace(caller, token=token, secret=secret)
 
-    def _proxy_user(self, scope: Mapping[str, Any], headers: Mapping[str, str]) -> str:
+    def _proxy_user(self, scope: Scope, headers: Headers) -> str:
         """The user named by a trusted proxy; empty without one."""
         if not self._trusted_header or not scope.get(FROM_PROXY, False):
             return ""
@@ -234,12 +228,7 @@ class RequestChecks:
         secret, session = begun
         return replace(caller, session=session, secret=secret), secret
 
-    async def _form(
-        self,
-        scope: Mapping[str, Any],
-        headers: Mapping[str, str],
-        receive: Any,  # noqa: ANN401 - ASGI
-    ) -> Mapping[str, str]:
+    async def _form(self, scope: Scope, headers: Headers, receive: Channel) -> Mapping[str, str]:
         if headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
             raise Refused(415, f"Send forms as {_FORM}.")
         body = await self._body(scope, receive)
@@ -248,7 +237,7 @@ class RequestChecks:
         except ValueError:
             raise Refused(400, "This is no form.") from None
 
-    async def _body(self, scope: Mapping[str, Any], receive: Any) -> bytes:  # noqa: ANN401 - ASGI
+    async def _body(self, scope: Scope, receive: Channel) -> bytes:
         """The request's body. Raises Refused."""
         most = MOST_OF_RULES if scope["path"].startswith("/rules/") else 0
         try:
@@ -267,14 +256,12 @@ def _fields(body: bytes) -> dict[str, str]:
     return dict(pairs)
 
 
-def _token(headers: Mapping[str, str]) -> str:
+def _token(headers: Headers) -> str:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _refuse_other_sessions(
-    caller: Caller, scope: Mapping[str, Any], headers: Mapping[str, str]
-) -> None:
+def _refuse_other_sessions(caller: Caller, scope: Scope, headers: Headers) -> None:
     """Raise Refused for a form of another session, or an API request that no script of the console has sent."""
     if scope["path"].startswith(API):
         if headers.get(OWN_HEADER) != "1":
@@ -290,7 +277,7 @@ def _refuse_other_sessions(
         )
 
 
-def refuse_other_sites(headers: Mapping[str, str], *, reads: bool) -> None:
+def refuse_other_sites(headers: Headers, *, reads: bool) -> None:
     """Raise Refused for a request that another site's page sends. `reads`: the request changes nothing.
 
     A link on another site may lead here; all other requests from there are refused.
@@ -310,7 +297,7 @@ def refuse_other_sites(headers: Mapping[str, str], *, reads: bool) -> None:
         raise Refused(403, "This form was sent from another site, and nothing was changed.")
 
 
-def _headers(scope: Mapping[str, Any]) -> dict[str, str]:
+def _headers(scope: Scope) -> dict[str, str]:
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:
         key = name.decode("latin-1").lower()
@@ -339,8 +326,8 @@ def _completed(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, byte
     return [*given, *(each for each in more if each[0] not in names)]
 
 
-def _with_cookie(send: Any, secret: str) -> Any:  # noqa: ANN401 - ASGI
-    async def send_it(message: Any) -> None:  # noqa: ANN401 - see above
+def _with_cookie(send: Channel, secret: str) -> Channel:
+    async def send_it(message: Message) -> None:
         if message["type"] == "http.response.start":
             cookie = (b"set-cookie", cookie_header(secret).encode())
             message = {**message, "headers": [*message["headers"], cookie]}
@@ -349,7 +336,7 @@ def _with_cookie(send: Any, secret: str) -> Any:  # noqa: ANN401 - ASGI
     return send_it if secret else send
 
 
-async def _answer(refused: Refused, send: Any, *, is_api: bool) -> None:  # noqa: ANN401 - ASGI
+async def _answer(refused: Refused, send: Channel, *, is_api: bool) -> None:
     body = problem(refused.status, refused.words) if is_api else f"{refused.words}\n".encode()
     headers = {
         "content-type": PROBLEM if is_api else "text/plain; charset=utf-8",

@@ -68,6 +68,11 @@ class StoredChat:
         return self.read.visitor.email if self.read else ""
 
     @property
+    def confirmations(self) -> set[str]:
+        """What a person may type to confirm that the chat is to be erased: its name or the email address, case-folded."""
+        return {self.name.casefold(), self.email.strip().casefold()} - {""}
+
+    @property
     def question(self) -> str:
         """The visitor's first message; may be empty."""
         messages = self.read.messages if self.read else ()
@@ -110,18 +115,27 @@ async def search_chats(
     An empty text matches all. `no_match`: only chats that no rule matched. Progress is that of reading all hooks,
     which is needed only for a part of an address.
     """
+    search = partial(_search, sessions, text, wanted, no_match=no_match, limit=limit)
+    return await in_thread(search, progress)
 
-    def work(report: Progress) -> ChatSearchPage:
-        among = _among(sessions, text, report) if text.strip() else wanted.among
-        asked = replace(wanted, undelivered=wanted.undelivered or no_match, among=among)
-        with sessions.reading() as session:
-            chats = map(StoredChat, past_chats(session, asked))
-            chosen = (each for each in chats if not (no_match and each.rules))
-            some = list(islice(chosen, limit + 1))
-            broken = {each.destination: each for each in held(session) if each.gate.broken_since}
-        return ChatSearchPage(some[:limit], len(some) > limit, broken)
 
-    return await in_thread(work, progress)
+def _search(
+    sessions: Sessions,
+    text: str,
+    wanted: WantedChats,
+    report: Progress,
+    *,
+    no_match: bool,
+    limit: int,
+) -> ChatSearchPage:
+    among = _among(sessions, text, report) if text.strip() else wanted.among
+    asked = replace(wanted, undelivered=wanted.undelivered or no_match, among=among)
+    with sessions.reading() as session:
+        chats = map(StoredChat, past_chats(session, asked))
+        chosen = (each for each in chats if not (no_match and each.rules))
+        some = list(islice(chosen, limit + 1))
+        broken = {each.destination: each for each in held(session) if each.gate.broken_since}
+    return ChatSearchPage(some[:limit], len(some) > limit, broken)
 
 
 LOOKED_AT = 20_000
@@ -157,8 +171,7 @@ async def list_chats(
     chats: list[StoredChat] = []
     for _ in range(looks):
         # Each in a transaction of its own, so that others can read in between.
-        work = partial(_page, sessions, wanted, named, before, limit - len(chats))
-        page = await in_thread(work)
+        page = await in_thread(partial(_page, sessions, wanted, named, before, limit - len(chats)))
         chats += map(StoredChat, page.chats)
         before = page.before
         if len(chats) >= limit or before is None:

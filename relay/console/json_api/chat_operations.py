@@ -186,9 +186,8 @@ async def find_chats(call: Call, query: ChatFilter) -> ChatList:
     )
     before = position(call, query)
     chat_list = await list_chats(call.sessions, query.q, wanted, before=before, limit=query.limit)
-    return ChatList(
-        chats=await chats_listed(chat_list.chats), next=following(call, query, chat_list.before)
-    )
+    next_ = following(call, query, chat_list.before)
+    return ChatList(chats=await chats_listed(chat_list.chats), next=next_)
 
 
 @chats.operation(HttpMethod.GET, "/chats/today", Role.VIEWER)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 import msgspec
 from litestar import HttpMethod
@@ -123,31 +122,20 @@ async def get_health(call: Call) -> HealthAnswer:
     readiness = await readiness_of(running)
     has_database = "deliveries" in readiness
     book, keeps = running.parts.in_force.rules, running.ready.settings.retention
-    known: dict[str, Any] = {
-        each.encode_name: readiness[each.encode_name]
-        for each in msgspec.structs.fields(Readiness)
-        if each.encode_name in readiness
-    }
+    troubles, problems = running.watch.glance.troubles, tuple(running.parts.reload.problems)
     day = await past_day(running) if has_database else None
+    relays = await all_relays(running) if has_database else ()
     return HealthAnswer(
         version=__version__,
-        readiness=msgspec.convert(known, Readiness),
-        troubles=[
-            copied(OpenTrouble, each, told=tuple(each.alerted))
-            for each in running.watch.glance.troubles
-        ],
+        readiness=msgspec.convert(readiness, Readiness),
+        troubles=[copied(OpenTrouble, each, told=tuple(each.alerted)) for each in troubles],
         alerts_to=tuple(book.alerts_to),
-        rules=RulesInForce(
-            hash=book.hash,
-            rules=len(book.rules),
-            problems_of_the_saved_file=tuple(running.parts.reload.problems),
+        rules=copied(
+            RulesInForce, book, rules=len(book.rules), problems_of_the_saved_file=problems
         ),
         kept_days=keeps.days if keeps else None,
         last_day=[copied(Hour, each) for each in (day.every if day else ())],
-        relays=[
-            RelayProcess(host=each.host, listens=each.listens, wrote_at=wrote_at)
-            for each, wrote_at in (await all_relays(running) if has_database else ())
-        ],
+        relays=[copied(RelayProcess, each, wrote_at=wrote_at) for each, wrote_at in relays],
         disk_free=disk_free(running),
     )
 

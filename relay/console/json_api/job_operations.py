@@ -240,6 +240,11 @@ async def _with_words(
     ]
 
 
+async def _found(call: Call, words: WordHits) -> FoundByWords:
+    chats = await _with_words(await chats_with_words(call.running, words))
+    return copied(FoundByWords, words, chats=chats)
+
+
 async def _answer(call: Call, job: Job) -> JobAnswer:
     value = job.value
     count = value if isinstance(value, ResentMany) else None
@@ -255,12 +260,6 @@ async def _answer(call: Call, job: Job) -> JobAnswer:
         ended_at=job.ended_at,
         backtest=value if isinstance(value, Numbers) else None,
         resends=copied(ResendCount, count) if count else None,
-        words=FoundByWords(
-            chats=await _with_words(await chats_with_words(call.running, words)),
-            back_to=words.back_to,
-            is_cut=words.is_cut,
-        )
-        if words
-        else None,
+        words=await _found(call, words) if words else None,
         mute=HeldByMute(chats=held.chats, notifications=held.notifications) if held else None,
     )

@@ -152,9 +152,8 @@ async def mute(call: Call, body: MuteRequest) -> MadeMute:
     return MadeMute(id=done.number, until=new.until, held=done.held)
 
 
-def mute_in_scope(call: Call, body: MuteScope) -> tuple[NewMute, RuleBook]:
-    """A mute with this scope that ends at once, and the rules with its condition. Raises Refusal."""
-    rules, now = call.running.parts.in_force.rules, call.now
+def _refuse_scope(body: MuteScope, rules: RuleBook) -> None:
+    """Raise Refusal where the scope names nothing, what does not go together, or what the rules don't have."""
     if not (body.rule or body.destination or body.when):
         raise Refusal(422, "Say what to mute: rule, destination or when.")
     if body.alerts_too and (body.rule or body.when or not body.destination):
@@ -163,21 +162,18 @@ def mute_in_scope(call: Call, body: MuteScope) -> tuple[NewMute, RuleBook]:
         raise wrong("rule", "there is no such rule in force")
     if body.destination and body.destination not in rules.destinations:
         raise wrong("destination", "there is no such destination in the rules in force")
+
+
+def mute_in_scope(call: Call, body: MuteScope) -> tuple[NewMute, RuleBook]:
+    """A mute with this scope that ends at once, and the rules with its condition. Raises Refusal."""
+    rules, now = call.running.parts.in_force.rules, call.now
+    _refuse_scope(body, rules)
     try:
         rules = with_condition(rules, body.when) if body.when else rules
     except RulesError as error:
         raise wrong("when", "; ".join(each.words for each in error.problems)) from None
-    new = NewMute(
-        id=0,
-        rule=body.rule,
-        destination=body.destination,
-        when=body.when,
-        begins=now,
-        until=now,
-        because="",
-        by=call.caller.name,
-        urgent_too=body.urgent_too,
-        alerts_too=body.alerts_too,
+    new = copied(
+        NewMute, body, id=0, begins=now, until=now, because="", by=call.caller.name, then="digest"
     )
     if not can_hold_back(replace(new, when=""), rules) and not new.alerts_too:
         raise wrong("destination", "the rule does not send there")

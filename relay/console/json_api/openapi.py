@@ -57,40 +57,36 @@ _IF_MATCH: _Json = {
 }
 
 
+_SECURITY: _Json = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "Made under API tokens in the console.",
+    },
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": COOKIE,
+        "description": "Of a browser that has signed in. What changes something also needs the header X-Relay: 1.",
+    },
+}
+
+
 def document(subjects: Sequence[Operations]) -> _Json:
     """The OpenAPI 3.1 document of these operations."""
     operations = [each for subject in subjects for each in subject.all]
-    kinds = list(dict.fromkeys(_kinds(operations)))
-    schemas, components = msgspec.json.schema_components(
-        kinds, ref_template="#/components/schemas/{name}"
-    )
-    refs = dict(zip(kinds, schemas, strict=True))
-    for kind in _described(kinds):
-        _describe(components[kind.__name__], kind)
+    refs, components = _schemas(list(dict.fromkeys(_kinds(operations))))
     parameters = {kind for each in operations for kind in _parameter_kinds(each)}
     names = {refs[kind]["$ref"].rpartition("/")[2] for kind in parameters}
-    made = _Made(refs, components)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Smartsupp relay", "version": VERSION, "description": ABOUT},
         "servers": [{"url": BASE}],
         "security": [{"token": []}, {"session": []}],
         "tags": [{"name": subject.tag} for subject in subjects],
-        "paths": made.paths(operations),
+        "paths": _Made(refs, components).paths(operations),
         "components": {
-            "securitySchemes": {
-                "token": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "Made under API tokens in the console.",
-                },
-                "session": {
-                    "type": "apiKey",
-                    "in": "cookie",
-                    "name": COOKIE,
-                    "description": "Of a browser that has signed in. What changes something also needs the header X-Relay: 1.",
-                },
-            },
+            "securitySchemes": _SECURITY,
             "responses": {
                 **{str(status): _problem(words, status) for status, words in _WORDS.items()},
                 "default": _problem(_OTHER, 503),
@@ -98,6 +94,16 @@ def document(subjects: Sequence[Operations]) -> _Json:
             "schemas": {name: schema for name, schema in components.items() if name not in names},
         },
     }
+
+
+def _schemas(kinds: Sequence[type[Any]]) -> tuple[dict[type[Any], _Json], dict[str, _Json]]:
+    """The schema of each type, which refers to one of the components; and the components by their names."""
+    schemas, components = msgspec.json.schema_components(
+        kinds, ref_template="#/components/schemas/{name}"
+    )
+    for kind in _described(kinds):
+        _describe(components[kind.__name__], kind)
+    return dict(zip(kinds, schemas, strict=True)), components
 
 
 def _kinds(operations: Sequence[Operation]) -> Iterator[type[Any]]:

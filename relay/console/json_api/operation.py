@@ -8,7 +8,8 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, get_type_hints
 
@@ -83,7 +84,10 @@ class Operation:
             status_code=self.status,
         )
         async def handle(request: Request[Any, Any, Any]) -> Response[bytes]:
-            return await self._handle(request, api)
+            try:
+                return await self._handle(request, api)
+            except Refusal as refusal:
+                return refused_answer(refusal)
 
         return handle
 
@@ -91,26 +95,23 @@ class Operation:
         caller, query = caller_of(request.scope), request.scope["query_string"]
         headers = {name.lower(): value for name, value in request.headers.items()}
         call = Call(api, caller, headers, self.name, self.path)
-        try:
-            given = {
-                "path": lambda kind: converted(_names(request.path_params), kind),
-                "query": lambda kind: query_of(query, kind),
-                "body": lambda kind: body_of(caller.body, headers.get("content-type", ""), kind),
-            }
-            if "query" not in self.kinds:
-                query_of(query, Nothing)
-            read = {name: given[name](kind) for name, kind in self.kinds.items() if name in given}
-            if self.once:
-                call = replace(call, key=key_of(call, request.method, request.scope["path"]))
+        given = {
+            "path": lambda kind: converted(_names(request.path_params), kind),
+            "query": lambda kind: query_of(query, kind),
+            "body": lambda kind: body_of(caller.body, headers.get("content-type", ""), kind),
+        }
+        if "query" not in self.kinds:
+            query_of(query, Nothing)
+        read = {name: given[name](kind) for name, kind in self.kinds.items() if name in given}
+        if self.once:
+            call = replace(call, key=key_of(call, request.method, request.scope["path"]))
 
-            async def answer_call() -> Response[bytes]:
-                return self._answer(await self.answers(call, **read))
+        async def answer_call() -> Response[bytes]:
+            return self._answer(await self.answers(call, **read))
 
-            if call.key:
-                return await answer_once(call, call.key, answer_call, is_kept=not self.has_secret)
-            return await answer_call()
-        except Refusal as refusal:
-            return refused_answer(refusal)
+        if call.key:
+            return await answer_once(call, call.key, answer_call, is_kept=not self.has_secret)
+        return await answer_call()
 
     def _answer(self, answer: Struct) -> Response[bytes]:
         headers = {}
@@ -216,34 +217,43 @@ async def answer_once(
 
     `is_kept`: false for an answer with a secret, which is not stored.
     """
-    name = (key.owner, key.key)
-    if name in call.api.under_way:
-        raise _key_in_use()
-    call.api.under_way.add(name)
-    try:
+    with _only(call, key):
         if kept := await call.api.sign_in.read(find_key, key=key, now=call.now):
             return _repeated(key, kept)
         try:
             answer = await answer_call()
         except AlreadyDone:  # another relay on the same database was faster
             raise _key_in_use() from None
-        try:
-            if is_kept:
-                await _keep(call, key, answer)
-        except (StorageUnavailable, TimeoutError) as error:
-            log.warning("the answer to a request with an Idempotency-Key is not kept: %s", error)
+        if is_kept:
+            await _keep(call, key, answer)
         return answer
+
+
+@contextmanager
+def _only(call: Call, key: IdempotencyKey) -> Iterator[None]:
+    """Raises Refusal where a call with the same key is under way, and lets none begin during the block."""
+    name = (key.owner, key.key)
+    if name in call.api.under_way:
+        raise _key_in_use()
+    call.api.under_way.add(name)
+    try:
+        yield
     finally:
         call.api.under_way.discard(name)
 
 
 async def _keep(call: Call, key: IdempotencyKey, answer: Response[bytes]) -> None:
-    """Store the answer under the key. Raises StorageUnavailable and TimeoutError."""
+    """Store the answer under the key; where the database does not take it, only log that."""
     outbox, status = call.running.parts.outbox, answer.status_code or 200
-    async with asyncio.timeout(PATIENCE):
-        await outbox.run(
-            lambda cursor: keep_answer(outbox.operations.sql, cursor, key, status, answer.content)
-        )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await outbox.run(
+                lambda cursor: keep_answer(
+                    outbox.operations.sql, cursor, key, status, answer.content
+                )
+            )
+    except (StorageUnavailable, TimeoutError) as error:
+        log.warning("the answer to a request with an Idempotency-Key is not kept: %s", error)
 
 
 def _key_in_use() -> Refusal:

@@ -8,7 +8,7 @@ from litestar import HttpMethod
 from msgspec import Meta, Struct
 
 from relay.console.chat_acts import EVERYTHING
-from relay.console.json_api.api_request import Call, Line, Numbered
+from relay.console.json_api.api_request import Call, Line, Numbered, copied
 from relay.console.json_api.chat_operations import history_of
 from relay.console.json_api.delivery_json import TriedDelivery, tried
 from relay.console.json_api.mute_operations import Mute, mute_of
@@ -149,8 +149,8 @@ async def export_chat(call: Call, path: Numbered, body: ExportRequest) -> Export
 async def erase_chat(call: Call, path: Numbered, body: EraseRequest) -> Erasure:
     """Erase all stored data of a chat or of its visitor, for good. Waiting deliveries of it are not sent."""
     history = await history_of(call, path.number)
-    name, email = history.chat.name, history.chat.email.strip()
-    if body.confirm.strip().casefold() not in {name.casefold(), email.casefold()} - {""}:
+    name = history.chat.name
+    if body.confirm.strip().casefold() not in history.chat.confirmations:
         raise wrong("confirm", f"write {name}, or the visitor's email address")
     if call.caller.session and not await call.api.sign_in.is_recent(call.caller):
         words = "You signed in more than ten minutes ago. Sign in again, or use a token."
@@ -158,17 +158,16 @@ async def erase_chat(call: Call, path: Numbered, body: EraseRequest) -> Erasure:
     data, detail = await _data(call, history, body.of)
     acting, rules = call.acting("erase", name, detail), call.running.parts.in_force.rules
     done = await erase(acting, data, by=call.caller.name, rules=rules, now=call.now)
-    return Erasure(
+    return copied(
+        Erasure,
+        done,
         chats=len(done.chats),
         hooks=sum(each.hooks for each in done.chats),
         deliveries=sum(each.deliveries for each in done.chats),
         not_sent=sum(each.queued for each in done.chats),
         unreadable_posts=done.set_aside,
-        mutes=done.mutes,
-        mutes_of_the_file=done.mutes_of_the_file,
         being_sent=["/".join(each) for each in done.being_sent],
         left_in_log=done.left_in is not None,
-        trouble=done.trouble,
     )
 
 

@@ -16,7 +16,7 @@ from relay.outbox.user_accounts import Role
 from relay.rules import Finding, RulesError
 from relay.services import in_thread
 from relay.services.case_run import Result, case_file_of, read_suite, run_cases
-from relay.services.draft_trial import NoSuchChat, find_hook, try_on_chat
+from relay.services.draft_trial import NoSuchChat, Rendered, RulePair, find_hook, try_on_chat
 
 rule_trials = Operations("Rules on trial")
 
@@ -116,44 +116,34 @@ async def try_rules(call: Call, body: TryRequest) -> TriedChat:
     """The verdicts of a rules text on one chat, compared with the rules in force, and what it would send. Nothing is sent."""
     source = await text_in_force(call.running) if body.text is None else body.text.encode()
     draft = await usable_rules(call, source)
-    running = call.running
+    in_force, settings = call.running.parts.in_force.rules, call.running.ready.settings
     try:
         hook = await find_hook(call.sessions, body.chat)
-        trial = await try_on_chat(
-            hook,
-            running.parts.in_force.rules,
-            draft,
-            running.ready.settings,
-            call.api.workers,
-        )
+        trial = await try_on_chat(hook, in_force, draft, settings, call.api.workers)
     except NoSuchChat:
         raise wrong("chat", "there is no chat of this number or name that can be read") from None
     return TriedChat(
         hook=trial.hook.id,
-        rules=[
-            TriedRule(
-                rule=each.rule,
-                in_force=verdict_of(each.in_force) if each.in_force else None,
-                draft=verdict_of(each.draft) if each.draft else None,
-                is_changed=each.is_changed,
-            )
-            for each in trial.pairs
-        ],
-        notifications=[
-            copied(
-                WouldBeSent,
-                each.delivery,
-                notification=shown_notification(
-                    each.notification,
-                    each.destination.transport,
-                    each.delivery.created_at,
-                    each.trouble,
-                ),
-            )
-            for each in trial.shown
-        ],
+        rules=[_tried_rule(each) for each in trial.pairs],
+        notifications=[_would_be_sent(each) for each in trial.shown],
         more=trial.more,
     )
+
+
+def _tried_rule(pair: RulePair) -> TriedRule:
+    in_force = verdict_of(pair.in_force) if pair.in_force else None
+    draft = verdict_of(pair.draft) if pair.draft else None
+    return copied(TriedRule, pair, in_force=in_force, draft=draft)
+
+
+def _would_be_sent(shown: Rendered) -> WouldBeSent:
+    notification = shown_notification(
+        shown.notification,
+        shown.destination.transport,
+        shown.delivery.created_at,
+        shown.trouble,
+    )
+    return copied(WouldBeSent, shown.delivery, notification=notification)
 
 
 @rule_trials.operation(HttpMethod.POST, "/rules/test", Role.EDITOR, refusals=(404,))

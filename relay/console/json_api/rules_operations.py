@@ -212,24 +212,19 @@ async def switch_rule(call: Call, body: RuleSwitch) -> PublishedRules:
     return await _published(call, published)
 
 
+def _new_rule(body: NewRuleRequest) -> NewRule:
+    start = STARTING_POINTS[body.kind]
+    return copied(NewRule, body, name=body.name or start.name, value=body.value or start.usual)
+
+
 @rules.operation(HttpMethod.POST, "/rules/new", Role.EDITOR)
 async def write_rule(call: Call, body: NewRuleRequest) -> TextWithRule:
     """Add a rule of a usual kind to a text of the rules file, without publishing it."""
-    start = STARTING_POINTS[body.kind]
-    rule = NewRule(
-        kind=body.kind,
-        name=body.name or start.name,
-        send_to=body.send_to,
-        value=body.value or start.usual,
-        within=body.within,
-        outside=body.outside,
-    )
+    rule, meaning = _new_rule(body), STARTING_POINTS[body.kind].meaning
     text = (await rules_file(call.running).read()).source if body.text is None else _source(body)
     folders = template_folders(call.running.ready.settings)
     try:
-        made = await in_thread(
-            lambda _: add_rule(text, rule, start.meaning, template_names(folders))
-        )
+        made = await in_thread(lambda _: add_rule(text, rule, meaning, template_names(folders)))
     except NotARule as error:
         raise wrong(error.field, str(error)) from None
     except NotSpliced:
