@@ -170,14 +170,9 @@ async def run_demo(
             raise NotReady([str(error)]) from None
         async with Catchers() as catchers:
             demo = Demo(folder, catchers.received, echo, options)
-            # Never the user's database: one that knew the samples would queue nothing for them.
             variables = {
-                **_variables(catchers),
-                "RELAY_TEMPLATES": str(folder / OWN_TEMPLATES),
-                "RELAY_RULES": str(demo.rules),
-                "RELAY_DATABASE": f"sqlite:///{scratch}/relay.db",
+                **_variables(catchers, demo, scratch),
                 "RELAY_LISTEN": _free_address(options.listen, echo),
-                "RELAY_HOOK_TOKENS": demo.token,
             }
             return await _Tour(options, demo, echo, stopping).run(variables, pages(demo))
 
@@ -243,9 +238,14 @@ class _Tour:
         return not any(sample.trouble for sample in posted)
 
 
-def _variables(catchers: Catchers) -> Mapping[str, str]:
-    """The relay's environment, apart from what the demo itself sets; the user's own environment is not used."""
+def _variables(catchers: Catchers, demo: Demo, scratch: str) -> Mapping[str, str]:
+    """The relay's environment, but for its address; the user's own environment is not used."""
     return {
+        "RELAY_TEMPLATES": str(demo.folder / OWN_TEMPLATES),
+        "RELAY_RULES": str(demo.rules),
+        # Never the user's database: one that knew the samples would queue nothing for them.
+        "RELAY_DATABASE": f"sqlite:///{scratch}/relay.db",
+        "RELAY_HOOK_TOKENS": demo.token,
         "RELAY_SMTP_URL": f"smtp://127.0.0.1:{catchers.smtp_port}",
         "RELAY_MAIL_FROM": "Relay demo <relay@demo.example>",
         "RELAY_SLACK_TOKEN": "xoxb-demo",

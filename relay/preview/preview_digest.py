@@ -32,18 +32,22 @@ def digests_of(
             by_recipient.setdefault((delivery.destination, delivery.recipient), []).append(delivery)
     digests, contents = list[Delivery](), dict[int, Digest]()
     for number, ((destination, _), own) in enumerate(by_recipient.items(), 1):
-        digest = replace(
-            own[0],
-            id=-number,
-            account=ITSELF,
-            chat=name_of(number),
-            rule=DIGEST_RULE,
-            template="",
-            message_id=f"digest.{own[0].message_id}",
-        )
-        digests.append(digest)
-        contents[digest.id] = _with_samples(own, destination, book)
+        digests.append(_digest(number, own[0]))
+        contents[-number] = _with_samples(own, destination, book)
     return digests, contents
+
+
+def _digest(number: int, delivery: Delivery) -> Delivery:
+    """A digest to where this delivery goes; its id is `-number`, which no stored delivery has."""
+    return replace(
+        delivery,
+        id=-number,
+        account=ITSELF,
+        chat=name_of(number),
+        rule=DIGEST_RULE,
+        template="",
+        message_id=f"digest.{delivery.message_id}",
+    )
 
 
 def _with_samples(own: list[Delivery], destination: str, book: RuleBook) -> Digest:

@@ -7,7 +7,7 @@ deletes the files of the previous one, and no others.
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -59,9 +59,8 @@ def fill(folder: Path, files: Mapping[str, bytes], about: Mapping[str, object]) 
     names = [*files, LIST]
     for name in names:
         if name not in ours and (folder / name).exists():
-            raise FolderTaken(
-                f"{folder / name} is there already, and no preview wrote it; name another folder with --out"
-            )
+            words = "is there already, and no preview wrote it; name another folder with --out"
+            raise FolderTaken(f"{folder / name} {words}")
     make_private_folder(folder)
     for name in ours:
         (folder / name).unlink(missing_ok=True)
@@ -115,13 +114,12 @@ class Shown:
 
 
 async def show(
-    queued: Iterable[Delivery], book: RuleBook, settings: Settings, folders: tuple[Path, ...]
+    queued: Sequence[Delivery], book: RuleBook, settings: Settings, folders: tuple[Path, ...]
 ) -> list[Shown]:
     """Send each delivery to catchers, and a digest for each recipient that gets digests; returns what was received.
 
     Uses no secret and no outside server.
     """
-    queued = list(queued)
     digests, contents = digests_of(queued, book)
 
     async def read_digest(delivery: Delivery) -> Digest:

@@ -171,6 +171,14 @@ class Comparing:
         for sent in self._simulation.take():
             times.count(sent)
 
+    def _end_times(self, times: Times) -> None:
+        """Count what is still waiting in the simulation, and what it has left out."""
+        for sent in self._simulation.run():
+            times.count(sent)
+        times.left_out = len(self._simulation.left_out)
+        muted = [each for each in self._simulation.left_out if each.plan.why.startswith(MUTED)]
+        times.muted += len(muted)
+
     def _with(self, old: _Recipients, held: Iterable[tuple[Rule, Sequence[Match]]]) -> _Recipients:
         new = frozenset(
             each
@@ -183,11 +191,7 @@ class Comparing:
     def result(self) -> Comparison:
         """The comparison so far. With `newest_first` it can be taken repeatedly."""
         if self._times:
-            for sent in self._simulation.run():
-                self._times.count(sent)
-            self._times.left_out = len(self._simulation.left_out)
-            muted = [each for each in self._simulation.left_out if each.plan.why.startswith(MUTED)]
-            self._times.muted += len(muted)
+            self._end_times(self._times)
         names = [rule.name for rule in self._after.rules]
         names += [rule.name for rule in self._before.rules if rule.name not in set(names)]
         by_rule = {name: _Tally() for name in names}

@@ -88,9 +88,8 @@ async def run_cases(suite: Suite, book: RuleBook) -> CaseRun:
     """
 
     def work(report: Progress) -> CaseRun:
-        cases = suite.cases.cases(book, _Folder(suite.path.parent).chat)
-        results: list[Result] = []
-        stories = read_stories(suite.cases, book, _Folder(suite.path.parent).chat)
+        chat, results = _Folder(suite.path.parent).chat, list[Result]()
+        cases, stories = suite.cases.cases(book, chat), read_stories(suite.cases, book, chat)
         expected = {each.rule for case in cases for each in case.expected}
         for done, case in enumerate(cases):
             report(done, len(cases) + len(stories))

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from relay.alerts.problem_detection import stranded
@@ -105,18 +105,14 @@ async def check_rules(
         used = sorted({rule.template for rule in checked.book.rules})
         used += _digest(checked.book, settings)
         broken = [problem for name in used for problem in await pool.check(name)]
-        forms = [
-            problem
+        filled = [
+            await _filled_in(form, pool, str(path))
             for form in _forms(checked.book, source, str(path))
-            for problem in await _filled_in(form, pool, str(path))
         ]
     finally:
         await pool.close()
-    return replace(
-        checked,
-        problems=(*checked.problems, *forms),
-        templates=(*checked.templates, *broken),
-    )
+    problems = (*checked.problems, *chain.from_iterable(filled))
+    return replace(checked, problems=problems, templates=(*checked.templates, *broken))
 
 
 @dataclass(frozen=True, slots=True)

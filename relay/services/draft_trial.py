@@ -92,23 +92,26 @@ async def try_on_chat(
 
     `workers` must not be those of deliveries, as a template that is being edited may hang. Raises NoSuchChat.
     """
-
-    def work(_: object) -> tuple[list[RulePair], list[Delivery]]:
-        try:
-            chat = read_chat(hook.body, hook.received_at)
-        except UnreadableHook:
-            raise NoSuchChat from None
-        after = draft.explain(chat)
-        pairs = _pairs(in_force.explain(chat), after)
-        matches = [match for verdict in after for match in verdict.matches]
-        domain = settings.mail_from.domain if settings.mail_from else "localhost"
-        return pairs, as_queued(chat, hook.body, matches, domain, hook.received_at)
-
-    pairs, queued = await in_thread(work)
+    domain = settings.mail_from.domain if settings.mail_from else "localhost"
+    pairs, queued = await in_thread(lambda _: _compared(hook, in_force, draft, domain))
     renderer = Renderer(workers, settings.public_url)
     rendered = (_rendered(each, draft, renderer) for each in queued[:MOST_SHOWN])
     shown = await asyncio.gather(*rendered)
     return ChatTrial(hook, tuple(pairs), tuple(shown), max(0, len(queued) - MOST_SHOWN))
+
+
+def _compared(
+    hook: StoredHook, in_force: RuleBook, draft: RuleBook, mail_domain: str
+) -> tuple[list[RulePair], list[Delivery]]:
+    """The verdicts of both rules, and the deliveries that the draft's would make. Raises NoSuchChat."""
+    try:
+        chat = read_chat(hook.body, hook.received_at)
+    except UnreadableHook:
+        raise NoSuchChat from None
+    after = draft.explain(chat)
+    matches = [match for verdict in after for match in verdict.matches]
+    queued = as_queued(chat, hook.body, matches, mail_domain, hook.received_at)
+    return _pairs(in_force.explain(chat), after), queued
 
 
 async def _rendered(delivery: Delivery, book: RuleBook, renderer: Renderer) -> Rendered:

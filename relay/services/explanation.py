@@ -191,25 +191,27 @@ async def compare_verdicts(
     `past_rules`: reads the rules by which it was checked then, if known, in a thread; they are checked again where not all
     verdicts were stored.
     """
+    return await in_thread(lambda _: _compared(hook, today, past_rules))
 
-    def work(_: Progress) -> ComparedVerdicts:
-        recorded, trouble = Recorded((), 0), ""
-        with suppress(ValueError):  # the rules could not be checked
-            recorded = read_record(hook.verdicts)
-        now: Sequence[Verdict] = ()
-        try:
-            chat = read_chat(hook.body, hook.received_at)
-            now = today.explain(chat)
-            if recorded.left_out and (rules := past_rules()):
-                recorded = Recorded(tuple(rules.explain(chat)), 0)
-        except UnreadableHook as error:
-            trouble = str(error)
-        then_by, now_by = ({each.rule: each for each in side} for side in (recorded.verdicts, now))
-        names = dict.fromkeys((*now_by, *then_by))
-        compared = [ComparedVerdict(name, then_by.get(name), now_by.get(name)) for name in names]
-        return ComparedVerdicts(compared, recorded.left_out, trouble)
 
-    return await in_thread(work)
+def _compared(
+    hook: StoredHook, today: RuleBook, past_rules: Callable[[], RuleBook | None]
+) -> ComparedVerdicts:
+    recorded, trouble = Recorded((), 0), ""
+    with suppress(ValueError):  # the rules could not be checked
+        recorded = read_record(hook.verdicts)
+    now: Sequence[Verdict] = ()
+    try:
+        chat = read_chat(hook.body, hook.received_at)
+        now = today.explain(chat)
+        if recorded.left_out and (rules := past_rules()):
+            recorded = Recorded(tuple(rules.explain(chat)), 0)
+    except UnreadableHook as error:
+        trouble = str(error)
+    then_by, now_by = ({each.rule: each for each in side} for side in (recorded.verdicts, now))
+    names = dict.fromkeys((*now_by, *then_by))
+    compared = [ComparedVerdict(name, then_by.get(name), now_by.get(name)) for name in names]
+    return ComparedVerdicts(compared, recorded.left_out, trouble)
 
 
 async def past_explanations(sessions: Sessions, account: str, chat: str) -> list[PastExplanation]:

@@ -193,19 +193,9 @@ async def unknown_names(
     sessions: Sessions, wanted: Wanted, rules: RuleBook | None
 ) -> list[UnknownName]:
     """The names in `wanted` that neither the rules nor the history have. `rules`: None where the file can't be used."""
-    asked: tuple[tuple[Literal["rule", "destination"], str, list[str], sa.Column[Any]], ...] = (
-        (
-            "rule",
-            wanted.rule,
-            [rule.name for rule in rules.rules] if rules else [],
-            deliveries.c.rule,
-        ),
-        (
-            "destination",
-            wanted.destination,
-            [*rules.destinations] if rules else [],
-            deliveries.c.destination,
-        ),
+    asked: tuple[tuple[Literal["rule", "destination"], str, list[str]], ...] = (
+        ("rule", wanted.rule, [rule.name for rule in rules.rules] if rules else []),
+        ("destination", wanted.destination, [*rules.destinations] if rules else []),
     )
 
     def work(session: Session) -> list[UnknownName]:
@@ -214,16 +204,19 @@ async def unknown_names(
             for name in wanted.chats
             if not stored_hooks(session, names=[name])
         ]
-        for kind, name, in_rules, column in asked:
-            if not name or name in in_rules:
-                continue
-            past = session.ask(sa.select(column).distinct()).fetchall()
-            known = [*in_rules, *sorted({each for (each,) in past} - {*in_rules})]
+        for kind, name, in_rules in asked:
+            known = _known(session, kind, in_rules) if name and name not in in_rules else [name]
             if name not in known:
                 unknown.append(UnknownName(kind, name, known))
         return unknown
 
     return await read_in_thread(sessions, work)
+
+
+def _known(session: Session, kind: str, in_rules: list[str]) -> list[str]:
+    """The names in the rules, then those that only the history has. `kind`: the column of deliveries."""
+    past = session.ask(sa.select(deliveries.c[kind]).distinct()).fetchall()
+    return [*in_rules, *sorted({each for (each,) in past} - {*in_rules})]
 
 
 # -- for programs --------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from msgspec import Struct
 from relay.outbox.database_session import CommandSessions
 from relay.runtime.startup import read_rule_book
 from relay.services import read_all
-from relay.services.backtesting import Comparing, Comparison, Name, Times, waits
+from relay.services.backtesting import Change, Comparing, Comparison, Name, Times, waits
 from relay.services.child_process import Reporter
 from relay.settings.database import Database
 from relay.settings.table import Settings
@@ -116,22 +116,23 @@ def _numbers(compared: Comparison, back_to: datetime | None, times: Times | None
         chats=compared.chats,
         told_before=compared.told_before,
         told_after=compared.told_after,
-        rules=tuple(
-            RuleNumbers(
-                rule=each.rule,
-                for_nobody=each.for_nobody,
-                before=each.before,
-                after=each.after,
-                added=len(each.added),
-                dropped=len(each.dropped),
-                redirected=len(each.redirected),
-                some_added=each.added[::-1][:FEW],
-                some_dropped=each.dropped[::-1][:FEW],
-                some_redirected=each.redirected[::-1][:FEW],
-            )
-            for each in compared.changes
-        ),
+        rules=tuple(map(_numbers_of_rule, compared.changes)),
         unreadable=compared.unreadable,
         times=times,
         back_to=back_to,
+    )
+
+
+def _numbers_of_rule(change: Change) -> RuleNumbers:
+    return RuleNumbers(
+        rule=change.rule,
+        for_nobody=change.for_nobody,
+        before=change.before,
+        after=change.after,
+        added=len(change.added),
+        dropped=len(change.dropped),
+        redirected=len(change.redirected),
+        some_added=change.added[::-1][:FEW],
+        some_dropped=change.dropped[::-1][:FEW],
+        some_redirected=change.redirected[::-1][:FEW],
     )

@@ -62,9 +62,10 @@ async def would_have_held(
 def _held_by(
     sessions: Sessions, mute: Mute, rules: RuleBook, now: datetime, report: Progress
 ) -> WouldHaveHeld:
-    always = replace(mute, begins=now - LOOKED_BACK, until=now)
+    since = now - LOOKED_BACK
+    always = replace(mute, begins=since, until=now)
     held: set[tuple[str, str, str, str]] = set()
-    for hook in read_all(sessions, report, since=now - LOOKED_BACK):
+    for hook in read_all(sessions, report, since=since):
         try:
             chat = read_chat(hook.body, hook.received_at)
         except UnreadableHook:
@@ -75,10 +76,7 @@ def _held_by(
             (hook.account, hook.chat, match.rule, match.destination)
             for match in rules.matches(chat)
             if always.holds(
-                rule=match.rule,
-                urgent=match.urgent,
-                destination=match.destination,
-                arrived=now - LOOKED_BACK,
+                rule=match.rule, urgent=match.urgent, destination=match.destination, arrived=since
             )
         }
     return WouldHaveHeld(len({key[:2] for key in held}), len(held))
@@ -184,23 +182,22 @@ async def list_mutes(sessions: Sessions, now: datetime, *, ended: bool = False) 
     return await read_in_thread(sessions, work)
 
 
+Unmuted = tuple[Literal["ended", "over", "of the file", "unknown"], KeptMute | None]
+
+
 async def unmute(
     sessions: Sessions, number: int, *, by: str, rules: RuleBook | None, now: datetime
-) -> tuple[Literal["ended", "over", "of the file", "unknown"], KeptMute | None]:
+) -> Unmuted:
     """End a mute early: what it has held back is sent now, or at its destination's next digest or hours.
 
     Mutes of the rules file are not changed, nor those that have ended.
     """
 
-    def work(
-        session: Session,
-    ) -> tuple[Literal["ended", "over", "of the file", "unknown"], KeptMute | None]:
+    def work(session: Session) -> Unmuted:
         sql, cursor = session.operations.sql, session.cursor
         kept = find_mute(sql, cursor, number)
-        if kept is None:
-            return "unknown", None
-        if not kept.lasts(now):
-            return "over", kept
+        if kept is None or not kept.lasts(now):
+            return ("over" if kept else "unknown"), kept
         if kept.origin == "file":
             return "of the file", kept
         end_mute(sql, cursor, number, by=by, timings=timings_of(rules), now=now)

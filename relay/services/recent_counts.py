@@ -59,10 +59,9 @@ async def last_day(sessions: Sessions, now: datetime) -> LastDay:
     )
     ago = (to_ms(now) - newest.c.created_at) // 3_600_000
     since, until = to_ms(now - HOURS * _HOUR), to_ms(now)
-    in_time = newest.c.created_at > since, newest.c.created_at <= until
     question = (
         sa.select(newest.c.destination, newest.c.state, ago, sa.func.count())
-        .where(*in_time)
+        .where(newest.c.created_at > since, newest.c.created_at <= until)
         .group_by(newest.c.destination, newest.c.state, ago)
     )
     rows = await read_in_thread(sessions, lambda session: session.ask(question).fetchall())

@@ -15,7 +15,7 @@ from relay.outbox.history import ENDED_BADLY, Record, Wanted, find
 from relay.outbox.mutes import lasting_mutes
 from relay.outbox.pauses import Pause, pauses
 from relay.outbox.requeue import REST, queue_again
-from relay.services import Progress, in_thread, unwatched
+from relay.services import Progress, in_thread, unwatched, write_in_thread
 from relay.timing.plan import Mute
 
 log = logging.getLogger(__name__)
@@ -42,23 +42,22 @@ class Resent:
 async def resend(sessions: Sessions, ids: Sequence[int], *, by: str, now: datetime) -> Resent:
     """Queue the deliveries with the numbers `ids` again. `now`: aware."""
 
-    def work(_: Progress) -> Resent:
+    def work(session: Session) -> Resent:
         queued, being_sent = list[tuple[Record, Gate | None]](), list[int]()
-        with sessions.writing() as session:
-            records = find(session, Wanted(ids=ids), limit=len(ids))
-            for record in reversed(records):
-                if before := _queue_again(session, record, now):
-                    gate = session.operations.gates(session.cursor).get(record.destination)
-                    queued.append((before, gate if gate and gate.broken_since else None))
-                else:
-                    being_sent.append(record.id)
-            sql, cursor = session.operations.sql, session.cursor
-            paused = {name: each for name, each in pauses(sql, cursor).items() if each.lasts(now)}
-            mutes = [each.mute for each in lasting_mutes(sql, cursor, now)]
+        records = find(session, Wanted(ids=ids), limit=len(ids))
+        for record in reversed(records):
+            if before := _queue_again(session, record, now):
+                gate = session.operations.gates(session.cursor).get(record.destination)
+                queued.append((before, gate if gate and gate.broken_since else None))
+            else:
+                being_sent.append(record.id)
+        sql, cursor = session.operations.sql, session.cursor
+        paused = {name: each for name, each in pauses(sql, cursor).items() if each.lasts(now)}
+        mutes = [each.mute for each in lasting_mutes(sql, cursor, now)]
         missing = sorted(set(ids) - {record.id for record in records})
         return Resent(queued, being_sent, missing, paused, mutes)
 
-    done = await in_thread(work)
+    done = await write_in_thread(sessions, work)
     for record, _ in done.queued:
         log.info("%s resends delivery %d to %s", by, record.id, record.destination)
     return done

@@ -10,6 +10,7 @@ from pathlib import Path
 from babel import Locale
 from babel.messages import Catalog, Message
 from msgspec import Struct
+from msgspec.structs import replace
 
 from relay import __version__
 from relay.languages import CATALOGUES, LANGUAGES, OWN, SOURCE, Languages
@@ -122,17 +123,7 @@ class Sentences:
     def _read(self, tag: str) -> Wording:
         name = self._name(tag)
         file, own = self.files.read(name, MAX_SIZE), self.files.settings.templates
-        text, problem = "", ""
-        catalogue = Catalog(locale=Locale.parse(tag, sep="-"))
-        try:
-            text = file.source.decode("utf-8-sig")
-            read = read_po_text(text, tag)
-            check_plural_forms(read, tag)
-            catalogue = read if text.strip() else catalogue
-        except OddLine as odd:
-            problem = f"{file.path}:{odd.line}: {odd.message}"
-        except UnicodeDecodeError:
-            problem = f"{file.path}: is not UTF-8; save it as UTF-8"
+        text, catalogue, problem = _own_catalogue(file, tag)
         # Sentences of templates first, as people see these most.
         sentences = sorted(_all(tag, own, catalogue), key=lambda each: not each.is_in_templates)
         if not problem and text.strip():
@@ -265,6 +256,20 @@ def _own_texts(own: Path | None) -> tuple[Message, ...]:
     return tuple(texts_of_templates(own)[0]) if own and own.is_dir() else ()
 
 
+def _own_catalogue(file: FolderFile, tag: str) -> tuple[str, Catalog, str]:
+    """The text of a user's file, its catalogue, which is empty where it can't be used, and why it can't."""
+    text, empty = "", Catalog(locale=Locale.parse(tag, sep="-"))
+    try:
+        text = file.source.decode("utf-8-sig")
+        catalogue = read_po_text(text, tag)
+        check_plural_forms(catalogue, tag)
+    except OddLine as odd:
+        return text, empty, f"{file.path}:{odd.line}: {odd.message}"
+    except UnicodeDecodeError:
+        return text, empty, f"{file.path}: is not UTF-8; save it as UTF-8"
+    return text, catalogue if text.strip() else empty, ""
+
+
 def _with_own(
     sentences: Sequence[Sentence], catalogue: Catalog, text: str, tag: str
 ) -> Iterator[Sentence]:
@@ -281,13 +286,4 @@ def _with_own(
         wrong = tuple(mistakes.get(message.lineno or 0, ()))
         if len(own) != len(each.shipped):
             wrong = (*wrong, f"there are {len(own)} forms; {len(each.shipped)} are needed")
-        yield Sentence(
-            key=each.key,
-            source=each.source,
-            places=each.places,
-            files=each.files,
-            shipped=each.shipped,
-            own=own,
-            mistakes=wrong,
-            numbers=each.numbers,
-        )
+        yield replace(each, own=own, mistakes=wrong)

@@ -198,17 +198,15 @@ async def trial_of(
 ) -> TrialResult:
     """Send one delivery of `queued_test` once, with the real transport. `patience`: seconds that the server may take."""
     attempt = await attempt_once(delivery, destination, transport, renderer, patience)
-    ending, row = attempt.outcome.ending, None
-    if ending not in GOOD:
-        row = cure_of(attempt.outcome.detail)
-    after = attempt.outcome.after or timedelta(minutes=1)
+    outcome = attempt.outcome
+    row = None if outcome.ending in GOOD else cure_of(outcome.detail)
+    seconds = (outcome.after or timedelta(minutes=1)).total_seconds()
+    after, needs = f"{seconds:.0f} s", listed(needed_names(destination))
     return TrialResult(
         recipient=delivery.recipient,
-        ending=ending,
-        detail=attempt.outcome.detail,
-        next=_NEXT[ending].format(
-            after=f"{after.total_seconds():.0f} s", needs=listed(needed_names(destination))
-        ),
+        ending=outcome.ending,
+        detail=outcome.detail,
+        next=_NEXT[outcome.ending].format(after=after, needs=needs),
         cure=row.lines(destination.name, is_retried=False) if row else (),
         trouble=attempt.trouble,
         sent_instead=describe_replacement(attempt.notification) if attempt.trouble else "",

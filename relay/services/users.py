@@ -168,21 +168,14 @@ class Users:
 
         `by`: the token that asks for it, which the new one must not outlive.
         """
-        name = clean_line(name, LONGEST_NAME)
-        if not name:
+        if not (name := clean_line(name, LONGEST_NAME)):
             raise NotDone(Why.NAME)
         expires = self._now + lasts if lasts else None
         if by and by.expires_at and (expires is None or expires > by.expires_at):
             raise NotDone(Why.OUTLIVES)
         self._write("make token", name, role.value)
         return make_token(
-            self._sql,
-            self._cursor,
-            user.id,
-            name=name,
-            role=role,
-            expires=expires,
-            now=self._now,
+            self._sql, self._cursor, user.id, name=name, role=role, expires=expires, now=self._now
         )
 
     def end_token(self, number: int, name: str) -> None:

@@ -65,14 +65,15 @@ _FORMS = (
     "write smtps://user:password@host, smtp+starttls://user:password@host:587 "
     "or smtp://host for a server without login"
 )
+_IN_CLEAR_TEXT = (
+    "the password would cross the network in clear text; use smtps:// or smtp+starttls://, "
+    "or add ?insecure=yes if the network is your own"
+)
 _YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
 def smtp_url(value: str, *, oauth: bool = False) -> SmtpServer:
-    """Return the server in RELAY_SMTP_URL; with `oauth`, the URL needs no password.
-
-    Raises ValueError, whose text contains no part of a password.
-    """
+    """Return the server in RELAY_SMTP_URL, whose login needs no password with `oauth`. Raises ValueError, without a secret."""
     if value.partition("://")[0].lower() not in _SCHEMES:
         raise ValueError(_FORMS)
     url = split_login_url(value)
@@ -83,10 +84,7 @@ def smtp_url(value: str, *, oauth: bool = False) -> SmtpServer:
     tls = _SCHEMES[url.scheme]
     insecure, helo = _options(url.query)
     if tls is SmtpTls.NONE and url.user and not insecure:
-        raise ValueError(
-            "the password would cross the network in clear text; use smtps:// or smtp+starttls://, "
-            "or add ?insecure=yes if the network is your own"
-        )
+        raise ValueError(_IN_CLEAR_TEXT)
     _check_login(bool(url.user), bool(url.password), oauth=oauth)
     return SmtpServer(
         host=url.host.name.lower(),
