@@ -43,18 +43,20 @@ def backup(target: str, keep: int | None) -> None:
         raise click.UsageError("--keep needs a folder: end its name with /")
     source = database()
     if isinstance(source, PostgresServer):
-        could_not_run(
-            [f"{source} is a PostgreSQL database: use pg_dump, which copies it while relays run"]
-        )
+        words = "is a PostgreSQL database: use pg_dump, which copies it while relays run"
+        could_not_run([f"{source} {words}"])
     file = _in_folder(Path(target)) if into_folder else Path(target)
-    try:
-        with progress_bar(f"copying {source}") as progress:
-            copied = copy_database(source, file, lambda done: progress(done, 100))
-    except (StorageRefused, StorageUnavailable) as error:
-        could_not_run([str(error)])
-    click.echo(f"{file}: {_contents(copied)}")
+    click.echo(f"{file}: {_contents(_copied(source, file))}")
     if keep:
         _delete_older(file.parent, keep)
+
+
+def _copied(source: Path, file: Path) -> Copied:
+    try:
+        with progress_bar(f"copying {source}") as progress:
+            return copy_database(source, file, lambda done: progress(done, 100))
+    except (StorageRefused, StorageUnavailable) as error:
+        could_not_run([str(error)])
 
 
 def _in_folder(folder: Path) -> Path:

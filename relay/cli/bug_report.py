@@ -25,20 +25,24 @@ def end_with_report(error: Exception, subcommand: str | None) -> NoReturn:
     redact = Redactor()
     redact.add(_secrets(os.environ))
     details = redact("\n".join([*_versions(), "", *traceback.format_exception(error)]))
+    could_not_run(
+        [
+            f"`{command}` failed because of a fault in the relay itself ({type(error).__name__}).",
+            _written(details),
+            'Please report it: CONTRIBUTING.md, "Report a fault", says where and how.',
+        ]
+    )
+
+
+def _written(details: str) -> str:
+    """A sentence that names the file with the details; where none can be written, the details."""
     try:
         descriptor, path = tempfile.mkstemp(prefix="relay-error-", suffix=".txt")
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(details)
-        where = f"The details are in {path}. Secrets are taken out of it; it may hold words of visitors."
     except OSError:
-        where = details
-    could_not_run(
-        [
-            f"`{command}` failed because of a fault in the relay itself ({type(error).__name__}).",
-            where,
-            'Please report it: CONTRIBUTING.md, "Report a fault", says where and how.',
-        ]
-    )
+        return details
+    return f"The details are in {path}. Secrets are taken out of it; it may hold words of visitors."
 
 
 def _versions() -> Iterator[str]:

@@ -87,17 +87,7 @@ def _listed(page: ChatSearchPage, clock: TimeFormat, width: int) -> Iterator[str
         yield "No chats."
         return
     heading = (f"WHEN ({clock.name})", "CHAT", "WHAT", "WHO", "WHERE IT WENT", "NEXT")
-    rows = [
-        (
-            clock(each.chat.about.last_hook)[: -len(":00")],
-            each.name,
-            _kinds(each.chat.about),
-            _who(each),
-            _where(each),
-            _next(each, page.broken),
-        )
-        for each in page.chats
-    ]
+    rows = [_row(each, page.broken, clock) for each in page.chats]
     widths = fitted_widths((heading, *rows), width, _LEAST)
     for number, row in enumerate((heading, *rows)):
         cells = (cut(text, room).ljust(room) for text, room in zip(row, widths, strict=True))
@@ -107,6 +97,11 @@ def _listed(page: ChatSearchPage, clock: TimeFormat, width: int) -> Iterator[str
     yield counted(len(page.chats), "chat") + (
         "; there are older ones, --limit shows more" if page.more else ""
     )
+
+
+def _row(chat: StoredChat, broken: Mapping[str, Held], clock: TimeFormat) -> tuple[str, ...]:
+    at, kinds = clock(chat.chat.about.last_hook)[: -len(":00")], _kinds(chat.chat.about)
+    return at, chat.name, kinds, _who(chat), _where(chat), _next(chat, broken)
 
 
 def _ended(records: Sequence[Record]) -> str:
@@ -184,23 +179,21 @@ def _as_json(chat: StoredChat, broken: Mapping[str, Held]) -> dict[str, Any]:
         "offline": about.offline,
         "rating": about.rating,
         "rules": [
-            {
-                "rule": rule,
-                "deliveries": [
-                    {
-                        "id": each.id,
-                        "destination": each.destination,
-                        "recipient": each.recipient,
-                        "state": each.state.value,
-                        "waits_for_broken_destination": each.state is State.QUEUED
-                        and each.destination in broken,
-                        "detail": each.detail,
-                    }
-                    for each in to
-                ],
-            }
+            {"rule": rule, "deliveries": [_delivery_json(each, broken) for each in to]}
             for rule, to in chat.rules.items()
         ],
         "trouble": chat.trouble,
         "next": _next(chat, broken),
+    }
+
+
+def _delivery_json(record: Record, broken: Mapping[str, Held]) -> dict[str, Any]:
+    waits = record.state is State.QUEUED and record.destination in broken
+    return {
+        "id": record.id,
+        "destination": record.destination,
+        "recipient": record.recipient,
+        "state": record.state.value,
+        "waits_for_broken_destination": waits,
+        "detail": record.detail,
     }

@@ -65,14 +65,18 @@ def check(rules: Path | None, *, connect: bool, as_json: bool) -> None:
         extra = {"connections": words.connected_json(tried)} if connect else {}
         print_json({**words.checked_json(checked), **extra})
     else:
-        print_lines(words.trouble(checked), err=True)
-        if checked.lacking and (advised := advice(click.get_current_context())):
-            click.echo(advised, err=True)
-        print_lines(words.connected(tried))
-        print_lines(_timings(checked))
-        print_lines(words.closed_days(checked))
+        _print_checked(checked, tried)
         click.echo(words.summary(checked, unreached), err=bool(code))
     sys.exit(code or (NOT_FINE if unreached or waits else FINE))
+
+
+def _print_checked(checked: Checked, tried: Sequence[Tried]) -> None:
+    print_lines(words.trouble(checked), err=True)
+    if checked.lacking and (advised := advice(click.get_current_context())):
+        click.echo(advised, err=True)
+    print_lines(words.connected(tried))
+    print_lines(_timings(checked))
+    print_lines(words.closed_days(checked))
 
 
 async def _check(
@@ -187,21 +191,24 @@ def holidays(country: str, years: tuple[int, ...], subdivision: str, *, as_json:
     Exit code: 0 they are written; 1 the country, the subdivision or the year is not known; 2 the file or the package can't be
     used.
     """
-    settings, _ = settings_of(os.environ)
-    path = path_for(settings.rules)
+    rules = settings_of(os.environ)[0].rules
+    added = _added(rules, country, subdivision, years)
+    if as_json:
+        print_json([_json(each) for each in added])
+        return
+    print_lines(_holiday_lines(added, path_for(rules)))
+
+
+def _added(rules: Path, country: str, subdivision: str, years: tuple[int, ...]) -> list[Added]:
     try:
-        added = add_holidays(settings.rules, country, subdivision, years)
+        return add_holidays(rules, country, subdivision, years)
     except BadValue as bad:
         print_lines([f"{bad.message}; {bad.hint}" if bad.hint else bad.message], err=True)
         sys.exit(NOT_FINE)
     except (NotInstalled, RulesError) as error:
         could_not_run(str(error).splitlines())
     except OSError as error:
-        could_not_run([f"{path}: can't be written: {error.strerror}"])
-    if as_json:
-        print_json([_json(each) for each in added])
-        return
-    print_lines(_holiday_lines(added, path))
+        could_not_run([f"{path_for(rules)}: can't be written: {error.strerror}"])
 
 
 def _holiday_lines(added: list[Added], path: Path) -> Iterator[str]:

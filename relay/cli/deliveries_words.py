@@ -191,15 +191,7 @@ def detail_lines(details: Details, clock: TimeFormat) -> Iterator[str]:
 
 
 def _facts(record: Record, clock: TimeFormat) -> Iterator[tuple[str, str]]:
-    if record.is_alert:
-        yield "alert", clean_line(record.chat, 200)
-    elif not record.account:
-        yield "digest", f"{clean_line(record.chat)} (relay digests)"
-    else:
-        visitor = f", {clean_line(record.visitor, 60)}" if record.visitor else ""
-        yield "chat", f"{clean_line(about(record), 80)}{visitor}"
-        yield "hook", f"{record.hook_id} (relay replay {record.hook_id})"
-        yield "rule", f"{clean_line(record.rule)} (template {record.template})"
+    yield from _subject(record)
     yield "to", _to(record)
     if record.instead_of:
         yield "instead of", f"{clean_line(record.instead_of)}, where it failed"
@@ -215,6 +207,19 @@ def _facts(record: Record, clock: TimeFormat) -> Iterator[tuple[str, str]]:
         yield from (("what to do", line) for line in _cure(record.detail, record.destination)[:1])
     if record.state in ENDED_BADLY:
         yield "send again", f"relay resend {record.id}"
+
+
+def _subject(record: Record) -> Iterator[tuple[str, str]]:
+    """What a delivery is about: an alert, a digest, or a chat and the rule that matched it."""
+    if record.is_alert:
+        yield "alert", clean_line(record.chat, 200)
+    elif not record.account:
+        yield "digest", f"{clean_line(record.chat)} (relay digests)"
+    else:
+        visitor = f", {clean_line(record.visitor, 60)}" if record.visitor else ""
+        yield "chat", f"{clean_line(about(record), 80)}{visitor}"
+        yield "hook", f"{record.hook_id} (relay replay {record.hook_id})"
+        yield "rule", f"{clean_line(record.rule)} (template {record.template})"
 
 
 def _waits(record: Record, clock: TimeFormat) -> Iterator[tuple[str, str]]:

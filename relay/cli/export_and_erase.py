@@ -86,17 +86,7 @@ def erase(
         print_lines(_listed(stored))
         if not yes:
             click.confirm("Erase them for good?", abort=True)
-    with progress_bar("Erasing") as progress:
-        done = answer_of(
-            personal_data.erase(
-                sessions(),
-                stored,
-                by=acting_user(),
-                rules=good_rules(),
-                now=datetime.now(UTC),
-                progress=progress,
-            )
-        )
+    done = _erase(stored)
     if done.trouble:
         could_not_run([*(_erased(done) if done.chats else ()), done.trouble])
     print_lines(_erased(done))
@@ -107,6 +97,20 @@ def erase(
 
 
 # -- in words ----------------------------------------------------------------------------------------------
+
+
+def _erase(stored: PersonalData) -> ErasedData:
+    with progress_bar("Erasing") as progress:
+        return answer_of(
+            personal_data.erase(
+                sessions(),
+                stored,
+                by=acting_user(),
+                rules=good_rules(),
+                now=datetime.now(UTC),
+                progress=progress,
+            )
+        )
 
 
 def _listed(stored: PersonalData) -> Iterator[str]:

@@ -175,12 +175,9 @@ def _of_urgent(mute: Mute, rules: RuleBook) -> Iterator[str]:
 def _lines(mute: Mute, done: NewMute, clock: TimeFormat, *, also_waiting: bool) -> Iterator[str]:
     yield f"Mute {done.number} is in force: {_conditions(mute)}, until {clock(mute.until)} ({clock.name})."
     if also_waiting:
-        yield f"{counted(done.held, 'delivery')} that waited {_have(done.held)} held back as well."
+        verb = "is" if done.held == 1 else "are"
+        yield f"{counted(done.held, 'delivery')} that waited {verb} held back as well."
     yield f"`relay unmute {done.number}` ends it."
-
-
-def _have(number: int) -> str:
-    return "is" if number == 1 else "are"
 
 
 def _end(until: str | None, lasting: str | None, rules: RuleBook, now: datetime) -> datetime:
@@ -306,10 +303,9 @@ def unmute(number: int, by: str | None) -> None:
     words = {
         "over": f"mute {number} was over already",
         "of the file": f"mute {number} stands in the rules file, under `mutes:`: take it out there",
+        "unknown": f"there is no mute {number}; `relay mutes` lists them",
     }
-    print_lines(
-        [words.get(became, f"there is no mute {number}; `relay mutes` lists them")], err=True
-    )
+    print_lines([words[became]], err=True)
     sys.exit(NOT_FINE)
 
 
@@ -331,15 +327,21 @@ def pause(
     Exit code: 0 it is paused; 2 there is no such destination, or the database can't be used.
     """
     now, rules = datetime.now(UTC), good_rules()
-    ends = end_of(until, lasting, rules, now)
-    if ends and ends > now + LONGEST_PAUSE:
-        words = "it is more than a year from now; leave it out to pause until `relay resume`"
-        raise click.BadParameter(words, param_hint="--until")
+    ends = _end_of_pause(until, lasting, rules, now)
     paused = Pause(by=author(by), until=ends, because=reason(because), since=now)
-    wanted = Wanted(destination=destination)
-    if unknown := answer_of(unknown_names(sessions(), wanted, rules)):
+    if unknown := answer_of(unknown_names(sessions(), Wanted(destination=destination), rules)):
         could_not_run(map(unknown_name_words, unknown))
     answer_of(pause_destination(sessions(), destination, paused))
     clock = TimeFormat(rules.timezone if rules else None)
     words = f"until {clock(ends)} ({clock.name})" if ends else "until `relay resume`"
     print_lines([f"{destination} is paused {words}: what is to be sent there waits"])
+
+
+def _end_of_pause(
+    until: str | None, lasting: str | None, rules: RuleBook | None, now: datetime
+) -> datetime | None:
+    ends = end_of(until, lasting, rules, now)
+    if ends and ends > now + LONGEST_PAUSE:
+        words = "it is more than a year from now; leave it out to pause until `relay resume`"
+        raise click.BadParameter(words, param_hint="--until")
+    return ends

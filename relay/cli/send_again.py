@@ -98,29 +98,34 @@ def replay(
 
     Exit code: 0 done, 1 some hooks are not there or still can't be read, 2 could not run.
     """
-    aside = (*unreadable, *aside)
-    if not (ids or chat or aside):
+    if not (ids or chat or unreadable or aside):
         raise click.UsageError("name hooks by their ids, by --chat or by --unreadable")
+    done = _replayed(ids, chat, (*unreadable, *aside))
+    for each in done.judged:
+        print_lines(_judged(each))
+    troubles = list(_not_replayed(done))
+    print_lines(troubles, err=True)
+    sys.exit(NOT_FINE if troubles else FINE)
+
+
+def _replayed(
+    ids: Sequence[int], chat: tuple[str, str] | None, set_aside: Sequence[int]
+) -> Replayed:
     ready = _ready()
     with progress_bar("Replaying hooks") as progress:
-        done = answer_of(
+        return answer_of(
             replay_all(
                 sessions(),
                 ready.rules,
                 ready.settings.mail_domain,
                 ids=ids,
                 chats=[chat] if chat else (),
-                set_aside=aside,
+                set_aside=set_aside,
                 by=acting_user(),
                 now=datetime.now(UTC),
                 progress=progress,
             )
         )
-    for each in done.judged:
-        print_lines(_judged(each))
-    troubles = list(_not_replayed(done))
-    print_lines(troubles, err=True)
-    sys.exit(NOT_FINE if troubles else FINE)
 
 
 def _judged(judged: Judged) -> Iterator[str]:
@@ -178,10 +183,7 @@ def resume(names: tuple[str, ...]) -> None:
     """
     now = datetime.now(UTC)
     if not names:
-        waiting = answer_of(held_destinations(sessions(), now))
-        paused = answer_of(paused_destinations(sessions(), now))
-        print_lines(_listed(waiting, paused, TimeFormat()))
-        sys.exit(NOT_FINE if waiting or paused else FINE)
+        _list_held(now)
     done = answer_of(resume_all(sessions(), names, by=acting_user(), now=now))
     print_lines(f"{name} is no longer paused" for name in done.no_longer_paused)
     print_lines(f"{name} is tried at once" for name in done.tried)
@@ -190,6 +192,13 @@ def resume(names: tuple[str, ...]) -> None:
         (f"{name} is neither paused nor broken: {_why(name, done)}" for name in others), err=True
     )
     sys.exit(NOT_FINE if others else FINE)
+
+
+def _list_held(now: datetime) -> NoReturn:
+    waiting = answer_of(held_destinations(sessions(), now))
+    paused = answer_of(paused_destinations(sessions(), now))
+    print_lines(_listed(waiting, paused, TimeFormat()))
+    sys.exit(NOT_FINE if waiting or paused else FINE)
 
 
 def _listed(waiting: Sequence[Held], paused: Sequence[Paused], clock: TimeFormat) -> Iterator[str]:

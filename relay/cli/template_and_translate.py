@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+from babel.messages import Catalog
 
 from relay import __version__
 from relay.cli.printing import could_not_run, counted, print_lines
@@ -57,13 +58,16 @@ def template(file: str | None) -> None:
         shutil.copyfile(files[file], path)
     except OSError as error:
         could_not_run([f"{error.filename or path}: can't be written: {error.strerror}"])
-    print_lines([f"{path}: written, as it comes with the relay"])
+    print_lines(_copied(path, file, files))
+
+
+def _copied(path: Path, file: str, files: dict[str, Path]) -> Iterator[str]:
+    """What to know of the copy at `path`: that it is used from now on, and in place of what."""
+    yield f"{path}: written, as it comes with the relay"
     if inherited := inherited_from(file, files):
         name = file.partition("/")[0]
-        print_lines(
-            [f"Until now {name} used {inherited}. What you change there no longer reaches {name}."]
-        )
-    print_lines(usage_lines(os.environ))
+        yield f"Until now {name} used {inherited}. What you change there no longer reaches {name}."
+    yield from usage_lines(os.environ)
 
 
 def _listed(files: dict[str, Path], own: Path) -> Iterator[str]:
@@ -100,6 +104,12 @@ def translate(language: str) -> None:
     path = folder / OWN / f"{language}.po"
     sentences, broken = texts(folder if folder.is_dir() else None)
     print_lines((f"{each}; its texts are left out" for each in broken), err=True)
+    made, before = _brought_up_to_date(path, language, sentences)
+    print_lines(_lines(path, language, made, before))
+
+
+def _brought_up_to_date(path: Path, language: str, sentences: Catalog) -> tuple[CatalogueFile, str]:
+    """Write the translation file, and return it with its previous text, empty where there was none; or end the command."""
     try:
         before = _read(path)
         if before:
@@ -109,14 +119,13 @@ def translate(language: str) -> None:
         if made.text != before:
             _write(path, made.text)
     except OddLine as odd:
-        could_not_run(
-            [f"{path}:{odd.line}: {odd.message}", "Fix that first; the file was not changed."]
-        )
+        words = f"{path}:{odd.line}: {odd.message}"
+        could_not_run([words, "Fix that first; the file was not changed."])
     except UnicodeDecodeError:
         could_not_run([f"{path}: is not UTF-8; save it as UTF-8"])
     except OSError as error:
         could_not_run([f"{error.filename or path}: {error.strerror}"])
-    print_lines(_lines(path, language, made, before))
+    return made, before
 
 
 def _read(path: Path) -> str:
