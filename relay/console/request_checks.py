@@ -54,7 +54,7 @@ OWN_HEADER = "x-relay"
 Scope = Mapping[str, Any]
 Headers = Mapping[str, str]
 Message = Mapping[str, Any]
-Channel = Callable[..., Awaitable[Any]]
+AsgiCall = Callable[..., Awaitable[Any]]
 """What ASGI calls `receive` or `send`."""
 _READ = {"GET", "HEAD"}
 _FORM = "application/x-www-form-urlencoded"
@@ -92,7 +92,7 @@ class RequestChecks:
         self._trusted_header = trusted_header.lower()
         self._turns = Turns(MOST_AT_ONCE, MOST_WAITING, LONGEST_WAIT)
 
-    async def __call__(self, scope: Scope, receive: Channel, send: Channel) -> None:
+    async def __call__(self, scope: Scope, receive: AsgiCall, send: AsgiCall) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message = {**message, "headers": _completed(message["headers"])}
@@ -106,7 +106,7 @@ class RequestChecks:
             return
 
     async def _checked(
-        self, scope: Scope, headers: Headers, receive: Channel, send: Channel
+        self, scope: Scope, headers: Headers, receive: AsgiCall, send: AsgiCall
     ) -> None:
         """Check a request, and pass it to the pages. Raises Refused and Disconnected."""
         is_api = scope["path"].startswith(API)
@@ -139,7 +139,7 @@ class RequestChecks:
         if not is_api and ("\0" in scope["path"] or b"%00" in scope["query_string"]):
             raise Refused(404 if "\0" in scope["path"] else 400, "This address can't be read.")
 
-    async def _answered_by_file(self, scope: Scope, headers: Headers, send: Channel) -> bool:
+    async def _answered_by_file(self, scope: Scope, headers: Headers, send: AsgiCall) -> bool:
         file = self._files.find(scope["path"]) if scope["method"] in _READ else None
         if file is None:
             return False
@@ -228,7 +228,7 @@ class RequestChecks:
         secret, session = begun
         return replace(caller, session=session, secret=secret), secret
 
-    async def _form(self, scope: Scope, headers: Headers, receive: Channel) -> Mapping[str, str]:
+    async def _form(self, scope: Scope, headers: Headers, receive: AsgiCall) -> Mapping[str, str]:
         if headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
             raise Refused(415, f"Send forms as {_FORM}.")
         body = await self._body(scope, receive)
@@ -237,7 +237,7 @@ class RequestChecks:
         except ValueError:
             raise Refused(400, "This is no form.") from None
 
-    async def _body(self, scope: Scope, receive: Channel) -> bytes:
+    async def _body(self, scope: Scope, receive: AsgiCall) -> bytes:
         """The request's body. Raises Refused."""
         most = MOST_OF_RULES if scope["path"].startswith("/rules/") else 0
         try:
@@ -326,7 +326,7 @@ def _completed(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, byte
     return [*given, *(each for each in more if each[0] not in names)]
 
 
-def _with_cookie(send: Channel, secret: str) -> Channel:
+def _with_cookie(send: AsgiCall, secret: str) -> AsgiCall:
     async def send_it(message: Message) -> None:
         if message["type"] == "http.response.start":
             cookie = (b"set-cookie", cookie_header(secret).encode())
@@ -336,7 +336,7 @@ def _with_cookie(send: Channel, secret: str) -> Channel:
     return send_it if secret else send
 
 
-async def _answer(refused: Refused, send: Channel, *, is_api: bool) -> None:
+async def _answer(refused: Refused, send: AsgiCall, *, is_api: bool) -> None:
     body = problem(refused.status, refused.words) if is_api else f"{refused.words}\n".encode()
     headers = {
         "content-type": PROBLEM if is_api else "text/plain; charset=utf-8",
