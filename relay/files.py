@@ -111,6 +111,15 @@ def write_private(path: Path, text: str) -> None:
     draft.rename(path)
 
 
+def sync(path: Path) -> None:
+    """Put a file's content, or a folder's list of names, on the disk before returning. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def warn_of_readers(path: Path) -> None:
     """Log a warning if every user of this computer can read the file. Access for its group is allowed."""
     if path.exists() and path.stat().st_mode & 0o007:

@@ -14,7 +14,7 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
-from relay.files import create_private
+from relay.files import create_private, sync
 from relay.outbox.database_session import CommandSessions, Session
 from relay.outbox.delivery_types import ITSELF, State, StorageRefused, StorageUnavailable
 from relay.outbox.leases import Leases
@@ -50,6 +50,19 @@ def copy_database(source: Path, to: Path, progress: Callable[[int], None]) -> Co
         raise StorageRefused(
             f"{to} is there already, and a backup replaces nothing; name another file"
         )
+    draft = _draft_of(to)
+    try:
+        copied = _copy(source, draft, progress)
+        _into_place(draft, to)
+    except OSError as error:
+        raise StorageUnavailable(f"{to} can't be written: {error.strerror}") from None
+    finally:
+        draft.unlink(missing_ok=True)
+    return copied
+
+
+def _draft_of(to: Path) -> Path:
+    """A new empty file beside `to`, which takes its place when the copy is complete. Raises StorageRefused."""
     draft = to.with_name(f"{to.name}.part")
     try:
         create_private(draft).close()
@@ -59,14 +72,7 @@ def copy_database(source: Path, to: Path, progress: Callable[[int], None]) -> Co
         ) from None
     except OSError as error:
         raise StorageRefused(f"{to} can't be written: {error.strerror}") from None
-    try:
-        copied = _copy(source, draft, progress)
-        _into_place(draft, to)
-    except OSError as error:
-        raise StorageUnavailable(f"{to} can't be written: {error.strerror}") from None
-    finally:
-        draft.unlink(missing_ok=True)
-    return copied
+    return draft
 
 
 def _copy(source: Path, draft: Path, progress: Callable[[int], None]) -> Copied:
@@ -109,8 +115,7 @@ def _counts(session: Session) -> tuple[int, int, int]:
 
 
 def _into_place(draft: Path, to: Path) -> None:
-    with draft.open("rb") as file:
-        os.fsync(file.fileno())
+    sync(draft)
     try:
         # A link, unlike a rename, replaces no file that appeared meanwhile.
         os.link(draft, to)
@@ -121,11 +126,7 @@ def _into_place(draft: Path, to: Path) -> None:
         if to.exists():
             raise
         draft.rename(to)
-    folder = os.open(to.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync(to.parent)
 
 
 ROWS_AT_ONCE = 1000
@@ -153,8 +154,7 @@ class Moved:
 def move(source: Path, target: PostgresServer, *, now: datetime, progress: Progress) -> Moved:
     """Copy everything that a file holds to a server in one transaction, all or nothing. The file stays as it is.
 
-    `progress` gets the percentage done. Raises StorageRefused where a relay uses the file, or the server holds other
-    data than the file.
+    `progress` gets the percentage done. Raises StorageRefused where a relay uses the file or the server has other data.
     """
     if not source.exists():
         raise StorageRefused(f"there is no {source} to move")
@@ -162,10 +162,7 @@ def move(source: Path, target: PostgresServer, *, now: datetime, progress: Progr
     try:
         _give_leases_back(Leases(store.statements), store.run, now)
         open_postgres(target).close()  # makes the tables where there are none
-        with connect(conninfo(target)) as connection:
-            # Checking constraints of a million rows takes its time, and so does reading the file meanwhile.
-            connection.execute("SET statement_timeout = 0")
-            connection.execute("SET idle_in_transaction_session_timeout = 0")
+        with _patient_connection(target) as connection:
             with connection.transaction():
                 (moved,) = store.run([lambda cursor: _carry(cursor, connection, target, progress)])
             _analyze(connection)
@@ -176,6 +173,14 @@ def move(source: Path, target: PostgresServer, *, now: datetime, progress: Progr
         ) from None
     finally:
         store.close()
+
+
+def _patient_connection(target: PostgresServer) -> Connection:
+    """A connection without time limits: checking the constraints of a million rows takes its time, as does reading the file."""
+    connection = connect(conninfo(target))
+    connection.execute("SET statement_timeout = 0")
+    connection.execute("SET idle_in_transaction_session_timeout = 0")
+    return connection
 
 
 def _give_leases_back(leases: Leases, run: Callable[..., Any], now: datetime) -> None:

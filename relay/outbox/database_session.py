@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.engine import Dialect
 
+from relay.files import sync
 from relay.outbox import migrations
 from relay.outbox.delivery_types import StorageRefused, StorageUnavailable
 from relay.outbox.schema import SCHEMA_VERSION
@@ -149,8 +150,7 @@ def log_of(path: Path) -> Path:
 
 def _sync_log(path: Path) -> None:
     try:
-        with log_of(path).open("rb") as log:
-            os.fsync(log)
+        sync(log_of(path))
     except OSError as error:
         raise StorageUnavailable(f"{path}-wal can't be written: {error.strerror}") from None
 
@@ -297,9 +297,8 @@ class _Server:
         self._server, self._psycopg, self._cut = server, psycopg, postgres_store.cut
         self._statements = Statements(dialect(paramstyle="pyformat"), insert)  # type: ignore[no-untyped-call]
         self._begin = "BEGIN" if writes else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-        parameters = postgres_store.conninfo(server)
         with self._translated():
-            self._connection: Any = postgres_store.connect(parameters)
+            self._connection: Any = postgres_store.connect(postgres_store.conninfo(server))
         try:
             with self._translated():
                 refuse_other_schemas(server, self._version())

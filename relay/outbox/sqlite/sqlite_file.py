@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from relay.crash_points import CrashPoint, reach
-from relay.files import create_private, open_private
+from relay.files import create_private, open_private, sync
 from relay.outbox import migrations
 from relay.outbox.delivery_types import StorageRefused
 from relay.outbox.schema import SCHEMA_VERSION
@@ -58,16 +58,24 @@ def lock(path: Path) -> IO[str]:
             f"{error.strerror}"
         ) from None
     try:
+        _take_lock(handle, path, lock_path)
+    except BaseException:
+        handle.close()
+        raise
+    return handle
+
+
+def _take_lock(handle: IO[str], path: Path, lock_path: Path) -> None:
+    """Lock the open lock file, and write what is known of the database into it. Raises StorageRefused."""
+    try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         handle.seek(0)
         owner = handle.readline().strip() or "unknown"
-        handle.close()
         raise StorageRefused(
             f"{path} is in use by another relay (process {owner}); stop that one first"
         ) from None
     except OSError as error:
-        handle.close()
         raise StorageRefused(
             f"{lock_path} can't be locked: {error.strerror}; the database needs a disk that keeps locks, a network "
             "drive may keep none"
@@ -75,18 +83,15 @@ def lock(path: Path) -> IO[str]:
     try:
         write_number(handle, last_written(path))
     except OSError as error:
-        handle.close()
         raise StorageRefused(
             f"{lock_path} can't be written: {error.strerror}; is the disk full?"
         ) from None
-    return handle
 
 
 def find_or_make(path: Path) -> IO[bytes]:
-    """Open the file, created if there is none, and lock it as long as the returned file is open.
+    """Open the file, created if there is none, and lock it as long as the returned file is open. Raises StorageRefused.
 
-    Raises StorageRefused. This lock is needed because people delete lock files that they take for left over. The
-    caller holds the lock file's, too, which works where a file is reached over a network.
+    People delete lock files that seem left over; theirs is held as well, as it works for files on a network drive.
     """
     with _refusing(path):
         if not path.exists():
@@ -227,11 +232,7 @@ def _create(path: Path) -> None:
         reach(CrashPoint.IN_PLACE)
     finally:
         draft.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync(path.parent)
 
 
 def _make(draft: Path) -> None:
@@ -244,8 +245,7 @@ def _make(draft: Path) -> None:
         migrations.create(connection)
     finally:
         connection.close()
-    with draft.open("rb") as file:
-        os.fsync(file.fileno())
+    sync(draft)
 
 
 def look_at_header(path: Path) -> None:
