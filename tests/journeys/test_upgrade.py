@@ -101,9 +101,7 @@ def make(engine: sa.Engine, revision: str) -> None:
             connection.exec_driver_sql("PRAGMA auto_vacuum = INCREMENTAL")
             connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.commit()
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+        command.upgrade(_config(connection), revision)
         connection.commit()
     tables = sa.MetaData()
     tables.reflect(engine)

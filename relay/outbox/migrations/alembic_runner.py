@@ -16,16 +16,16 @@ from relay.outbox.delivery_types import Collision
 FOLDER = Path(__file__).parent
 
 
-def _config() -> Config:
-    config = Config()
+def _config(connection: sa.Connection) -> Config:
+    """Alembic's settings, with which it migrates over this connection and logs warnings only."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     return config
 
 
 def upgrade_to_head(connection: sqlite3.Connection) -> None:
     """Bring an open SQLite connection (in autocommit mode) to the newest revision, all or nothing. Raises sqlite3.Error."""
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    config = _config()
     engine = sa.create_engine("sqlite://", creator=lambda: connection, poolclass=sa.StaticPool)
     # SQLAlchemy's recipe for DDL that can be rolled back: this begins transactions, not the driver.
     sa.event.listen(engine, "begin", lambda begun: begun.exec_driver_sql("BEGIN IMMEDIATE"))
@@ -35,8 +35,7 @@ def upgrade_to_head(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA foreign_keys = OFF")
     try:
         with engine.connect() as wrapped:
-            config.attributes["connection"] = wrapped
-            command.upgrade(config, "head")
+            command.upgrade(_config(wrapped), "head")
     except sa.exc.DBAPIError as error:
         raise error.orig or error from None
     finally:
@@ -50,16 +49,13 @@ def upgrade_server_to_head(connect: Callable[[], Any]) -> None:
     not every database with this protocol has. Relays that find tables lock the row of the version; those that find
     none collide on the names of the tables, which are unique.
     """
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    config = _config()
     engine = sa.create_engine("postgresql+psycopg://", creator=connect, poolclass=sa.NullPool)
     engine.dialect._get_server_version_info = _server_version  # type: ignore[method-assign]  # noqa: SLF001 - no other way in
     try:
         with engine.begin() as wrapped:
             if sa.inspect(wrapped).has_table("alembic_version"):
                 wrapped.exec_driver_sql("SELECT version_num FROM alembic_version FOR UPDATE")
-            config.attributes["connection"] = wrapped
-            command.upgrade(config, "head")
+            command.upgrade(_config(wrapped), "head")
     except CommandError as error:
         raise Collision(str(error)) from None
     except sa.exc.DBAPIError as error:
