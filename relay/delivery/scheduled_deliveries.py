@@ -17,7 +17,7 @@ from relay.delivery.redirect import Redirect
 from relay.outbox import Outbox, StorageUnavailable
 from relay.outbox.delivery_types import from_ms
 from relay.outbox.requeue import reassign, scheduled_for
-from relay.outbox.scheduling import AT_ONCE, Act, Done, Scheduling
+from relay.outbox.scheduling import AT_ONCE, Act, DigestTimes, Done, Scheduling
 from relay.outbox.statements import SERVER_TIME
 from relay.outbox.writer import Cursor
 from relay.timing.plan import Timing
@@ -198,7 +198,7 @@ class Release:
             return
         try:
             numbers = await self._outbox.run(partial(self._scheduling.scheduled, of=changed))
-            digests = dict[tuple[str, str], datetime]()
+            digests = DigestTimes()
             for first in range(0, len(numbers), AT_ONCE):
                 part = numbers[first : first + AT_ONCE]
                 work = partial(self._replan, numbers=part, digests=digests)
@@ -236,8 +236,6 @@ class Release:
             return False
         return True
 
-    def _replan(
-        self, cursor: Cursor, *, numbers: Collection[int], digests: dict[tuple[str, str], datetime]
-    ) -> Done:
+    def _replan(self, cursor: Cursor, *, numbers: Collection[int], digests: DigestTimes) -> Done:
         now = self._now(cursor)
         return self._scheduling.replan(cursor, now, numbers=numbers, digests=digests)

@@ -95,25 +95,24 @@ class Outbox:
         else:
             store = await asyncio.to_thread(_open_postgres, database, process or Process.own())
         outbox = cls(store, RelaySessions(database, store), longest_write)
-        try:
-            missing = await outbox.lacks()
-            work = partial(outbox._leases.recover, ended={} if missing else store.ended, now=now)
-            if await outbox.run(work):
-                reach(CrashPoint.TAKEN_UP)
-        except StorageUnavailable as error:
-            missing = str(error)
-        if missing:
+        if missing := await outbox._recover(now):
             await outbox.close()
             raise StorageRefused(f"{database} can't be used: {missing}")
         return outbox
 
+    async def _recover(self, now: datetime) -> str:
+        """Queue again what ended relays left unfinished. Returns why the database can't be used; empty if it can."""
+        try:
+            missing = await self.lacks()
+            ended = {} if missing else self._store.ended
+            if await self.run(partial(self._leases.recover, ended=ended, now=now)):
+                reach(CrashPoint.TAKEN_UP)
+        except StorageUnavailable as error:
+            return str(error)
+        return missing
+
     async def share_database(
-        self,
-        *,
-        clock: Clock,
-        wake: Wake,
-        see_gates: SeeGates,
-        rhythm: Rhythm | None = None,
+        self, *, clock: Clock, wake: Wake, see_gates: SeeGates, rhythm: Rhythm | None = None
     ) -> None:
         """Share the database with other relays until cancelled; return at once where the database is a file.
 

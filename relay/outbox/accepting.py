@@ -201,20 +201,16 @@ class Accepting:
 
     def _keep_hook(self, cursor: Cursor, hook: NewHook, chat_id: int, now: int) -> int | None:
         """Store a hook. Returns its number; None where a hook with the same bytes is stored already."""
-        row = (
-            self.sql[_INSERT_HOOK]
-            .run(
-                cursor,
-                chat_id=chat_id,
-                body_hash=hashlib.sha256(hook.body).digest(),
-                received_at=now,
-                rules_hash=hook.rules_hash,
-                trouble=hook.trouble,
-                **keys_of(hook.chat.visitor),
-            )
-            .fetchone()
+        inserted = self.sql[_INSERT_HOOK].run(
+            cursor,
+            chat_id=chat_id,
+            body_hash=hashlib.sha256(hook.body).digest(),
+            received_at=now,
+            rules_hash=hook.rules_hash,
+            trouble=hook.trouble,
+            **keys_of(hook.chat.visitor),
         )
-        if row is None:
+        if (row := inserted.fetchone()) is None:
             return None
         hook_id: int = row[0]
         self.sql[_INSERT_BODY].run(

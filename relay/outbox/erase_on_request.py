@@ -84,14 +84,8 @@ def _erase(session: Session, names: Iterable[Name]) -> Iterator[tuple[Name, Eras
         digests = _note_in_digests(session.operations.sql, cursor, row[0])
         erase.run(cursor, this=row[0])
         _forget_empty(session.operations.sql, cursor, digests)
-        yield (
-            name,
-            Erased(
-                hooks=count,
-                deliveries=len(states),
-                queued=states.count(State.QUEUED) + states.count(State.SCHEDULED),
-            ),
-        )
+        queued = states.count(State.QUEUED) + states.count(State.SCHEDULED)
+        yield name, Erased(hooks=count, deliveries=len(states), queued=queued)
 
 
 # -- in digests -----------------------------------------------------------------------------------------------

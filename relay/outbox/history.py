@@ -267,29 +267,26 @@ def stored_hooks(
     )
     question = (
         sa.select(*columns)
-        .select_from(
-            hooks.join(chats, chats.c.id == hooks.c.chat_id).join(
-                hook_bodies, hook_bodies.c.hook_id == hooks.c.id
-            )
-        )
+        .join_from(hooks, chats, chats.c.id == hooks.c.chat_id)
+        .join(hook_bodies, hook_bodies.c.hook_id == hooks.c.id)
         .where(sa.or_(is_any(hooks.c.id, ids), is_any(hooks.c.chat_id, chat_ids), is_named(names)))
         .order_by(hooks.c.id)
     )
-    return [
-        StoredHook(
-            id=id_,
-            account=account,
-            chat=name,
-            received_at=from_ms(at),
-            rules_hash=rules_hash,
-            trouble=trouble,
-            body=zlib.decompress(body),
-            verdicts=unpacked(verdicts),
-        )
-        for id_, account, name, at, rules_hash, trouble, body, verdicts in session.ask(
-            question
-        ).fetchall()
-    ]
+    return [_stored(row) for row in session.ask(question).fetchall()]
+
+
+def _stored(row: tuple[Any, ...]) -> StoredHook:
+    id_, account, chat, at, rules_hash, trouble, body, verdicts = row
+    return StoredHook(
+        id=id_,
+        account=account,
+        chat=chat,
+        received_at=from_ms(at),
+        rules_hash=rules_hash,
+        trouble=trouble,
+        body=zlib.decompress(body),
+        verdicts=unpacked(verdicts),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -181,21 +181,15 @@ class Leases:
         return queued
 
     def _lose(self, cursor: Cursor, lost: Iterable[_Row], now: datetime, why: str) -> list[str]:
-        queued = []
+        queued, at = [], to_ms(now)
         for delivery_id, number, destination in lost:
-            self.sql[_END_LOST_ATTEMPT].run(
-                cursor,
-                delivery_id=delivery_id,
-                at_number=number,
-                now=to_ms(now),
-                how="lost",
-                words=why,
-            )
+            attempt = {"delivery_id": delivery_id, "at_number": number}
+            self.sql[_END_LOST_ATTEMPT].run(cursor, **attempt, now=at, how="lost", words=why)
             reach(CrashPoint.EXPIRING)
             self.sql[_LOSE_LEASE].run(
                 cursor,
                 delivery_id=delivery_id,
-                now=to_ms(now),
+                now=at,
                 most_lost=MOST_LOST,
                 detail=why,
                 first_wait=WAITS_WHEN_BLAMED[0] // timedelta(milliseconds=1),

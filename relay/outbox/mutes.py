@@ -244,8 +244,7 @@ def end_mute(
 
     Returns the destinations of what it has held back; None where the mute had ended already.
     """
-    done = sql[_END].run(cursor, mute_id=number, ended=to_ms(now), who=storable(by))
-    if done.rowcount != 1:
+    if sql[_END].run(cursor, mute_id=number, ended=to_ms(now), who=storable(by)).rowcount != 1:
         return None
     why = f"{MUTED}{number}"
     names = [name for (name,) in sql[_HELD_FOR].run(cursor, held_by=why).fetchall()]

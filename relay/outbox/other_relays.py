@@ -308,16 +308,12 @@ class OtherRelays:
             self._see_gates(changed)
 
     def _see(self, cursor: Cursor) -> _Seen:
-        """Renew leases, expire those of others, and read what is due, in the writer's thread.
-
-        This relay's leases come first, as they may just have run out.
-        """
+        """Renew this relay's leases, which may just have run out, expire those of others, and read what is due."""
         now = self._clock()
         on_server = from_ms(self._operations.sql[SERVER_TIME].run(cursor).fetchone()[0])
         held = [attempt for attempt, lease in list(self._held.items()) if lease.longest > now]
         lost = self._leases.renew(cursor, held, on_server + self._rhythm.lease)
-        holder = self._operations.holder
-        expired = self._leases.give_back(cursor, holder, self._ours, now)
+        expired = self._leases.give_back(cursor, self._operations.holder, self._ours, now)
         if self._store.is_steady():
             expired += self._leases.expire(
                 cursor, ended_by=on_server, now=now, why="the relay that sent it ended"

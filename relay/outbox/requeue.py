@@ -85,34 +85,35 @@ def queue_again(session: Session, record: Record, message_id: str, now: datetime
     Its retry schedule starts again; its attempts stay. False where the delivery is no longer as `record` says: it is
     being sent, or was changed meanwhile.
     """
+    if record.state is State.SENDING:
+        return False
     as_it_was = (
         deliveries.c.id == record.id,
         deliveries.c.state == record.state.value,
         deliveries.c.generation == record.generation,
     )
-    change = sa.update(deliveries).where(*as_it_was)
+    change = sa.update(deliveries).where(*as_it_was).values(_change(record, message_id, now))
+    return bool(session.ask(change).rowcount == 1)
+
+
+def _change(record: Record, message_id: str, now: datetime) -> dict[str, Any]:
+    """The columns that change when a delivery is queued again, or made due."""
+    at, queued = to_ms(now), State.QUEUED.value
     if record.state is State.QUEUED:
-        changed = session.ask(change.values(due_at=to_ms(now)))
-    elif record.state is State.SCHEDULED:
-        at = to_ms(now)
-        changed = session.ask(
-            change.values(state=State.QUEUED.value, due_at=at, released_at=at, in_digest=sa.false())
-        )
-    elif record.state is State.SENDING:
-        return False
-    else:
-        changed = session.ask(change.values(_requeued(record, message_id, now)))
-    return bool(changed.rowcount == 1)
+        return {"due_at": at}
+    if record.state is State.SCHEDULED:
+        return {"state": queued, "due_at": at, "released_at": at, "in_digest": sa.false()}
+    return _next_generation(record, message_id, at)
 
 
-def _requeued(record: Record, message_id: str, now: datetime) -> dict[str, Any]:
+def _next_generation(record: Record, message_id: str, at: int) -> dict[str, Any]:
     return {
         "state": State.QUEUED.value,
         "generation": record.generation + 1,
         "message_id": message_id,
         # The email's date, and the start of the retry schedule.
-        "created_at": to_ms(now),
-        "due_at": to_ms(now),
+        "created_at": at,
+        "due_at": at,
         "released_at": sa.null(),
         "in_digest": sa.false(),
         "quiet": sa.false(),

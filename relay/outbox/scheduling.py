@@ -4,7 +4,7 @@ They are released within limits or into a digest. The methods run in the caller'
 database's clock, so that no relay acts before the time.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -41,6 +41,9 @@ class Done(Struct, frozen=True):
 
 Act = Callable[[Cursor, datetime], Done]
 """A step of scheduled work: looks for what is due at the given time, and does some of it."""
+
+DigestTimes = dict[tuple[str, str], datetime]
+"""By destination and recipient, when the digest is due that is being collected."""
 
 
 class _Row(Struct, frozen=True):
@@ -127,19 +130,7 @@ class Scheduling:
         until = over_limit(self.sql, cursor, of_chats, self.waits.timings, now)
         released = [row for row in in_time if row.id not in until]
         self._release(cursor, released, now)
-        self.sql[_CHANGE].run_many(
-            cursor,
-            [
-                {
-                    **row_key(row),
-                    "until": to_ms(until[row.id]),
-                    "because": LIMIT,
-                    "collected": True,
-                }
-                for row in in_time
-                if row.id in until
-            ],
-        )
+        self._collect(cursor, in_time, until)
         if rows:
             reach(CrashPoint.RELEASING)
         return Done(tuple(row.destination for row in released), more=len(rows) == AT_ONCE)
@@ -155,6 +146,15 @@ class Scheduling:
                 changes.append({**row_key(row), "until": until, "because": why, "collected": False})
         self.sql[_CHANGE].run_many(cursor, changes)
         return missed
+
+    def _collect(self, cursor: Cursor, rows: Iterable[_Row], until: Mapping[int, datetime]) -> None:
+        """Let deliveries over a limit wait for their digest. `until`: when it is due, by the delivery's number."""
+        changes = [
+            {**row_key(row), "until": to_ms(until[row.id]), "because": LIMIT, "collected": True}
+            for row in rows
+            if row.id in until
+        ]
+        self.sql[_CHANGE].run_many(cursor, changes)
 
     def _find_due(self, names: Collection[str]) -> Query:
         """The statement that finds what is due at these destinations, compiled again when they change."""
@@ -208,12 +208,7 @@ class Scheduling:
         return sorted(number for number, destination in rows if destination in names)
 
     def replan(
-        self,
-        cursor: Cursor,
-        now: datetime,
-        *,
-        numbers: Iterable[int],
-        digests: dict[tuple[str, str], datetime],
+        self, cursor: Cursor, now: datetime, *, numbers: Iterable[int], digests: DigestTimes
     ) -> Done:
         """Plan these deliveries again by the timings in force: they get another time, or are queued.
 
@@ -253,18 +248,11 @@ class Scheduling:
         kept = find_mute(self.sql, cursor, int(row.why.removeprefix(MUTED)))
         return None if kept is None else kept.ended_at or kept.mute.until
 
-    def _planned(
-        self,
-        cursor: Cursor,
-        row: _Row,
-        now: datetime,
-        digests: dict[tuple[str, str], datetime],
-    ) -> Plan:
+    def _planned(self, cursor: Cursor, row: _Row, now: datetime, digests: DigestTimes) -> Plan:
         timing, due = self.waits.timings[row.destination], from_ms(row.due_at)
-        if row.in_digest and due <= now:
-            # Its digest is about to be closed, or was not while no relay ran.
+        if row.in_digest and due <= now:  # its digest is due, or was while no relay ran
             opening = timing.opening(now)
-            due = due if opening <= now else opening
+            due = opening if opening > now else due
             return Plan(state="scheduled", due=due, why=row.why, in_digest=True)
         # A time in the future was stored by a clock that was wrong.
         created = min(from_ms(row.created_at), now)

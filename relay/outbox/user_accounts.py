@@ -259,15 +259,14 @@ def begin_session(
     at: datetime,
 ) -> None:
     """Open a session for the cookie with this hash. Deletes sessions that have ended and old acts."""
-    now = to_ms(at)
     sql[_FORGET_SESSIONS].run(cursor, begun_by=to_ms(at - LONGEST), last_used_by=to_ms(at - IDLE))
     sql[_FORGET_ACTS].run(cursor, before=to_ms(at - ACTS_KEPT_FOR))
     sql[_add_session].run(
         cursor,
         hash=hash_,
         user_id=user.id,
-        created_at=now,
-        used_at=now,
+        created_at=to_ms(at),
+        used_at=to_ms(at),
         address=storable(address),
         agent=storable(agent)[:200],
     )

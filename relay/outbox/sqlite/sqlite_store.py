@@ -36,11 +36,7 @@ class SqliteStore:
     """The open file with its locks."""
 
     def __init__(
-        self,
-        path: Path,
-        locks: Sequence[IO[Any]],
-        connection: sqlite3.Connection,
-        loss: FileLoss,
+        self, path: Path, locks: Sequence[IO[Any]], connection: sqlite3.Connection, loss: FileLoss
     ) -> None:
         """Use `open_sqlite` instead. `connection` is in autocommit mode."""
         self._loss = loss
