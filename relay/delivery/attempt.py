@@ -73,7 +73,8 @@ class RenderDelivery(Protocol):
     ) -> Awaitable[Notification]: ...
 
 
-Renderings = dict[str, asyncio.Task[Notification]]
+Rendering = asyncio.Task[Notification]
+Renderings = dict[str, Rendering]
 """Renderings begun before their attempts, by the deliveries' message ids."""
 
 log = logging.getLogger("relay.delivery.dispatcher")
@@ -90,17 +91,13 @@ class Attempts:
     random: Random
     deadline: Deadline = field(default_factory=lambda: Deadline(LONGEST_ATTEMPT.total_seconds()))
 
-    def begin_rendering(self, lane: Lane, delivery: Delivery) -> asyncio.Task[Notification]:
+    def begin_rendering(self, lane: Lane, delivery: Delivery) -> Rendering:
         """Begin to render a delivery for `make`, before it is stored and has a number. Needs a running event loop."""
         rendering = self.render(delivery, lane.destination, bodies=lane.spec.bodies)
         return asyncio.ensure_future(rendering)
 
     async def make(
-        self,
-        lane: Lane,
-        delivery: Delivery,
-        progress: Progress,
-        rendering: asyncio.Task[Notification] | None = None,
+        self, lane: Lane, delivery: Delivery, progress: Progress, rendering: Rendering | None = None
     ) -> Outcome:
         """Render a delivery and send it once. Raises only CancelledError, for which `cut` gives the outcome.
 
@@ -120,9 +117,7 @@ class Attempts:
                 Ending.LATER, "the relay itself failed; its log says how", only_this=True
             )
 
-    async def _make(
-        self, lane: Lane, delivery: Delivery, rendering: asyncio.Task[Notification] | None
-    ) -> Outcome:
+    async def _make(self, lane: Lane, delivery: Delivery, rendering: Rendering | None) -> Outcome:
         if held := held_back(delivery, lane.when_unsure):
             return held
         redirect = self.redirect()
@@ -131,20 +126,17 @@ class Attempts:
         if not redirect.has_transport_of(lane.destination):
             # Claimed before a change that made this its recipient: Slack's must not become an email address.
             return _RULES_CHANGED
+        rendered = rendering or self.render(delivery, lane.destination, bodies=lane.spec.bodies)
         try:
-            notification = await (
-                rendering or self.render(delivery, lane.destination, bodies=lane.spec.bodies)
-            )
+            notification = await rendered
         except NothingLeft:
             return _ALL_ERASED
         reach(CrashPoint.RENDERED)
         if not self.outbox.holds(delivery):
             return _STOOD_STILL
-        outcome = await lane.transport.send(
-            notification.short() if delivery.short else notification,
-            delivery.recipient,
-            identity_of(delivery, notification.visitor_id),
-        )
+        identity = identity_of(delivery, notification.visitor_id)
+        shown = notification.short() if delivery.short else notification
+        outcome = await lane.transport.send(shown, delivery.recipient, identity)
         reach(CrashPoint.SENT)
         return outcome
 
@@ -202,33 +194,24 @@ def _moved(destination: str, recipients: int) -> Outcome:
 
 
 def log_attempt(delivery: Delivery, outcome: Outcome, settlement: Settlement) -> None:
-    """Log an attempt, with fields for programs; as an error where the delivery ended badly.
-
-    Holds no secrets and no visitor's words.
-    """
+    """Log an attempt, with fields for programs, no secrets and no visitor's words; as an error if the delivery ended badly."""
     bad = settlement.state in {State.FAILED, State.MAYBE_DELIVERED}
+    cure = cure_in_words(outcome.detail, delivery.destination) if bad else ""
+    fields = {
+        "chat": f"{delivery.account}/{delivery.chat}",
+        "rule": delivery.rule,
+        "destination": delivery.destination,
+        "delivery": delivery.id,
+        "attempt": delivery.attempt,
+        "outcome": outcome.ending.value,
+        "state": settlement.state.value,
+    }
     log.log(
         logging.ERROR if bad else logging.INFO,
         "delivery %d to %s, attempt %d: %s (%s)%s",
-        delivery.id,
-        delivery.destination,
-        delivery.attempt,
-        outcome.ending.value,
-        outcome.detail,
-        f"; {settlement.state.value}{cure_in_words(outcome.detail, delivery.destination)}"
-        if bad
-        else "",
-        extra={
-            "fields": {
-                "chat": f"{delivery.account}/{delivery.chat}",
-                "rule": delivery.rule,
-                "destination": delivery.destination,
-                "delivery": delivery.id,
-                "attempt": delivery.attempt,
-                "outcome": outcome.ending.value,
-                "state": settlement.state.value,
-            }
-        },
+        *(delivery.id, delivery.destination, delivery.attempt, outcome.ending.value),
+        *(outcome.detail, f"; {settlement.state.value}{cure}" if bad else ""),
+        extra={"fields": fields},
     )
 
 

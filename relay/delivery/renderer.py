@@ -69,8 +69,7 @@ class Renderer:
     ) -> Notification:
         """The notification of a delivery; a broken template is replaced by the built-in wording.
 
-        Raises NothingLeft for a digest whose chats were erased, and StorageUnavailable. `bodies`: whether the
-        transport uses text and HTML.
+        `bodies`: with text and HTML. Raises NothingLeft for a digest whose chats were erased, and StorageUnavailable.
         """
         notification = await self._render(delivery, destination, bodies=bodies)
         if delivery.instead_of:

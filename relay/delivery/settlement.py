@@ -9,12 +9,11 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from relay.clock import Clock
-from relay.delivery.attempt import Attempts, Renderings, log_attempt
+from relay.delivery.attempt import Attempts, Rendering, Renderings, log_attempt
 from relay.delivery.endpoint import Endpoint
 from relay.delivery.lane import Lane, Lesson
 from relay.delivery.redirect import Redirect
 from relay.metrics import Metrics
-from relay.notification import Notification
 from relay.outbox import Delivery, Gate, Outbox, State, StorageUnavailable
 from relay.transports import Outcome, Progress
 from relay.transports.registry import cure_in_words
@@ -146,10 +145,8 @@ class Settling:
 
     async def fall_back(self, lane: Lane, now: datetime) -> None:
         """Send to the fallback, once, what has waited too long for a destination that is broken or silent."""
-        queued_by, fallback = (
-            lane.falls_back_before(now),
-            self._lanes.lane(lane.destination.fallback),
-        )
+        queued_by = lane.falls_back_before(now)
+        fallback = self._lanes.lane(lane.destination.fallback)
         if queued_by is None or fallback is None or fallback.is_broken or fallback.breaker.is_open:
             return
         done = await self._outbox.reassign(
@@ -186,7 +183,7 @@ LONGEST_WRITING = timedelta(seconds=2)
 @dataclass(slots=True)
 class _Attempt:
     delivery: Delivery
-    rendering: asyncio.Task[Notification] | None
+    rendering: Rendering | None
     progress: Progress = field(default_factory=Progress)
     has_ended: bool = False
     """Whether only the outcome has still to be stored."""
