@@ -165,8 +165,7 @@ def due_failures(
 ) -> dict[str, list[Failures]]:
     """The failures for which an alert is due now, by destination.
 
-    `fallbacks`: of each destination that has one. `last_alerts`: when there was last an alert about failures at a
-    destination.
+    `fallbacks`: of each destination that has one. `last_alerts`: when the last alert about its failures was made.
     """
     by_destination: dict[str, list[Failures]] = {}
     for failures in unreported:

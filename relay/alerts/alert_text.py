@@ -203,33 +203,13 @@ class _Wording:
     def _headline_and_summary(self) -> tuple[str, str]:
         kind, language = Kind(self.alert.kind), self.words.language
         if kind is Kind.FAILED:
-            headline = language.ngettext(
-                "{count} notification did not reach {subject}",
-                "{count} notifications did not reach {subject}",
-                self.alert.waiting,
-                count=self.alert.waiting,
-                subject=self.alert.subject,
-            )
-            return headline, language.gettext(
-                "`relay deliveries --failed` lists what failed, `relay resend` sends it again."
-            )
+            return self._failures()
         if kind is Kind.MUTED:
-            summary = language.ngettext(
-                "{count} notification was held back so far. `relay mutes` says until when, `relay unmute` ends it sooner.",
-                "{count} notifications were held back so far. `relay mutes` says until when, `relay unmute` ends it sooner.",
-                self.alert.waiting,
-                count=self.alert.waiting,
-            )
-            return language.gettext("Still muted: {subject}", subject=self.alert.subject), summary
+            headline = language.gettext("Still muted: {subject}", subject=self.alert.subject)
+            return headline, self._held_back()
         if kind is Kind.PAUSED:
-            summary = language.ngettext(
-                "{count} notification waits for it. `{command}` sends what waits.",
-                "{count} notifications wait for it. `{command}` sends what waits.",
-                self.alert.waiting,
-                count=self.alert.waiting,
-                command=f"relay resume {shlex.quote(self.alert.subject)}",
-            )
-            return language.gettext("Still paused: {subject}", subject=self.alert.subject), summary
+            headline = language.gettext("Still paused: {subject}", subject=self.alert.subject)
+            return headline, self._paused()
         texts = (_OVER if self.alert.over_at else _BEGINS)[kind]
         values = {
             "subject": self.alert.subject,
@@ -241,6 +221,35 @@ class _Wording:
             "command": move_command(self.alert.subject),
         }
         return language.gettext(texts.headline, **values), language.gettext(texts.summary, **values)
+
+    def _failures(self) -> tuple[str, str]:
+        headline = self.words.language.ngettext(
+            "{count} notification did not reach {subject}",
+            "{count} notifications did not reach {subject}",
+            self.alert.waiting,
+            count=self.alert.waiting,
+            subject=self.alert.subject,
+        )
+        return headline, self.words.language.gettext(
+            "`relay deliveries --failed` lists what failed, `relay resend` sends it again."
+        )
+
+    def _held_back(self) -> str:
+        return self.words.language.ngettext(
+            "{count} notification was held back so far. `relay mutes` says until when, `relay unmute` ends it sooner.",
+            "{count} notifications were held back so far. `relay mutes` says until when, `relay unmute` ends it sooner.",
+            self.alert.waiting,
+            count=self.alert.waiting,
+        )
+
+    def _paused(self) -> str:
+        return self.words.language.ngettext(
+            "{count} notification waits for it. `{command}` sends what waits.",
+            "{count} notifications wait for it. `{command}` sends what waits.",
+            self.alert.waiting,
+            count=self.alert.waiting,
+            command=f"relay resume {shlex.quote(self.alert.subject)}",
+        )
 
     def _facts(self) -> Iterator[tuple[str, str]]:
         _ = self.words.language.gettext
@@ -256,12 +265,7 @@ class _Wording:
         if kind is Kind.SILENCE:
             yield _("Schedule"), self.alert.why
         elif not self.alert.over_at and kind is not Kind.CEILING:
-            why = self.alert.why
-            if kind.is_of_a_destination:
-                yield _("Last answer"), clean_line(why, 500)
-            elif why:  # the relay's own text, translated where it is frequent
-                yield _("Reason"), clean_line(_(why), 500)
-            yield from self._cure(kind)
+            yield from self._reason(kind)
         if kind not in {Kind.SILENCE, Kind.FAILED} and not self.alert.over_at:
             yield _("Since"), f"{self._time()} ({self.zone})"
         if kind in {Kind.BROKEN, Kind.LATE, Kind.REMOVED, Kind.CEILING} and self.alert.waiting:
@@ -269,11 +273,15 @@ class _Wording:
         if not kind.is_of_a_destination:
             yield _("Host"), self.alert.subject
 
-    def _cure(self, kind: Kind) -> Iterator[tuple[str, str]]:
-        """How to fix the last answer of a destination, and the command to run then, as labelled values."""
-        row = cure_of(self.alert.why) if kind.is_of_a_destination else None
-        if row:
-            _ = self.words.language.gettext
+    def _reason(self, kind: Kind) -> Iterator[tuple[str, str]]:
+        """A reason of the relay's own; or a destination's last answer, how to fix it, and the command to run then."""
+        _, why = self.words.language.gettext, self.alert.why
+        if not kind.is_of_a_destination:
+            if why:  # translated where it is frequent
+                yield _("Reason"), clean_line(_(why), 500)
+            return
+        yield _("Last answer"), clean_line(why, 500)
+        if row := cure_of(why):
             yield _("What to do"), row.advice(_)
             yield _("Then run"), row.next_command(self.alert.subject)
 

@@ -191,6 +191,11 @@ def _of_destinations(seen: Snapshot, now: datetime) -> Iterator[Trouble]:
             yield Trouble(
                 kind=Kind.CEILING, subject=name, since=now, why=str(most), waiting=waiting
             )
+    yield from _late(seen, now)
+
+
+def _late(seen: Snapshot, now: datetime) -> Iterator[Trouble]:
+    """Destinations for which a delivery has waited too long, and nothing is known that holds it back."""
     for name in seen.late(now):
         worked = seen.worked.get(name)
         is_held_back = name in {*seen.broken, *seen.full} and name not in seen.late_before

@@ -167,17 +167,7 @@ class RuleAlerts:
             if name in self._queued_names:
                 continue
             try:
-                await self._accept(
-                    hook_of(
-                        alert,
-                        name,
-                        rules.alerts_to,
-                        rules=rules,
-                        mail_domain=self._mail_domain,
-                        mutes=self._mutes(),
-                        now=now,
-                    )
-                )
+                await self._queue(alert, name, rules, now)
             except StorageUnavailable:
                 raise
             except Exception:
@@ -186,6 +176,13 @@ class RuleAlerts:
             if len(self._queued_names) >= MOST_RULES:
                 self._queued_names.clear()
             self._queued_names.add(name)
+
+    async def _queue(self, alert: Alert, name: str, rules: RuleBook, now: datetime) -> None:
+        mutes, domain = self._mutes(), self._mail_domain
+        to = rules.alerts_to
+        await self._accept(
+            hook_of(alert, name, to, rules=rules, mail_domain=domain, mutes=mutes, now=now)
+        )
 
 
 def _alerts(chat: Chat, judged: Judged, now: datetime) -> Iterator[Alert]:
