@@ -172,11 +172,8 @@ def planned_matches(
     a digest is left out if an urgent rule sends the chat to that destination at once.
     """
     plans = tuple(_final_matches(rules, chat, matches, mutes, now, may_skip=may_skip))
-    urgent = {
-        match.destination
-        for match, planned in plans
-        if match.urgent and not match.once_per and planned is NOW
-    }
+    at_once = [match for match, planned in plans if planned is NOW]
+    urgent = {match.destination for match in at_once if match.urgent and not match.once_per}
     for match, planned in plans:
         repeated = planned.in_digest and match.destination in urgent
         yield match, Plan(state="left out", why=URGENT, otherwise=planned) if repeated else planned

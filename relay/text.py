@@ -145,9 +145,8 @@ def graphemes(text: str) -> Iterator[str]:
 def cut(text: str, budget: int, cost: Callable[[str], int] = len, *, mark: str = ELLIPSIS) -> str:
     """Return as much of `text` as fits into `budget`, with `mark` at the end if it was cut.
 
-    `cost` gives the cost of a piece of text (characters, bytes, after escaping) and must be
-    additive. The mark is part of the budget. Never cuts inside a grapheme, and closes an isolate
-    that it cuts.
+    `cost` gives the cost of a piece of text (characters, bytes, after escaping) and must be additive. The mark is
+    part of the budget. Never cuts inside a grapheme, and closes an isolate that it cuts.
     """
     if cost(text) <= budget:
         return text

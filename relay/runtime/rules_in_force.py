@@ -270,25 +270,30 @@ class RulesInForce:
             if lane and lane.destination == destination and lane.endpoint is endpoint:
                 lanes[name] = lane
                 continue
-            transport = open_transport(destination, self._access)
-            lanes[name] = Lane(
-                destination,
-                TRANSPORTS[destination.transport],
-                transport,
-                endpoint,
-                most_per_hour(destination, self._access),
-                paused=self._pauses.get(name),
-            )
+            lanes[name] = self._new_lane(destination, endpoint)
             with contextlib.suppress(StorageUnavailable):
                 if lane is None or lane.endpoint is not endpoint:
                     await self._use(name, endpoint, self._gates.get(name), is_new=lane is None)
+        self._limit(lanes)
+        return lanes
+
+    def _new_lane(self, destination: Destination, endpoint: Endpoint) -> Lane:
+        return Lane(
+            destination,
+            TRANSPORTS[destination.transport],
+            open_transport(destination, self._access),
+            endpoint,
+            most_per_hour(destination, self._access),
+            paused=self._pauses.get(destination.name),
+        )
+
+    def _limit(self, lanes: Mapping[str, Lane]) -> None:
         most = {name: lane.most_per_hour for name, lane in lanes.items() if lane.most_per_hour}
         # Updated in place, as the writer's thread reads it at any time.
         limits = self._outbox.operations.most_per_hour
         limits.update(most)
         for name in limits.keys() - most.keys():
             del limits[name]
-        return lanes
 
     async def _hasten_moved(self) -> None:
         """Make deliveries due whose recipient is no longer in the rules, so that the present recipients get them."""

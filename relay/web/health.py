@@ -94,10 +94,7 @@ class Health:
         self._is_stopping = is_stopping
 
     async def readiness(self) -> tuple[int, dict[str, Any]]:
-        """The status and body of /readyz: 503 with reasons while hooks can't be accepted.
-
-        Other problems are listed, but are no reason.
-        """
+        """The status and body of /readyz: 503 with reasons while hooks can't be accepted; other problems are only listed."""
         reasons = ["shutting down"] if self._is_stopping() else []
         trouble = storage_trouble(self._outbox)
         reasons += [trouble] if trouble else []

@@ -242,18 +242,18 @@ def _signals(stopping: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
         event = hurry if next(received) > 1 else stopping
         loop.call_soon_threadsafe(event.set)
 
-    def hang_up(_number: int, _frame: FrameType | None) -> None:
-        signal.raise_signal(signal.SIGTERM)
-
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, handle) for number in signals}
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # else `nohup` has it ignored
-        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, _hang_up)
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _hang_up(_number: int, _frame: FrameType | None) -> None:
+    signal.raise_signal(signal.SIGTERM)
 
 
 def _secrets(ready: Ready) -> list[str]:
