@@ -181,27 +181,24 @@ class Accepting:
     def _keep_chat(self, cursor: Cursor, hook: NewHook, now: int) -> tuple[int, int]:
         """Store or update a chat. Returns its number, and when its first hook came, in milliseconds."""
         chat = hook.chat
-        row = (
-            self.sql[_upsert_chat]
-            .run(
-                cursor,
-                account=storable(chat.account),
-                chat=storable(chat.id),
-                first_seen=now,
-                last_seen=now,
-                visitor=storable(chat.visitor.name),
-                began=maybe_ms(chat.began),
-                missed=chat.missed,
-                offline=chat.offline,
-                rating=chat.rating,
-            )
-            .fetchone()
+        kept = self.sql[_upsert_chat].run(
+            cursor,
+            account=storable(chat.account),
+            chat=storable(chat.id),
+            first_seen=now,
+            last_seen=now,
+            visitor=storable(chat.visitor.name),
+            began=maybe_ms(chat.began),
+            missed=chat.missed,
+            offline=chat.offline,
+            rating=chat.rating,
         )
-        return row[0], row[1]
+        number, first_seen = kept.fetchone()
+        return number, first_seen
 
     def _keep_hook(self, cursor: Cursor, hook: NewHook, chat_id: int, now: int) -> int | None:
         """Store a hook. Returns its number; None where a hook with the same bytes is stored already."""
-        inserted = self.sql[_INSERT_HOOK].run(
+        done = self.sql[_INSERT_HOOK].run(
             cursor,
             chat_id=chat_id,
             body_hash=hashlib.sha256(hook.body).digest(),
@@ -210,7 +207,7 @@ class Accepting:
             trouble=hook.trouble,
             **keys_of(hook.chat.visitor),
         )
-        if (row := inserted.fetchone()) is None:
+        if (row := done.fetchone()) is None:
             return None
         hook_id: int = row[0]
         self.sql[_INSERT_BODY].run(
@@ -271,20 +268,17 @@ class Accepting:
         self, cursor: Cursor, new: NewDelivery, query: Query, **columns: int | str | None
     ) -> int | None:
         """Insert a delivery and return its number; None where it exists already and was not moved elsewhere."""
-        row = (
-            self.sql[query]
-            .run(
-                cursor,
-                rule=new.rule,
-                template=new.template,
-                destination=new.destination,
-                recipient=new.recipient,
-                message_id=new.message_id,
-                instead_of=new.instead_of,
-                **columns,
-            )
-            .fetchone()
+        done = self.sql[query].run(
+            cursor,
+            rule=new.rule,
+            template=new.template,
+            destination=new.destination,
+            recipient=new.recipient,
+            message_id=new.message_id,
+            instead_of=new.instead_of,
+            **columns,
         )
+        row = done.fetchone()
         return row and row[0]  # type: ignore[no-any-return]
 
     def _plan(

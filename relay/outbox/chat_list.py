@@ -94,12 +94,10 @@ def chat_page(
     all_older = sa.select(chats.c.id).where(_is_chat, older).order_by(newest_first)
     end = session.ask(all_older.offset(look_at).limit(1)).fetchone()
     within = (*wanted.conditions(), older, *([chats.c.id > end[0]] if end else []))
-    question = sa.select(*ROW).order_by(newest_first).limit(limit + 1)
     if named:
         numbers = _numbers(session, within, named, max(look_at // BLOCKS, 1))
-        question = question.where(is_any(chats.c.id, list(islice(numbers, limit + 1))))
-    else:
-        question = question.where(*within)
+        within = (is_any(chats.c.id, list(islice(numbers, limit + 1))),)
+    question = sa.select(*ROW).where(*within).order_by(newest_first).limit(limit + 1)
     rows = list(map(read_row, session.ask(question).fetchall()))
     page = list(with_history(session, rows[:limit]))
     if len(rows) > limit:

@@ -24,7 +24,7 @@ from relay.outbox.settling import Operations
 from relay.outbox.statements import Query, bound, in_digest, inserted, is_scheduled, text
 from relay.outbox.writer import Cursor
 from relay.timing.digest_contents import Digest, Member, Mute, arranged
-from relay.timing.plan import AT_ONCE, MUTED, TOGETHER
+from relay.timing.plan import AT_ONCE, MUTED, TOGETHER, Timing
 
 LATE = timedelta(minutes=15)
 """A digest that is closed at least this long after it was due says so in its text."""
@@ -168,12 +168,14 @@ class Digests:
         """
         if only:
             is_free = self._locks(cursor, only)
-            return Done(self._close(cursor, only, now, early=True) if is_free else ())
+            return Done(self._close(cursor, only, now, AT_ONCE) if is_free else ())
         known = self.operations.waits.timings
         rows = self.operations.sql[_DUE_PAIRS].run(cursor, now=to_ms(now)).fetchall()
         pairs = sorted(pair for pair in map(tuple, rows) if pair[0] in known)
         for number, pair in enumerate(pairs, 1):
-            if self._locks(cursor, pair) and (queued := self._close(cursor, pair, now)):
+            if not self._locks(cursor, pair):
+                continue
+            if queued := self._close(cursor, pair, now, known[pair[0]]):
                 return Done(queued, more=number < len(pairs))
         return Done()
 
@@ -184,31 +186,23 @@ class Digests:
         return bool(self.operations.sql[_LOCK].run(cursor, **_named(pair)).fetchone()[0])
 
     def _close(
-        self, cursor: Cursor, pair: tuple[str, str], now: datetime, *, early: bool = False
+        self, cursor: Cursor, pair: tuple[str, str], now: datetime, timing: Timing
     ) -> tuple[str, ...]:
         """Close one digest. Returns its destination once for each delivery that is queued."""
-        latest = to_ms(now + TOGETHER)
-        members = self.operations.sql[_DUE].run(cursor, **_named(pair), latest=latest).fetchall()
-        if not members or members[0][3] > to_ms(now):
+        sql, at, latest = self.operations.sql, to_ms(now), to_ms(now + TOGETHER)
+        members = sql[_DUE].run(cursor, **_named(pair), latest=latest).fetchall()
+        if not members or (since := members[0][3]) > at:
             return ()  # another relay has closed it meanwhile
-        since = members[0][3]
-        slot = {
-            **_named(pair),
-            "earliest": since - round(TOGETHER / timedelta(milliseconds=1)),
-            "latest": latest,
-        }
-        timing = AT_ONCE if early else self.operations.waits.timings[pair[0]]
+        slot = {**_named(pair), "earliest": to_ms(from_ms(since) - TOGETHER), "latest": latest}
         if (opening := timing.postponed_until(from_ms(since), now)) is not None:
             for query in (PUT_OFF, PUT_OFF_ERASED):
-                self.operations.sql[query].run(cursor, **slot, opening=to_ms(opening))
+                sql[query].run(cursor, **slot, opening=to_ms(opening))
             return ()
-        (erased,) = self.operations.sql[_COUNT_ERASED].run(cursor, **slot).fetchone()
-        self.operations.sql[_FORGET_ERASED].run(cursor, **slot)
+        (erased,) = sql[_COUNT_ERASED].run(cursor, **slot).fetchone()
+        sql[_FORGET_ERASED].run(cursor, **slot)
         if len(members) == 1:
-            member, _, _, due = members[0]
-            self.operations.sql[RELEASE].run(
-                cursor, delivery_id=member, was_due=due, now=to_ms(now), is_quiet=False
-            )
+            only = members[0][0]
+            sql[RELEASE].run(cursor, delivery_id=only, was_due=since, now=at, is_quiet=False)
         else:
             self._assemble(cursor, pair, members, since=since, erased=int(erased), now=now)
         reach(CrashPoint.CLOSING_DIGEST)
@@ -225,18 +219,15 @@ class Digests:
         now: datetime,
     ) -> None:
         sql, at = self.operations.sql, to_ms(now)
-        (digest,) = (
-            sql[_INSERT]
-            .run(
-                cursor,
-                destination=pair[0],
-                recipient=pair[1],
-                since=since,
-                closed_at=at,
-                counts=_counted(members, erased),
-            )
-            .fetchone()
+        kept = sql[_INSERT].run(
+            cursor,
+            destination=pair[0],
+            recipient=pair[1],
+            since=since,
+            closed_at=at,
+            counts=_counted(members, erased),
         )
+        (digest,) = kept.fetchone()
         reach(CrashPoint.DIGEST_NUMBERED)
         chat = Chat(account=ITSELF, id=name_of(digest))
         body = msgspec.json.encode(_Reference(digest))

@@ -240,18 +240,15 @@ def plan_once(
     keys = {"of_rule": new.rule, "of_destination": new.destination, "of_recipient": new.recipient}
     if sql[_IS_KNOWN].run(cursor, of_chat=chat_id, **keys).fetchone():
         return new.plan  # a known delivery of this chat stays as it is
-    ends, used = (
-        sql[_enter]
-        .run(
-            cursor,
-            destination=new.destination,
-            recipient=new.recipient,
-            of=_once(visitor, new.rule),
-            window_from=to_ms(now + once.visitor),
-            now=to_ms(now),
-        )
-        .fetchone()
+    entered = sql[_enter].run(
+        cursor,
+        destination=new.destination,
+        recipient=new.recipient,
+        of=_once(visitor, new.rule),
+        window_from=to_ms(now + once.visitor),
+        now=to_ms(now),
     )
+    ends, used = entered.fetchone()
     if used == 1:
         return new.plan
     if once.then == "nothing":

@@ -221,13 +221,10 @@ def reassign(
     have, for the same reason.
     """
     find, settle = _SCHEDULED if scheduled else _QUEUED
-    rows = (
-        operations.sql[find]
-        .run(
-            cursor, destination=destination, queued_by=to_ms(queued_by), after=after, limit=AT_ONCE
-        )
-        .fetchall()
+    waiting = operations.sql[find].run(
+        cursor, destination=destination, queued_by=to_ms(queued_by), after=after, limit=AT_ONCE
     )
+    rows = waiting.fetchall()
     moved, queued = 0, list[str]()
     for delivery in map(claimed_delivery, rows):
         instead = to(delivery)

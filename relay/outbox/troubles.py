@@ -224,10 +224,8 @@ class Troubles:
 
     def failures(self, cursor: Cursor, after: datetime, until: datetime) -> Iterable[Failures]:
         """Failures settled after `after` and until `until`, about which no alert was sent; without failed alerts."""
-        rows = (
-            self.sql[_FAILED_LATELY]
-            .run(cursor, after=to_ms(after), until=to_ms(until), reported=REPORTED_UNTIL)
-            .fetchall()
+        failed = self.sql[_FAILED_LATELY].run(
+            cursor, after=to_ms(after), until=to_ms(until), reported=REPORTED_UNTIL
         )
         return [
             Failures(
@@ -237,7 +235,7 @@ class Troubles:
                 first=from_ms(first),
                 newest=newest,
             )
-            for destination, state, count, first, newest in rows
+            for destination, state, count, first, newest in failed.fetchall()
         ]
 
     def alert_deliveries(self, cursor: Cursor, alert: str, rule: str) -> list[AlertDelivery]:
