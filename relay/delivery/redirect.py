@@ -38,7 +38,8 @@ class Redirect:
             return ()
         chat = _chat(delivery)
         place, recipients, _ = self.rules.reach(failed.fallback, ChatView(chat))
-        return self._queued(delivery, chat, place, recipients, instead_of=failed.name, now=now)
+        match = self._match(delivery, place, recipients, instead_of=failed.name)
+        return self._queued(delivery, chat, match, now)
 
     def to_present(self, delivery: Delivery) -> tuple[NewDelivery, ...] | None:
         """A delivery for each present recipient of the destination; None where the delivery's own recipient is one of them."""
@@ -51,9 +52,8 @@ class Redirect:
         present, _ = recipients.resolve(chat)
         if delivery.recipient.casefold() in {recipient.casefold() for recipient in present}:
             return None
-        return self._queued(
-            delivery, chat, delivery.destination, present, instead_of=delivery.instead_of
-        )
+        match = self._match(delivery, delivery.destination, present, instead_of=delivery.instead_of)
+        return self._queued(delivery, chat, match)
 
     def has_left(self, destination: str, waiting: Collection[str]) -> bool:
         """Whether some of these recipients are no longer a destination's, unless chats choose them."""
@@ -71,25 +71,14 @@ class Redirect:
         """Deliveries to another destination that a person has named: one for each recipient that the chat has there."""
         chat = _chat(delivery)
         recipients, _ = self.rules.recipients[destination].resolve(chat)
-        return self._queued(
-            delivery, chat, destination, recipients, instead_of=delivery.instead_of, now=now
-        )
+        match = self._match(delivery, destination, recipients, instead_of=delivery.instead_of)
+        return self._queued(delivery, chat, match, now)
 
-    def _queued(
-        self,
-        delivery: Delivery,
-        chat: Chat,
-        destination: str,
-        recipients: tuple[str, ...],
-        *,
-        instead_of: str,
-        now: datetime | None = None,
-    ) -> tuple[NewDelivery, ...]:
-        """New deliveries with `delivery`'s notification, one for each recipient at `destination`.
-
-        `now`: apply the destination's timing at this time; None: send at once.
-        """
-        match = Match(
+    def _match(
+        self, delivery: Delivery, destination: str, recipients: tuple[str, ...], *, instead_of: str
+    ) -> Match:
+        """The match of a delivery's rule, with these recipients at `destination`."""
+        return Match(
             rule=delivery.rule,
             template=delivery.template,
             destination=destination,
@@ -97,11 +86,20 @@ class Redirect:
             instead_of=instead_of,
             urgent=any(each.urgent and each.name == delivery.rule for each in self.rules.rules),
         )
+
+    def _queued(
+        self, delivery: Delivery, chat: Chat, match: Match, now: datetime | None = None
+    ) -> tuple[NewDelivery, ...]:
+        """New deliveries with `delivery`'s notification, one for each recipient of `match`.
+
+        `now`: apply the destination's timing at this time; None: send at once.
+        """
         if now is None:
             return new_deliveries(chat, [match], self.mail_domain)
-        mutes = [mute for mute in self.mutes if mute.destination not in {"", instead_of}]
+        mutes = [mute for mute in self.mutes if mute.destination not in {"", match.instead_of}]
         if delivery.account == ITSELF:
-            planned = (plan_alert if delivery.is_alert else plan_digest)(destination, mutes, now)
+            plan_own = plan_alert if delivery.is_alert else plan_digest
+            planned = plan_own(match.destination, mutes, now)
             return new_deliveries(chat, [match], self.mail_domain, planned)
         replacements = planned_deliveries(
             self.rules, chat, [match], self.mail_domain, mutes=mutes, now=now, may_skip=False

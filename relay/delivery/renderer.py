@@ -149,14 +149,7 @@ class Renderer:
             rendered = await self._workers.render(request)
         except RenderingEnded as ended:
             trouble = f"template {request.template!r}: {ended}"
-            built_in = partial(
-                built_in_digest,
-                digest,
-                language=destination.language,
-                zone=destination.timezone,
-                reason=str(ended),
-                template=request.template,
-            )
+            built_in = partial(_built_in_digest, request, destination, str(ended))
             return await asyncio.to_thread(built_in), trouble
         return rendered.notification, rendered.trouble
 
@@ -192,6 +185,16 @@ def _built_in(delivery: Delivery, destination: Destination, reason: str) -> Noti
         template=delivery.template,
         language=destination.language,
         reply_to=destination.reply_to,
+    )
+
+
+def _built_in_digest(request: RenderDigest, destination: Destination, reason: str) -> Notification:
+    return built_in_digest(
+        request.digest,
+        language=destination.language,
+        zone=destination.timezone,
+        reason=reason,
+        template=request.template,
     )
 
 
