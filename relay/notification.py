@@ -315,5 +315,17 @@ class Mixed(tuple[str, ...]):
     __slots__ = ()
 
 
+def mapped(node: Any, change: Callable[[Any, str], Any], at: str = "") -> Any:  # noqa: ANN401 - JSON
+    """Return JSON in which each text is replaced by the result of `change`, which gets it and its place (`blocks[0].text`).
+
+    A text is a `str` or a `Mixed`.
+    """
+    if isinstance(node, dict):
+        return {k: mapped(each, change, f"{at}.{k}".strip(".")) for k, each in node.items()}
+    if isinstance(node, list):
+        return [mapped(each, change, f"{at}[{n}]") for n, each in enumerate(node)]
+    return change(node, at) if isinstance(node, (str, Mixed)) else node
+
+
 Finish = Callable[[Any, Notification], Json]
 """A transport's function that converts rendered JSON into the part of a post that it replaces. Raises Misfit."""

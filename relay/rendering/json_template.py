@@ -6,14 +6,13 @@ marked in the result, and the transport escapes each according to its place.
 
 import json
 import re
-from collections.abc import Callable
 from typing import Any
 
 from jinja2 import BaseLoader, Template, nodes
 from jinja2.compiler import Frame
 from jinja2.runtime import Context
 
-from relay.notification import Misfit, Mixed, Value
+from relay.notification import Misfit, Mixed, Value, mapped
 from relay.rendering.filters import Filters
 from relay.rendering.sandbox import Sandbox
 from relay.rendering.template_compiler import SandboxCodeGenerator
@@ -55,40 +54,32 @@ class MarkingSandbox(Sandbox):
         left, right = (self._plain(x) if isinstance(x, str) else x for x in (left, right))
         return super().call_binop(context, operator, left, right)
 
-    def write(self, source: str, data: dict[str, Plain], name: str, path: str) -> Mixed:
-        """Return the parts of a JSON template's text after rendering.
-
-        Errors name `name`; `path` is its place in the JSON.
-        """
+    def _text(self, source: str, data: dict[str, Plain], name: str, path: str) -> Mixed:
+        """Return the parts of a text of the JSON after rendering."""
         if source not in self._texts:
             code = self.compile(source, name, path)
             self._texts[source] = Template.from_code(self, code, self.globals)
         pieces = _MARKED.split(self._texts[source].render(data))
         return Mixed(Value(p) if n % 2 else p for n, p in enumerate(pieces) if p)
 
+    def filled(self, source: str, data: dict[str, Plain], name: str, path: str) -> Any:  # noqa: ANN401 - JSON
+        """Return the JSON in `source` with a `Mixed` in place of each text that has values.
 
-def rendered(text: str, write: Callable[[str], Mixed]) -> Any:  # noqa: ANN401 - JSON
-    """Return the JSON with a `Mixed` in place of each text that has values.
+        Errors name the template, `name`, and its file, `path`. Raises Misfit, and what rendering raises.
+        """
 
-    Raises Misfit, and what `write` raises.
-    """
-    try:
-        return _with_texts(json.loads(text), write, "")
-    except json.JSONDecodeError as error:
-        raise Misfit(f"is not JSON: {error}") from None
+        def written(text: str, at: str) -> str | Mixed:
+            if character := unsendable(at + text):
+                raise Misfit(
+                    f"a text holds {character}, which is not a character and can't be sent"
+                )
+            try:
+                return self._text(text, data, name, path) if re.search(r"\{[{%#]", text) else text
+            except Exception as error:
+                error.add_note(at)
+                raise
 
-
-def _with_texts(node: Any, write: Callable[[str], Mixed], at: str) -> Any:  # noqa: ANN401 - JSON
-    if isinstance(node, dict):
-        return {k: _with_texts(v, write, f"{at}.{k}".strip(".")) for k, v in node.items()}
-    if isinstance(node, list):
-        return [_with_texts(each, write, f"{at}[{n}]") for n, each in enumerate(node)]
-    if not isinstance(node, str):
-        return node
-    if character := unsendable(at + node):
-        raise Misfit(f"a text holds {character}, which is not a character and can't be sent")
-    try:
-        return write(node) if re.search(r"\{[{%#]", node) else node
-    except Exception as error:
-        error.add_note(at)
-        raise
+        try:
+            return mapped(json.loads(source), written)
+        except json.JSONDecodeError as error:
+            raise Misfit(f"is not JSON: {error}") from None

@@ -27,7 +27,7 @@ from relay.rendering.built_in_wording import (
     may_have_rules,
     whole,
 )
-from relay.rendering.json_template import MarkingSandbox, rendered
+from relay.rendering.json_template import MarkingSandbox
 from relay.rendering.made_up_chats import made_up_chats
 from relay.rendering.sandbox import Sandbox
 from relay.rendering.template_data import (
@@ -227,6 +227,17 @@ class Draft:
         return self._whole
 
 
+def _broken_json(error: Exception, name: str, path: str) -> BrokenTemplate:
+    """Return the error of a template's own JSON in the file `path`."""
+    if isinstance(error, Misfit):
+        return BrokenTemplate(name, path, 0, str(error))
+    problem = broken_by(error, name, path)
+    at = "".join(f"{note}: " for note in getattr(error, "__notes__", ()))
+    # A line within a JSON text is not a line of the file.
+    line = 0 if at and problem.file == path else problem.line
+    return BrokenTemplate(name, problem.file, line, f"{at}{problem.reason}")
+
+
 class Writer:
     """Renders the files of templates in one language. Raises only BrokenTemplate."""
 
@@ -301,16 +312,10 @@ class Writer:
         path = chosen if form else self.path(name, file)
         try:
             source = form or (self._folders.source(chosen) or ("",))[0]
-            write = partial(self._in_json.write, data=data, name=chosen, path=path)
-            return self._finish[transport](rendered(source, write), notification)
-        except Misfit as misfit:
-            return BrokenTemplate(name, path, 0, str(misfit))
+            filled = self._in_json.filled(source, data, chosen, path)
+            return self._finish[transport](filled, notification)
         except Exception as error:  # noqa: BLE001 - JSON may be odd in any way
-            problem = broken_by(error, name, path)
-            at = "".join(f"{note}: " for note in getattr(error, "__notes__", ()))
-            # A line within a JSON text is not a line of the file.
-            line = 0 if at and problem.file == path else problem.line
-            return BrokenTemplate(name, problem.file, line, f"{at}{problem.reason}")
+            return _broken_json(error, name, path)
 
     def _html_part(
         self, name: str, data: Description, story: Story, in_text: Excerpt

@@ -4,7 +4,6 @@ Values are escaped for their place, so that only the author can write links and 
 from the registry, because rendering processes open no transport and need no HTTP.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -23,44 +22,34 @@ CAPS = (2_000, 800, 300, 120, 50, 20)
 _AUTHORS = re.compile(r"(?:https?://[^/?#\s]+[/?#]|mailto:)\S*")
 """URLs whose scheme and host the author wrote, so that no value can decide where a link leads."""
 Write = Callable[[Json, str, Mixed, int, str], str]
-"""A function that writes a text. Raises Misfit.
-
-Its arguments are the object around the text, the key, the parts, the maximum length of a value, and
-the place.
-"""
+"""Writes a text: the object around it, its key, its parts, the most characters of a value, its place. Raises Misfit."""
 
 
-def _fitting(tree: Any, write: Write, check: Callable[[Json], None]) -> Json:  # noqa: ANN401 - JSON
-    """Return the JSON with the longest values that `check` accepts. Raises Misfit."""
+def _fitting(tree: Any, write: Write, complete: Callable[[Json], Json]) -> Json:  # noqa: ANN401 - JSON
+    """Return what `complete` makes of the JSON with the longest values that it accepts. Raises Misfit."""
     last = Misfit("is not a JSON object")
     for cap in CAPS if isinstance(tree, dict) else ():
         try:
-            check(filled := _filled(tree, write, cap, "") or {})
+            return complete(_filled(tree, write, cap, ""))
         except Misfit as misfit:
             last = misfit
-        else:
-            return filled
     raise last
 
 
 def _filled(node: Any, write: Write, cap: int, at: str) -> Any:  # noqa: ANN401 - JSON
-    """Return the JSON with its values filled in; None for an object that must be left out.
-
-    At the top level, only the empty member is left out.
-    """
+    """Return the JSON with its values filled in; None for what nothing is left of, and, below the top level, for the object around it."""
     if isinstance(node, list):
         entries = [_filled(each, write, cap, f"{at}[{n}]") for n, each in enumerate(node)]
-        return [each for each in entries if each is not None]
+        return [each for each in entries if each is not None] or (None if node else node)
     if isinstance(node, Mixed):
         raise Misfit(f"{at}: a value can't stand in a list")
     if not isinstance(node, dict):
         return node
     filled = {}
     for name, each in node.items():
-        place = f"{at}.{name}".strip(".")
-        is_text = isinstance(each, Mixed)
+        place, is_text = f"{at}.{name}".strip("."), isinstance(each, Mixed)
         new = write(node, name, each, cap, place) if is_text else _filled(each, write, cap, place)
-        if new is not None and (new or not (is_text or (isinstance(each, list) and each))):
+        if new is not None and (new or not is_text):
             filled[name] = new
         elif at:
             return None
@@ -74,12 +63,11 @@ def _address(parts: Mixed, schemes: tuple[str, ...], at: str) -> str:
         return without_braces(first) if len(parts) == 1 and is_safe(first, *schemes) else ""
     if first and not (_AUTHORS.fullmatch(first) and first.startswith(schemes)):
         raise Misfit(f"{at}: an address begins with {' or '.join(schemes)} and its host")
-    encoded = (
-        quote(cut(clean(p), 300, lambda each: len(quote(each)), mark=""), safe="@") for p in parts
-    )
-    return "".join(
-        new if isinstance(p, Value) else p for p, new in zip(parts, encoded, strict=True)
-    )
+    return "".join(_encoded(each) if isinstance(each, Value) else each for each in parts)
+
+
+def _encoded(value: str) -> str:
+    return quote(cut(clean(value), 300, lambda each: len(quote(each)), mark=""), safe="@")
 
 
 def _objects(node: Any, owner: str) -> Iterator[tuple[Json, str]]:  # noqa: ANN401 - JSON
@@ -103,10 +91,8 @@ def finish_slack(tree: Any, notification: Notification) -> Json:  # noqa: ANN401
     """Return the author's `blocks`, and `text` if they wrote one. Raises Misfit."""
     for each, _ in _objects(tree, ""):
         if each.get("type") == "mrkdwn" and isinstance(each.get("text"), Mixed):
-            each["verbatim"] = (
-                True  # otherwise Slack turns addresses that a visitor typed into links
-            )
-    return _fitting(tree, _slack_text, _check_slack)
+            each["verbatim"] = True  # else Slack makes links of what a visitor typed
+    return _fitting(tree, _slack_text, _checked_slack)
 
 
 def _slack_text(node: Json, name: str, parts: Mixed, cap: int, at: str) -> str:
@@ -133,7 +119,7 @@ def _slack_text(node: Json, name: str, parts: Mixed, cap: int, at: str) -> str:
     return text.strip()
 
 
-def _check_slack(message: Json) -> None:
+def _checked_slack(message: Json) -> Json:
     blocks, text = message.get("blocks"), message.get("text", "")
     if others := message.keys() - {"blocks", "text"}:
         raise Misfit(f'"{min(others)}" can\'t be used here, only "blocks" and "text"')
@@ -142,6 +128,7 @@ def _check_slack(message: Json) -> None:
     shown = sum(_block_width(block, f"blocks[{n}]") for n, block in enumerate(blocks))
     if shown > MAX_VISIBLE or not isinstance(text, str) or len(text) > 3_000:
         raise Misfit(f'{shown:,} characters are shown; {MAX_VISIBLE:,} fit, and 3,000 in "text"')
+    return message
 
 
 def _block_width(block: Any, at: str) -> int:  # noqa: ANN401 - JSON
@@ -171,15 +158,14 @@ def finish_teams(tree: Any, notification: Notification) -> Json:  # noqa: ANN401
         if each.get("type") == "TextBlock":
             each.setdefault("wrap", True)
 
-    def whole(card: Json) -> Json:
-        return {**ours, **card, "msteams": {**ours["msteams"], **card.get("msteams", {})}}
-
-    def check(card: Json) -> None:
+    def complete(card: Json) -> Json:
         _check_card(card)
-        if not teams.fits(post := teams.in_envelope(notification, whole(card))):
+        card = {**ours, **card, "msteams": {**ours["msteams"], **card.get("msteams", {})}}
+        if not teams.fits(post := teams.in_envelope(notification, card)):
             raise Misfit(f"the card has {len(post):,} bytes; a flow hands on {teams.MAX_BYTES:,}")
+        return card
 
-    return whole(_fitting(tree, _teams_text, check))
+    return _fitting(tree, _teams_text, complete)
 
 
 def _teams_text(node: Json, name: str, parts: Mixed, cap: int, at: str) -> str:
@@ -187,24 +173,24 @@ def _teams_text(node: Json, name: str, parts: Mixed, cap: int, at: str) -> str:
         return _address(parts, ("https://",), at)
     if name not in _TEXTS or at.startswith("msteams"):
         raise Misfit(f"{at}: a value can't be used here; it can in {', '.join(_TEXTS)} and url")
-    text = ""
-    for place, part in enumerate(parts):
+    shorten = teams.shortened if node.get("type") in {"TextRun", "CodeBlock"} else _single_line
+    text = author = ""
+    for part in parts:
         if not isinstance(part, Value):
-            text += part
+            text, author = text + part, author + part
             continue
-        if _OPEN.search("".join(each for each in parts[:place] if not isinstance(each, Value))):
+        if _OPEN.search(author):
             raise Misfit(f"{at}: a value can't decide who is mentioned or where a link leads")
-        markdown = node.get("type") not in {"TextRun", "CodeBlock"}
-        value = teams.inert(_single_line(part, cap) if markdown else cut(trimmed(tidy(part)), cap))
+        value = shorten(part, cap)
         # Separates characters that would form `{{DATE(...)}}` or `<at>` together.
         text += _NOTHING * text.endswith(_HALVES) + value + _NOTHING * value.endswith(_HALVES)
     return text.strip()
 
 
 def _single_line(text: str, cap: int) -> str:
-    """Return a value on one line, so that it can't begin a paragraph or list, or write an entity."""
+    """Return a value on one line, so that it can't begin a paragraph or list, write an entity, or be executed."""
     line = re.sub(r"&(?=#?\w+;)", f"&{_NOTHING}", tidy_line(text, cap)).translate(_MARKDOWN)
-    return f"{_NOTHING}{line}" if re.match(r"\s*(?:[-+•]|[0-9]+[.)])\s", line) else line
+    return teams.inert(_NOTHING * bool(re.match(r"\s*(?:[-+•]|[0-9]+[.)])\s", line)) + line)
 
 
 def _check_card(card: Json) -> None:
@@ -220,27 +206,8 @@ def _check_card(card: Json) -> None:
         raise Misfit('a "url" begins with https://')
 
 
-def finish_webhook(tree: Any, notification: Notification) -> Json:  # noqa: ANN401, ARG001 - see Finish
-    """Return the destination's own JSON, with each value as its text. Raises Misfit."""
-    body: Json = _with_texts(tree)
-    if (size := len(json.dumps(body))) > webhook.MAX_BYTES:
-        raise Misfit(f"has {size:,} bytes; a webhook carries {webhook.MAX_BYTES:,}")
-    return body
-
-
-def _with_texts(node: Any) -> Any:  # noqa: ANN401 - JSON
-    match node:
-        case Mixed():
-            return "".join(tidy(each) if isinstance(each, Value) else each for each in node)
-        case dict():
-            return {name: _with_texts(each) for name, each in node.items()}
-        case list():
-            return [_with_texts(each) for each in node]
-    return node
-
-
 OVERRIDES: Mapping[str, Finish] = {
     "slack": finish_slack,
     "teams": finish_teams,
-    "webhook": finish_webhook,
+    "webhook": webhook.finish,
 }

@@ -16,10 +16,10 @@ from slack_sdk.web.async_client import AsyncWebClient
 from yarl import URL
 
 from relay.clock import Clock
+from relay.notification import Json
 from relay.transports import Ending, Identity, Outcome, side_request
 from relay.transports.http import NO_ANSWER, BoundedResponse, HttpClient, is_page, without_answer
 from relay.transports.slack.answers import Answer, api_answer, sort, text_answer, webhook_answer
-from relay.transports.slack.blocks import Json
 
 # slack-sdk logs webhook URLs and whole posts at level DEBUG, so its logger drops everything.
 SILENT = logging.getLogger("relay.transports.slack.sdk")

@@ -6,14 +6,11 @@ can't mention a channel or disguise a link.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from relay.chat import Author
-from relay.notification import Excerpt, TranscriptMessage
+from relay.notification import Excerpt, Json, TranscriptMessage
 from relay.text import cut, tidy, tidy_line, trimmed
 from relay.transports.transcript_excerpt import SIGNS, left_out_line, post_excerpt
-
-Json = dict[str, Any]
 
 MAX_SECTION = 2_900
 """The most characters of a block; Slack refuses more than 3,000."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from relay.notification import Notification
+from relay.notification import Json, Notification
 from relay.transports import Ending, Identity, Outcome, clean_answer
 from relay.transports.slack.api import (
     CallError,
@@ -16,7 +16,6 @@ from relay.transports.slack.api import (
     posted_parts,
     read_receipt,
 )
-from relay.transports.slack.blocks import Json
 from relay.transports.slack.pack import Thread, pack_thread
 
 MOST_TRIES = 3

@@ -10,14 +10,21 @@ from msgspec.structs import replace
 
 from relay.languages import language_called
 from relay.links import is_safe, label
-from relay.notification import DigestContents, DigestLine, Link, Notification, Tone, transcript_line
+from relay.notification import (
+    DigestContents,
+    DigestLine,
+    Json,
+    Link,
+    Notification,
+    Tone,
+    transcript_line,
+)
 from relay.text import cut, tidy, tidy_line, with_commands
 from relay.transports.slack.blocks import (
     MARK_ROOM,
     MAX_BLOCKS,
     MAX_SECTION,
     MAX_VISIBLE,
-    Json,
     bold,
     code,
     escape,

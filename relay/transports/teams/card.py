@@ -6,18 +6,15 @@ Uses version 1.4 with elements of 1.2 only, because flows have refused newer one
 import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
 from urllib.parse import quote, unquote
 
 import msgspec
 
 from relay.languages import language_called
 from relay.links import is_safe, label, without_braces
-from relay.notification import Link, Notification, Tone
+from relay.notification import Json, Link, Notification, Tone
 from relay.text import cut, tidy, tidy_line, trimmed, with_commands
 from relay.transports.transcript_excerpt import facts_left_out_line
-
-Json = dict[str, Any]
 
 MAX_BYTES = 18 * 1024
 """The most bytes of a post in UTF-8."""

@@ -13,13 +13,19 @@ from msgspec.structs import replace
 from relay.chat import Author
 from relay.languages import language_called
 from relay.links import is_safe
-from relay.notification import DigestContents, DigestLine, Notification, Tone, TranscriptMessage
+from relay.notification import (
+    DigestContents,
+    DigestLine,
+    Json,
+    Notification,
+    Tone,
+    TranscriptMessage,
+)
 from relay.transports.teams.card import (
     MAX_BYTES,
     MAX_FACT,
     MAX_LINES,
     MAX_QUOTED,
-    Json,
     answer_of,
     as_line,
     block,

@@ -15,7 +15,18 @@ from typing import Any, Literal
 import msgspec
 
 from relay.chat import Chat
-from relay.notification import DigestContents, Fact, Link, Notification
+from relay.notification import (
+    DigestContents,
+    Fact,
+    Json,
+    Link,
+    Misfit,
+    Mixed,
+    Notification,
+    Value,
+    mapped,
+)
+from relay.text import tidy
 
 MAX_BYTES, MAX_BRIEF = 1_000_000, 20_000
 """The most bytes of a body, and of a short one: nginx accepts 1 MiB by default.
@@ -24,7 +35,6 @@ The Standard Webhooks specification recommends less than 20 kB.
 """
 OPENING = 2
 """How many messages are kept from the start of a chat, because they show its subject."""
-Json = dict[str, Any]
 
 
 class LeftOut(msgspec.Struct, kw_only=True):
@@ -100,7 +110,18 @@ def pack(notification: Notification, timestamp: datetime) -> bytes:
     """
     if notification.override is not None:
         return _encoded(notification.override)
-    data = Data(
+    kind: Literal["chat", "alert", "digest"] = "chat" if notification.chat else "alert"
+    kind = "digest" if notification.digest else kind
+    whole = Body(type=kind, timestamp=timestamp, data=_data(notification))
+    body = msgspec.to_builtins(whole, builtin_types=(timedelta,), enc_hook=dict)
+    if chat := body["data"]["chat"]:
+        _publish(chat)
+        _shorten(body, chat, MAX_BRIEF if notification.brief else MAX_BYTES)
+    return _encoded(body)
+
+
+def _data(notification: Notification) -> Data:
+    return Data(
         rule=notification.rule,
         subject=notification.subject,
         summary=notification.summary,
@@ -111,15 +132,6 @@ def pack(notification: Notification, timestamp: datetime) -> bytes:
         muted=_muted(notification),
         left_out=LeftOut(),
     )
-    kind: Literal["chat", "alert", "digest"] = "chat" if notification.chat else "alert"
-    kind = "digest" if notification.digest else kind
-    body = msgspec.to_builtins(
-        Body(type=kind, timestamp=timestamp, data=data), builtin_types=(timedelta,), enc_hook=dict
-    )
-    if chat := body["data"]["chat"]:
-        _publish(chat)
-        _shorten(body, chat, MAX_BRIEF if notification.brief else MAX_BYTES)
-    return _encoded(body)
 
 
 def _muted(notification: Notification) -> MutedUntil | None:
@@ -181,6 +193,19 @@ def _shorten(body: Json, chat: Json, most: int) -> None:
         kept.append(number)
     chat["messages"] = [messages[number] for number in sorted(kept)]
     left_out["messages"] = len(messages) - len(kept)
+
+
+def finish(tree: Any, notification: Notification) -> Json:  # noqa: ANN401, ARG001 - see Finish
+    """Return a destination's own JSON, with each value as its text. Raises Misfit."""
+    body: Json = mapped(tree, _plain_text)
+    if (size := len(json.dumps(body))) > MAX_BYTES:
+        raise Misfit(f"has {size:,} bytes; a webhook carries {MAX_BYTES:,}")
+    return body
+
+
+def _plain_text(text: str | Mixed, _at: str) -> str:
+    parts = text if isinstance(text, Mixed) else (text,)
+    return "".join(tidy(each) if isinstance(each, Value) else each for each in parts)
 
 
 def json_schema() -> Json:
