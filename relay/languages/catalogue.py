@@ -285,27 +285,28 @@ def _problems_of(entry: Message, once: frozenset[int]) -> Iterator[tuple[str, bo
     if not any(forms):
         return
     if entry.fuzzy:
-        yield (
-            "marked `fuzzy`, so it is not used; delete that word when the translation is right",
-            False,
-        )
+        words = "marked `fuzzy`, so it is not used; delete that word when the translation is right"
+        yield words, False
         return
     if entry.context:
         yield "has a msgctxt, which no text of the relay has, so it is never used", False
     several = len(forms) > 1
     for number, form in enumerate(forms):
         name = f"msgstr[{number}]" if several else "msgstr"
-        if not form:
+        if form:
+            yield from _form_problems(name, form, forms_of(entry.id)[-1])
+            yield from _place_problems(name, form, entry, spared=several and number in once)
+        else:
             yield f"{name} is empty; there are {len(forms)} forms, and all are needed", False
-            continue
-        source = forms_of(entry.id)[-1]
-        if character := unsendable(form):
-            yield f"{name} holds {character}, which is not a character and can't be sent", False
-        if not form.strip() or _breaks(form) > _breaks(source):
-            yield f"{name} has nothing but spaces, or a line break where the text has none", False
-        if form.rstrip().endswith(":") and not source.endswith(":"):
-            yield f"{name} ends with a colon; one is added where it is needed", True
-        yield from _place_problems(name, form, entry, spared=several and number in once)
+
+
+def _form_problems(name: str, form: str, source: str) -> Iterator[tuple[str, bool]]:
+    if character := unsendable(form):
+        yield f"{name} holds {character}, which is not a character and can't be sent", False
+    if not form.strip() or _breaks(form) > _breaks(source):
+        yield f"{name} has nothing but spaces, or a line break where the text has none", False
+    if form.rstrip().endswith(":") and not source.endswith(":"):
+        yield f"{name} ends with a colon; one is added where it is needed", True
 
 
 def _place_problems(

@@ -225,15 +225,7 @@ def set_up(log_format: LogFormat, redact: Redactor, stream: IO[str] | None = Non
     root.setLevel(logging.INFO)
     _turn_off_unused_fields()
     # At INFO and DEBUG these loggers print URLs with secrets, and visitors' words.
-    for chatty in (
-        "slack_sdk",
-        "aiohttp",
-        "httpx",
-        "aiosmtplib",
-        "uvicorn",
-        "alembic",
-        "asyncio",
-    ):
+    for chatty in ("slack_sdk", "aiohttp", "httpx", "aiosmtplib", "uvicorn", "alembic", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

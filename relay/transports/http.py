@@ -101,8 +101,8 @@ class HttpClient:
             self._sessions[proxy] = self._open(proxy)
         return self._sessions[proxy]
 
-    def _open(self, proxy: Proxy | None) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
+    def _connector(self, proxy: Proxy | None) -> aiohttp.TCPConnector:
+        return aiohttp.TCPConnector(
             ssl=self.tls,
             keepalive_timeout=KEEPALIVE,
             # No limit on connections, so that slow hosts don't delay others; lanes have their own limits.
@@ -116,8 +116,10 @@ class HttpClient:
             # between. A proxy is usually in the local network and looks names up itself.
             socket_factory=None if self.allow_private or proxy else _public_socket,
         )
+
+    def _open(self, proxy: Proxy | None) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=connector,
+            connector=self._connector(proxy),
             timeout=aiohttp.ClientTimeout(total=self.timeouts.total, connect=self.timeouts.connect),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={

@@ -160,14 +160,10 @@ class Resolver:
     _names: dict[tuple[str, int], _Name] = field(default_factory=dict)
 
     async def addresses(self, host: str, port: int) -> Sequence[Address]:
-        """Return the addresses of a host, at least one. Raises OSError, or ValueError for an invalid name.
-
-        The look-up continues if this call is cancelled.
-        """
+        """Return the addresses of a host, at least one; the look-up outlives a cancelled call. Raises OSError, or ValueError for an invalid name."""
         if _is_address(host):
-            return socket.getaddrinfo(
-                host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
-            )
+            flags = socket.AI_NUMERICHOST
+            return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
         name, now = self._names.setdefault((host, port), _Name()), self.monotonic()
         if name.answer and now - name.answered_at < FRESH:
             return name.answer
@@ -196,13 +192,7 @@ class Resolver:
         lookup: asyncio.Future[Sequence[Address]] = loop.create_future()
 
         def ended(answer: Sequence[Address], failure: Exception | None) -> None:
-            name.under_way, name.failure = None, failure
-            if failure is None:
-                name.answer, name.answered_at = answer, self.monotonic()
-            else:
-                name.failed_at = self.monotonic()
-                if not _may_pass(failure):
-                    name.answer = ()
+            self._keep(name, answer, failure)
             lookup.set_result(answer)
 
         def run() -> None:
@@ -212,14 +202,24 @@ class Resolver:
                 answer = self.look_up(host, port)
             except Exception as error:  # noqa: BLE001 - every kind is handed to whoever waits for it
                 failure = error
-            if not answer and failure is None:
-                failure = OSError(errno.ENOENT, "the name has no address")
             with contextlib.suppress(RuntimeError):  # the event loop has ended
                 loop.call_soon_threadsafe(ended, answer, failure)
 
         # A daemon thread, so that the relay can end while a name server is silent.
         threading.Thread(target=run, name=f"look-up {host}", daemon=True).start()
         return lookup
+
+    def _keep(self, name: _Name, answer: Sequence[Address], failure: Exception | None) -> None:
+        """Keep what a look-up found, or why it found nothing."""
+        if not answer and failure is None:
+            failure = OSError(errno.ENOENT, "the name has no address")
+        name.under_way, name.failure = None, failure
+        if failure is None:
+            name.answer, name.answered_at = answer, self.monotonic()
+            return
+        name.failed_at = self.monotonic()
+        if not _may_pass(failure):
+            name.answer = ()
 
 
 class HttpResolver(AbstractResolver):

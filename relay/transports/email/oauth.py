@@ -199,25 +199,29 @@ class Tokens:
         if objection := self._http.objection(url):
             raise NoToken(f"what {TOKEN_URL} holds {objection}", passes=False)
         try:
-            with side_request():
-                async with self._http.session(url).post(
-                    URL(url, encoded=True),
-                    data=self._form(),
-                    headers={"Accept": "application/json"},
-                    ssl=self._http.tls,
-                ) as response:
-                    status, body = response.status, await response.read()
-                    broke_off = isinstance(response, BoundedResponse) and response.broke_off
+            status, body = await self._post(url)
         except NO_ANSWER as error:
             outcome = without_answer(error, "the token endpoint")
             broken = outcome.ending is Ending.DESTINATION_BROKEN
             raise NoToken(outcome.detail, passes=not broken) from error
-        if broke_off:
-            raise NoToken("the token endpoint broke off in the middle of its answer", passes=True)
         answer = _read(body)
         if not 200 <= status < 300 or "access_token" not in answer:
             raise self._refusal(status, answer, body)
         return await self._accept(answer)
+
+    async def _post(self, url: str) -> tuple[int, bytes]:
+        """Return the status and the body of the endpoint's answer. Raises NO_ANSWER, and NoToken for half an answer."""
+        with side_request():
+            async with self._http.session(url).post(
+                URL(url, encoded=True),
+                data=self._form(),
+                headers={"Accept": "application/json"},
+                ssl=self._http.tls,
+            ) as response:
+                status, body = response.status, await response.read()
+        if isinstance(response, BoundedResponse) and response.broke_off:
+            raise NoToken("the token endpoint broke off in the middle of its answer", passes=True)
+        return status, body
 
     def _form(self) -> dict[str, str]:
         oauth = self._oauth

@@ -149,17 +149,23 @@ class SmtpPool:
                 try:
                     await kept.connection.begin(sender, recipient, len(mail), at_once=at_once)
                 except SmtpFailure as failure:
-                    retry = _retry_for(kept.connection, failure)
-                    if retry is None or retry in tried:
-                        raise
-                    tried.add(retry)
-                    if retry is _Retry.UNPIPELINED:
-                        self._unpipelined_until = self._clock() + self._limits.unpipelined
+                    tried.add(self._retry(kept.connection, failure, tried))
                     kept.connection.abort()
                 else:
                     beginning.lift()
                     begin_sending()
                     return await kept.connection.finish(mail)
+
+    def _retry(
+        self, connection: Connection, failure: SmtpFailure, tried: "set[_Retry]"
+    ) -> "_Retry":
+        """Return how the mail can be tried again. Raises the failure if it can't, or was so already."""
+        retry = _retry_for(connection, failure)
+        if retry is None or retry in tried:
+            raise failure
+        if retry is _Retry.UNPIPELINED:
+            self._unpipelined_until = self._clock() + self._limits.unpipelined
+        return retry
 
     @contextmanager
     def _in_use(self, kept: _Kept) -> Iterator[None]:

@@ -305,15 +305,21 @@ async def dial(to: MailServer) -> Line:
                 ssl=to.tls if implicit else None,
                 server_hostname=server.host if implicit else None,
             )
-    except ssl.SSLCertVerificationError as error:
-        raise no_trust(error) from error
-    except ssl.SSLError as error:
-        raise _no_tls(error) from error
-    except TimeoutError as error:
-        raise SmtpFailure(Stage.CONNECT, Cause.LOST, "could not be reached in time") from error
     except (OSError, UnicodeError) as error:
-        raise SmtpFailure(Stage.CONNECT, Cause.LOST, unreachable(error)) from error
+        raise _no_connection(error) from error
     return protocol
+
+
+def _no_connection(error: OSError | UnicodeError) -> SmtpFailure:
+    match error:
+        case ssl.SSLCertVerificationError():
+            return no_trust(error)
+        case ssl.SSLError():
+            return _no_tls(error)
+        case TimeoutError():
+            return SmtpFailure(Stage.CONNECT, Cause.LOST, "could not be reached in time")
+        case _:
+            return SmtpFailure(Stage.CONNECT, Cause.LOST, unreachable(error))
 
 
 def _no_tls(error: ssl.SSLError) -> SmtpFailure:

@@ -222,20 +222,14 @@ async def posted_parts(
     api: SlackApi, channel: str, identity: Identity, *, thread: str = ""
 ) -> dict[int, str]:
     """Return the parts of a delivery that are in a channel or thread, each with its `ts`. Raises CallError."""
-    fields = {
-        "channel": channel,
-        "oldest": f"{(identity.date - EARLIER).timestamp():.6f}",
-        "include_all_metadata": "true",
-        "limit": "100",
-    }
-    if thread:
-        fields["ts"] = thread
+    method = "conversations.replies" if thread else "conversations.history"
+    oldest = f"{(identity.date - EARLIER).timestamp():.6f}"
+    fields = {"channel": channel, "oldest": oldest, "include_all_metadata": "true", "limit": "100"}
+    fields |= {"ts": thread} if thread else {}
     parts: dict[int, str] = {}
     for _ in range(MOST_PAGES):
         with side_request():
-            answer = await api.call_form(
-                "conversations.replies" if thread else "conversations.history", fields
-            )
+            answer = await api.call_form(method, fields)
         messages = answer.get("messages")
         for message in messages if isinstance(messages, list) else ():
             if isinstance(message, Mapping) and (part := _part(message, identity)):

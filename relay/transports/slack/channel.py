@@ -31,6 +31,8 @@ NO_THREAD = {
 """Slack's errors for a deleted message or a locked thread, and for a channel without threads."""
 _ASK_AGAIN = {Ending.LATER, Ending.RATE_LIMITED}
 """Slack's temporary errors when reading a channel; others, such as a missing scope, are permanent."""
+Receipts = tuple[Receipt | None, Receipt | None]
+"""The receipt of a delivery, and that of the thread to which it belongs."""
 
 
 class SlackChannel:
@@ -45,19 +47,14 @@ class SlackChannel:
         self.objection = objection
 
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:  # noqa: ARG002
-        """Make one attempt to send a notification and return its outcome.
-
-        Parts of an earlier attempt are not posted again.
-        """
+        """Make one attempt to send a notification, without the parts that an earlier attempt has posted; return its outcome."""
         if self.objection:
             return Outcome(Ending.DESTINATION_BROKEN, self.objection)
-        done, root = self._receipt(identity.receipt), self._receipt(identity.thread_receipt)
-        if root and done and done.ts != root.ts:
-            root = None  # this delivery began a thread of its own and stays there
+        done, root = self._receipts(identity)
         posts = _Posts(self._api, self._channel, identity)
         if identity.unsure:
             try:
-                done, root = await self._look(posts, notification, done, root)
+                done, root = await self._look(posts, notification, (done, root))
             except CallError as error:
                 if (ending := error.repeatable().outcome).ending in _ASK_AGAIN:
                     return ending
@@ -66,11 +63,10 @@ class SlackChannel:
                 done, root = await self._begin(posts, notification, root)
         except CallError as error:
             return error.outcome
-        thread = self._thread(posts, notification, root)
-        steps = _steps(posts, thread, done, root)
         if notification.brief:
-            steps = []  # the existing message is good enough
-        return await _Rest(done).run(steps)
+            return await _Rest(done).run([])  # the existing message is good enough
+        thread = self._thread(posts, notification, root)
+        return await _Rest(done).run(_steps(posts, thread, done, root))
 
     async def connect(self) -> Outcome | str:
         """Check the token without sending anything; return a description, or the outcome that a post would have.
@@ -88,6 +84,12 @@ class SlackChannel:
         who = clean_answer(f"logged in to {account.get('team')} as {account.get('user')}")
         return f"{who}; whether it may post to {self._channel} can be seen only by a post"
 
+    def _receipts(self, identity: Identity) -> Receipts:
+        done, root = self._receipt(identity.receipt), self._receipt(identity.thread_receipt)
+        if root and done and done.ts != root.ts:
+            root = None  # this delivery began a thread of its own and stays there
+        return done, root
+
     def _receipt(self, text: str) -> Receipt | None:
         receipt = read_receipt(text)
         # The rules file may name another channel by now, but threads don't move.
@@ -97,22 +99,16 @@ class SlackChannel:
         mention = "" if posts.is_quiet else self._mention
         return pack_thread(notification, mention=mention, posted=root.posted if root else 0)
 
-    async def _look(
-        self,
-        posts: "_Posts",
-        notification: Notification,
-        done: Receipt | None,
-        root: Receipt | None,
-    ) -> tuple[Receipt | None, Receipt | None]:
+    async def _look(self, posts: "_Posts", notification: Notification, known: Receipts) -> Receipts:
         """Return the receipt of what an earlier attempt has posted, and that of its thread, by reading the channel.
 
         Used if the outcome of that attempt is unknown. Raises CallError.
         """
+        done, root = known
         if done is None and root:
             try:
                 if 1 in await posts.find_parts(root.ts):
-                    posted = max(len(notification.transcript), root.posted)
-                    done = posts.receipt(root.ts, posted)
+                    done = posts.receipt(root.ts, max(len(notification.transcript), root.posted))
             except CallError as error:
                 if error.word not in NO_THREAD:
                     raise

@@ -127,23 +127,23 @@ def _open(options: Options, access: Access) -> Transport:
             mention=mention,
             clock=access.clock,
         )
-    token = access.settings.slack_token
-    if token is None:
-        raise ValueError("a Slack channel needs RELAY_SLACK_TOKEN")
-    url = access.settings.slack_api_url
-    objection = access.http.objection(url)
+    objection = access.http.objection(access.settings.slack_api_url)
     return SlackChannel(
-        SlackApi(
-            access.http,
-            url=url,
-            token=token.reveal(),
-            pause=access.slack_pause,
-            clock=access.clock,
-        ),
+        _api(access),
         channel=str(options["channel"]),
         mention=mention,
         objection=f"what RELAY_SLACK_API_URL holds {objection}" if objection else "",
     )
+
+
+def _api(access: Access) -> SlackApi:
+    """Return the API with the bot's token. Raises ValueError if there is none."""
+    token = access.settings.slack_token
+    if token is None:
+        raise ValueError("a Slack channel needs RELAY_SLACK_TOKEN")
+    url = access.settings.slack_api_url
+    pause, clock = access.slack_pause, access.clock
+    return SlackApi(access.http, url=url, token=token.reveal(), pause=pause, clock=clock)
 
 
 def _place(options: Options, access: Access) -> tuple[tuple[str, ...], object]:

@@ -68,17 +68,23 @@ def pack(notification: Notification) -> bytes:
     """
     notification = notification.set_apart(rtl=language_called(notification.language).rtl)
     if notification.brief:
-        words = words_of(notification)
-        return _smallest(
-            notification, [*words, *facts_of(notification), *muted_of(notification)], words
-        )
-    if notification.override:
-        body = [*notification.override.get("body", []), *muted_of(notification)]
-        own = in_envelope(notification, {**notification.override, "body": body})
-        if fits(own):
-            return own
+        words, muted = words_of(notification), muted_of(notification)
+        return _smallest(notification, [*words, *facts_of(notification), *muted], words)
+    if notification.override and fits(own := _own(notification, notification.override)):
+        return own
     if notification.digest:
         return _digest(notification, notification.digest)
+    return _chat_post(notification)
+
+
+def _own(notification: Notification, card: Json) -> bytes:
+    """Return the post of a card that its template's author wrote."""
+    body = [*card.get("body", []), *muted_of(notification)]
+    return in_envelope(notification, {**card, "body": body})
+
+
+def _chat_post(notification: Notification) -> bytes:
+    """Return the post of a chat with as much of its transcript as fits."""
     head, answer = head_of(notification), answer_of(notification)
     ending = [*facts_of(notification), *visited_pages(notification), *footer_of(notification)]
     bare = post_of(notification, [*head, *answer, *ending])
