@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
@@ -24,7 +25,13 @@ from relay.notification import (
     Tone,
 )
 from relay.rendering.built_in_wording import Page, built_in_html, headline, template_note
-from relay.rendering.template_data import Plain, called, describe, describe_texts
+from relay.rendering.template_data import (
+    Plain,
+    called,
+    describe,
+    describe_setting,
+    describe_texts,
+)
 from relay.rendering.template_folders import DIGEST, BrokenTemplate
 from relay.rendering.templates import Templates
 from relay.rendering.transcript import local_time, story_of, tone
@@ -187,45 +194,42 @@ Line = Callable[[Member], tuple[Chat, str, str]]
 
 
 def _contents(digest: Digest, words: Words, zone: ZoneInfo, line: Line) -> DigestContents:
-    now = local_time(digest.closed_at, zone)
     reasons = {group.why for group in digest.groups}
-    reply = words.language.gettext("Reply")
-
-    def line_of(member: Member) -> DigestLine:
-        chat, event, quote = line(member)
-        address = visitor_address(chat.visitor.email)
-        return DigestLine(
-            account=member.account,
-            id=member.chat,
-            who=called(chat.visitor, words, unknown=words.visitor),
-            summary=event,
-            words=quote,
-            came=words.moment(local_time(member.arrived, zone), now),
-            arrived=member.arrived,
-            rules=member.rules,
-            why=member.why,
-            stars=stars(chat.rating),
-            tone=tone(chat),
-            answer=Link(label=reply, url=mail_link(address)) if address else None,
-        )
-
     sections = []
     for why, same_reason in groupby(digest.groups, key=lambda group: group.why):
         groups = list(same_reason)
         count = sum(group.count for group in groups)
         heading = "" if reasons == {"send"} else _heading(digest, why, count, words, zone)
-        lines = tuple(
-            DigestGroup(
-                rule=clean_line(group.rule),
-                count=group.count,
-                lines=tuple(map(line_of, group.members)),
-            )
-            for group in groups
-        )
-        sections.append(DigestSection(heading=heading, groups=lines))
+        described = []
+        for group in groups:
+            lines = tuple(_line(each, line, digest, words, zone) for each in group.members)
+            rule = clean_line(group.rule)
+            described.append(DigestGroup(rule=rule, count=group.count, lines=lines))
+        sections.append(DigestSection(heading=heading, groups=tuple(described)))
     notes = tuple(_notes(digest, words, zone))
     return DigestContents(
         count=digest.count, sections=tuple(sections), notes=notes, erased=digest.erased
+    )
+
+
+def _line(member: Member, line: Line, digest: Digest, words: Words, zone: ZoneInfo) -> DigestLine:
+    chat, event, quote = line(member)
+    address = visitor_address(chat.visitor.email)
+    reply = words.language.gettext("Reply")
+    closed_at = local_time(digest.closed_at, zone)
+    return DigestLine(
+        account=member.account,
+        id=member.chat,
+        who=called(chat.visitor, words, unknown=words.visitor),
+        summary=event,
+        words=quote,
+        came=words.moment(local_time(member.arrived, zone), closed_at),
+        arrived=member.arrived,
+        rules=member.rules,
+        why=member.why,
+        stars=stars(chat.rating),
+        tone=tone(chat),
+        answer=Link(label=reply, url=mail_link(address)) if address else None,
     )
 
 
@@ -280,31 +284,22 @@ def _described(
     digest: Digest, contents: DigestContents, words: Words, zone: ZoneInfo, public_url: str
 ) -> dict[str, Plain]:
     """Return the data for the files of `digest/`, except `line.txt`, which describes one chat."""
-
-    def moment(at: datetime) -> str:
-        return _moment(at, digest, words, zone)
-
-    return {
-        "digest": {
-            "count": digest.count,
-            "missed": digest.missed,
-            "offline": digest.offline,
-            "finished": digest.count - digest.missed - digest.offline,
-            "due_since": moment(digest.due_since) if digest.due_since else "",
-            "first": moment(digest.first),
-            "last": moment(digest.last),
-            "sections": [_described_section(section) for section in contents.sections],
-            "more": contents.more,
-            "erased": digest.erased,
-            "notes": list(contents.notes),
-        },
-        "destination": digest.destination,
-        "language": words.language.name,
-        "direction": words.language.locale.text_direction,
-        "public_url": public_url,
-        "timezone": str(zone),
-        "tone": _tone(contents).value,
+    moment = partial(_moment, digest=digest, words=words, zone=zone)
+    described: Plain = {
+        "count": digest.count,
+        "missed": digest.missed,
+        "offline": digest.offline,
+        "finished": digest.count - digest.missed - digest.offline,
+        "due_since": moment(digest.due_since) if digest.due_since else "",
+        "first": moment(digest.first),
+        "last": moment(digest.last),
+        "sections": [_described_section(section) for section in contents.sections],
+        "more": contents.more,
+        "erased": digest.erased,
+        "notes": list(contents.notes),
     }
+    setting = describe_setting(words, zone, public_url, _tone(contents))
+    return {**setting, "digest": described, "destination": digest.destination}
 
 
 def _described_section(section: DigestSection) -> Plain:

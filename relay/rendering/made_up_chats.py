@@ -93,11 +93,14 @@ def _chat(number: int, visitor: Visitor, *messages: Message) -> Chat:
         word_count=sum(len(message.text.split()) for message in messages),
         visitor=visitor,
         messages=messages,
-        pages=(
-            Page(url="https://shop.example.com/", title="Home"),
-            Page(url="https://shop.example.com/shoes/green?size=42", title="Green shoes, size 42"),
-        ),
+        pages=_PAGES,
     )
+
+
+_PAGES = (
+    Page(url="https://shop.example.com/", title="Home"),
+    Page(url="https://shop.example.com/shoes/green?size=42", title="Green shoes, size 42"),
+)
 
 
 MARTA = Visitor(
@@ -235,11 +238,8 @@ def _hostile() -> Chat:
     huge = ("x" * 100_000, "&" * 100_000, "e" + "\u0301" * 50_000)
     texts = (*(clean(hostile) for hostile in HOSTILE_TEXTS), *huge)
     messages = [_visitor(place, hostile, line) for place, hostile in enumerate(texts)]
-    messages += [
-        _agent(200, text, line),
-        _system(205, "close.visitorClose", line),
-        _system(210, text),
-    ]
+    closed = _system(205, "close.visitorClose", line)
+    messages += [_agent(200, text, line), closed, _system(210, text)]
     return replace(
         _chat(9, _hostile_visitor(line, text), *messages),
         account=line[:100],

@@ -66,6 +66,15 @@ class Missing(StrictUndefined):
         return _missing_name(str(self._undefined_name))
 
 
+_OPTIONS: dict[str, Any] = {
+    "trim_blocks": True,
+    "lstrip_blocks": True,
+    "auto_reload": False,
+    "cache_size": -1,
+}
+"""Jinja's options beside those that differ between sandboxes."""
+
+
 class Sandbox(ImmutableSandboxedEnvironment):
     """Renders templates in one language: with `autoescape` as HTML, without as plain text."""
 
@@ -82,15 +91,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         as_text = joined or text_writer(filters.shown, rtl=rtl)
         self.put: Shown = html_writer(filters.shown, rtl=rtl) if autoescape else as_text
         """Writes a value, isolated if its direction could reorder the words around it."""
-        super().__init__(
-            loader=loader,
-            autoescape=autoescape,
-            undefined=Missing,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            auto_reload=False,
-            cache_size=-1,
-        )
+        super().__init__(loader=loader, autoescape=autoescape, undefined=Missing, **_OPTIONS)
         self.language = words.language
         self._loaded: dict[tuple[str, str | None], Template] = {}
         self.globals.clear()

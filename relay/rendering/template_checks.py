@@ -58,36 +58,41 @@ def made_up_digest(*, late: bool = False) -> Digest:
 
     With `late`, it has few chats, is overdue and was muted.
     """
-    night = datetime(2025, 11, 23, 22, 10, tzinfo=UTC)
-    morning = datetime(2025, 11, 24, 7, tzinfo=UTC)
     names = ["missed", "missed_after_an_answer"] if late else list(made_up_chats())
-    members = [
+    why = "muted:1" if late else "hours"
+    mute = Mute(by="Anna", because="Warehouse move", until=_MORNING)
+    return arranged(
+        [member for number, name in enumerate(names) for member in _members(name, number, why)],
+        order=_MADE_UP_RULES,
+        destination="support-room",
+        closed_at=_MORNING,
+        due_since=_NIGHT if late else None,
+        erased=int(late),
+        mutes={why: mute} if late else {},
+    )
+
+
+_NIGHT = datetime(2025, 11, 23, 22, 10, tzinfo=UTC)
+_MORNING = datetime(2025, 11, 24, 7, tzinfo=UTC)
+_MADE_UP_RULES = ("Missed chats", "Bad ratings", "All chats")
+
+
+def _members(name: str, number: int, why: str) -> list[Member]:
+    """Return the members about one of the made-up chats, one for each of its rules."""
+    chat = made_up_chats()[name]
+    return [
         Member(
             account="208",
             chat=name,
             rules=(rule,),
-            why="muted:1" if late else "hours",
-            arrived=night + timedelta(minutes=37 * number),
-            updated=night,
-            missed=bool(made_up_chats()[name].missed),
-            offline=bool(made_up_chats()[name].offline),
+            why=why,
+            arrived=_NIGHT + timedelta(minutes=37 * number),
+            updated=_NIGHT,
+            missed=bool(chat.missed),
+            offline=bool(chat.offline),
         )
-        for number, name in enumerate(names)
-        for rule in _rules_of(made_up_chats()[name])
+        for rule in _rules_of(chat)
     ]
-    mute = Mute(by="Anna", because="Warehouse move", until=morning)
-    return arranged(
-        members,
-        order=_MADE_UP_RULES,
-        destination="support-room",
-        closed_at=morning,
-        due_since=night if late else None,
-        erased=int(late),
-        mutes={"muted:1": mute} if late else {},
-    )
-
-
-_MADE_UP_RULES = ("Missed chats", "Bad ratings", "All chats")
 
 
 def _rules_of(chat: Chat) -> list[str]:

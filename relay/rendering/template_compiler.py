@@ -5,13 +5,22 @@ split when the template is compiled. All other operations keep Jinja's code and 
 `Sandbox`.
 """
 
-from typing import Any
+from typing import Any, TypeGuard
 
 from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
 from markupsafe import escape
 
 from relay.languages.catalogue import PLACE
+
+
+def _is_translation(node: nodes.Expr) -> TypeGuard[nodes.Call]:
+    return (
+        isinstance(node, nodes.Call)
+        and isinstance(node.node, nodes.Name)
+        and node.node.name == "_"
+        and not (node.args[1:] or node.dyn_args or node.dyn_kwargs)
+    )
 
 
 class SandboxCodeGenerator(CodeGenerator):
@@ -73,10 +82,7 @@ class SandboxCodeGenerator(CodeGenerator):
         None for any other expression, or if a value occurs twice or not at all: `_` then handles it
         at run time.
         """
-        if (
-            not (isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name))
-            or (node.node.name != "_" or node.args[1:] or node.dyn_args or node.dyn_kwargs)
-        ):  # fmt: skip
+        if not _is_translation(node):
             return None
         values = {each.key: each.value for each in node.kwargs}
         language = self.environment.language  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ from relay.chat import Chat, Page, Variable, Visitor, bot_only, unanswered
 from relay.destination import NOBODY, VISITOR
 from relay.links import answer_link, host, mail_link, web_link
 from relay.mail_address import visitor_address
-from relay.notification import Excerpt, Fact, TranscriptMessage
+from relay.notification import Excerpt, Fact, Tone, TranscriptMessage
 from relay.rendering.transcript import MAX_NAME, Story, local_time, tone
 from relay.rendering.translation import Words
 from relay.text import clean_line, cut
@@ -44,20 +44,26 @@ def describe(
     reply_to: str,
 ) -> Description:
     """Return the data that every file of a template can use; `template_reference` explains each name."""
-    visitor = describe_visitor(chat.visitor, words, clean_line(story.question))
     return {
+        **describe_setting(words, zone, public_url, tone(chat)),
         "rule": rule,
-        "language": words.language.name,
-        "direction": words.language.locale.text_direction,
-        "public_url": public_url,
         "chat": _chat(chat, story, zone),
-        "visitor": visitor,
+        "visitor": describe_visitor(chat.visitor, words, clean_line(story.question)),
         "reply_to": where_replies_go(reply_to, chat.visitor),
         "variables": _labelled(chat.visitor.variables, words),
         "pages": [_page(page) for page in reversed(chat.pages[-MAX_PAGES:])],
         "earlier_pages": max(0, len(chat.pages) - MAX_PAGES),
+    }
+
+
+def describe_setting(words: Words, zone: ZoneInfo, public_url: str, tone: Tone) -> Description:
+    """Return the data that the templates of chats and of digests can use alike."""
+    return {
+        "language": words.language.name,
+        "direction": words.language.locale.text_direction,
+        "public_url": public_url,
         "timezone": str(zone),
-        "tone": tone(chat).value,
+        "tone": tone.value,
     }
 
 
@@ -203,31 +209,33 @@ def _just_before_the_tail(excerpt: Excerpt) -> TranscriptMessage | None:
 def _messages(
     transcript: tuple[TranscriptMessage, ...], before: TranscriptMessage | None = None
 ) -> list[Plain]:
-    """Return the messages as data for templates.
+    """Return the messages as data for templates; `before` is the message before them."""
+    return [
+        _message(message, last)
+        for message, last in zip(transcript, (before, *transcript), strict=False)
+    ]
+
+
+def _message(message: TranscriptMessage, before: TranscriptMessage | None) -> Plain:
+    """Return a message as data for templates.
 
     `again` means that the author is that of the message before; `continued`, that the minute is the
     same too.
     """
-    described: list[Plain] = []
-    for message in transcript:
-        again = (
-            before is not None
-            and not message.gap
-            and (before.author, before.name) == (message.author, message.name)
-        )
-        described.append(
-            {
-                "author": message.author.value,
-                "name": message.name,
-                "text": message.text,
-                "time": message.time,
-                "gap": message.gap,
-                "again": again,
-                "continued": again and before is not None and before.time == message.time,
-            }
-        )
-        before = message
-    return described
+    again = (
+        before is not None
+        and not message.gap
+        and (before.author, before.name) == (message.author, message.name)
+    )
+    return {
+        "author": message.author.value,
+        "name": message.name,
+        "text": message.text,
+        "time": message.time,
+        "gap": message.gap,
+        "again": again,
+        "continued": again and before is not None and before.time == message.time,
+    }
 
 
 def _local(moment: datetime | None, zone: ZoneInfo) -> str | None:

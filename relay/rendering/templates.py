@@ -7,6 +7,7 @@ is first used and are kept; after an edit, make new `Templates`.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import product
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -86,22 +87,14 @@ class Templates:
         Returns each problem once, as `file:line: problem`.
         """
         overrides = [each for each in self._finish if self._folders.has(name, f"{each}.json")]
+        render = partial(self.render, name, rule="A made-up rule", zone=ZoneInfo("UTC"))
         problems: dict[str, None] = {}
-        for language in self.languages.names:
-            for chat in made_up_chats().values():
-                for transport in ("", *overrides):
-                    try:
-                        self.render(
-                            name,
-                            chat,
-                            rule="A made-up rule",
-                            language=language,
-                            zone=ZoneInfo("UTC"),
-                            bodies=not transport,
-                            transport=transport,
-                        )
-                    except BrokenTemplate as problem:
-                        problems[str(problem)] = None
+        chats = made_up_chats().values()
+        for language, chat, transport in product(self.languages.names, chats, ("", *overrides)):
+            try:
+                render(chat, language=language, transport=transport, bodies=not transport)
+            except BrokenTemplate as problem:
+                problems[str(problem)] = None
         return list(problems)
 
     def render(
@@ -147,36 +140,11 @@ class Templates:
         """Return a draft of a notification, whose bodies are rendered on demand. Raises BrokenTemplate."""
         self._must_be_known(name)
         writer = self.writer(language)
-        story = story_of(chat, zone, writer.words)
+        words, story = writer.words, story_of(chat, zone, writer.words)
         data = describe(
-            chat,
-            story,
-            writer.words,
-            zone=zone,
-            rule=rule,
-            public_url=public_url,
-            reply_to=reply_to,
+            chat, story, words, zone=zone, rule=rule, public_url=public_url, reply_to=reply_to
         )
-        subject = writer.text_line(name, "subject.txt", data, MAX_SUBJECT)
-        summary = writer.text_line(name, "summary.txt", data, MAX_SUMMARY)
-        facts, left_out = writer.facts(name, data, beyond(chat.visitor.variables))
-        data |= describe_texts(subject, summary, facts, left_out)
-        footer = writer.text_line(name, "footer.txt", data, MAX_FOOTER, may_be_empty=True)
-        data["footer"] = footer
-        texts = Notification(
-            subject=subject,
-            summary=summary,
-            facts=facts,
-            facts_left_out=left_out,
-            footer=footer,
-            links=(*answer_link(chat, facts, writer.words), *page_links(chat.pages, MAX_PAGES)),
-        )
-        notification = add_chat(texts, chat, story, writer.words)
-        return Draft(
-            notification,
-            partial(writer.bodies, name, data, story),
-            partial(writer.override, name=name, data=data, story=story, notification=notification),
-        )
+        return writer.draft(name, chat, data, story)
 
     def _must_be_known(self, name: str) -> None:
         if name not in self.names:
@@ -257,6 +225,27 @@ class Writer:
         source = self._folders.source(name)
         self._has_rules |= source is not None and may_have_rules(source[0])
         return source
+
+    def draft(self, name: str, chat: Chat, data: Description, story: Story) -> Draft:
+        """Return the draft of a notification; its texts are added to `data`, for the bodies."""
+        subject = self.text_line(name, "subject.txt", data, MAX_SUBJECT)
+        summary = self.text_line(name, "summary.txt", data, MAX_SUMMARY)
+        facts, left_out = self.facts(name, data, beyond(chat.visitor.variables))
+        data |= describe_texts(subject, summary, facts, left_out)
+        footer = self.text_line(name, "footer.txt", data, MAX_FOOTER, may_be_empty=True)
+        data["footer"] = footer
+        texts = Notification(
+            subject=subject,
+            summary=summary,
+            facts=facts,
+            facts_left_out=left_out,
+            footer=footer,
+            links=(*answer_link(chat, facts, self.words), *page_links(chat.pages, MAX_PAGES)),
+        )
+        notification = add_chat(texts, chat, story, self.words)
+        bodies = partial(self.bodies, name, data, story)
+        override = partial(self.override, name=name, data=data, story=story)
+        return Draft(notification, bodies, partial(override, notification=notification))
 
     def text_line(
         self, name: str, file: str, data: Description, limit: int, *, may_be_empty: bool = False
