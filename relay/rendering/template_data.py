@@ -209,33 +209,23 @@ def _just_before_the_tail(excerpt: Excerpt) -> TranscriptMessage | None:
 def _messages(
     transcript: tuple[TranscriptMessage, ...], before: TranscriptMessage | None = None
 ) -> list[Plain]:
-    """Return the messages as data for templates; `before` is the message before them."""
-    return [
-        _message(message, last)
-        for message, last in zip(transcript, (before, *transcript), strict=False)
-    ]
-
-
-def _message(message: TranscriptMessage, before: TranscriptMessage | None) -> Plain:
-    """Return a message as data for templates.
-
-    `again` means that the author is that of the message before; `continued`, that the minute is the
-    same too.
-    """
-    again = (
-        before is not None
-        and not message.gap
-        and (before.author, before.name) == (message.author, message.name)
-    )
-    return {
-        "author": message.author.value,
-        "name": message.name,
-        "text": message.text,
-        "time": message.time,
-        "gap": message.gap,
-        "again": again,
-        "continued": again and before is not None and before.time == message.time,
-    }
+    """Return the messages as data for templates: `again` if by the author of the message before, `continued` if in its minute, too."""
+    described: list[Plain] = []
+    for message in transcript:
+        author = before and not message.gap and (before.author, before.name)
+        again = author == (message.author, message.name)
+        entry: Plain = {
+            "author": message.author.value,
+            "name": message.name,
+            "text": message.text,
+            "time": message.time,
+            "gap": message.gap,
+            "again": again,
+            "continued": again and before is not None and before.time == message.time,
+        }
+        described.append(entry)
+        before = message
+    return described
 
 
 def _local(moment: datetime | None, zone: ZoneInfo) -> str | None:
