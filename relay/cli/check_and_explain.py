@@ -65,18 +65,18 @@ def check(rules: Path | None, *, connect: bool, as_json: bool) -> None:
         extra = {"connections": words.connected_json(tried)} if connect else {}
         print_json({**words.checked_json(checked), **extra})
     else:
-        _print_checked(checked, tried)
-        click.echo(words.summary(checked, unreached), err=bool(code))
+        _print_checked(checked, tried, unreached)
     sys.exit(code or (NOT_FINE if unreached or waits else FINE))
 
 
-def _print_checked(checked: Checked, tried: Sequence[Tried]) -> None:
+def _print_checked(checked: Checked, tried: Sequence[Tried], unreached: int) -> None:
     print_lines(words.trouble(checked), err=True)
     if checked.lacking and (advised := advice(click.get_current_context())):
         click.echo(advised, err=True)
     print_lines(words.connected(tried))
     print_lines(_timings(checked))
     print_lines(words.closed_days(checked))
+    click.echo(words.summary(checked, unreached), err=bool(words.exit_code(checked)))
 
 
 async def _check(

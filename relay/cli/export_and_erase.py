@@ -92,8 +92,7 @@ def erase(
     print_lines(_erased(done))
     troubles = list(_left(done))
     print_lines(troubles, err=True)
-    has_erased = done.chats or done.set_aside or done.mutes
-    sys.exit(FINE if has_erased and not troubles else NOT_FINE)
+    sys.exit(FINE if (done.chats or done.set_aside or done.mutes) and not troubles else NOT_FINE)
 
 
 # -- in words ----------------------------------------------------------------------------------------------

@@ -42,8 +42,7 @@ def template(file: str | None) -> None:
     From then on yours is used; change it as you like. Your folder is the one that RELAY_TEMPLATES names, else
     mytemplates. What is there already stays as it is. Without FILE, all files are listed.
     """
-    folder = own_folder(os.environ)
-    files = shipped_files()
+    folder, files = own_folder(os.environ), shipped_files()
     if file is None:
         print_lines(_listed(files, folder))
         return

@@ -170,10 +170,7 @@ async def run_demo(
             raise NotReady([str(error)]) from None
         async with Catchers() as catchers:
             demo = Demo(folder, catchers.received, echo, options)
-            variables = {
-                **_variables(catchers, demo, scratch),
-                "RELAY_LISTEN": _free_address(options.listen, echo),
-            }
+            variables = _variables(catchers, demo, scratch, _free_address(options.listen, echo))
             return await _Tour(options, demo, echo, stopping).run(variables, pages(demo))
 
 
@@ -238,9 +235,10 @@ class _Tour:
         return not any(sample.trouble for sample in posted)
 
 
-def _variables(catchers: Catchers, demo: Demo, scratch: str) -> Mapping[str, str]:
-    """The relay's environment, but for its address; the user's own environment is not used."""
+def _variables(catchers: Catchers, demo: Demo, scratch: str, listen: str) -> Mapping[str, str]:
+    """The whole environment of the relay; the user's own is not used. `scratch`: the folder of its database."""
     return {
+        "RELAY_LISTEN": listen,
         "RELAY_TEMPLATES": str(demo.folder / OWN_TEMPLATES),
         "RELAY_RULES": str(demo.rules),
         # Never the user's database: one that knew the samples would queue nothing for them.

@@ -100,19 +100,24 @@ async def check_rules(
     checked = replace(checked, settings=tuple(wrong))
     if checked.book is None:
         return checked
+    forms, broken = await _tried_out(checked.book, settings, source, str(path))
+    problems, templates = (*checked.problems, *forms), (*checked.templates, *broken)
+    return replace(checked, problems=problems, templates=templates)
+
+
+async def _tried_out(
+    book: RuleBook, settings: Settings, source: bytes, path: str
+) -> tuple[list[Problem], list[str]]:
+    """The problems of the rules' own texts, and those of the templates that they name, with made-up chats."""
     pool = RenderPool(template_folders(settings))
     try:
-        used = sorted({rule.template for rule in checked.book.rules})
-        used += _digest(checked.book, settings)
+        used = sorted({rule.template for rule in book.rules})
+        used += _digest(book, settings)
         broken = [problem for name in used for problem in await pool.check(name)]
-        filled = [
-            await _filled_in(form, pool, str(path))
-            for form in _forms(checked.book, source, str(path))
-        ]
+        filled = [await _filled_in(form, pool, path) for form in _forms(book, source, path)]
     finally:
         await pool.close()
-    problems = (*checked.problems, *chain.from_iterable(filled))
-    return replace(checked, problems=problems, templates=(*checked.templates, *broken))
+    return list(chain.from_iterable(filled)), broken
 
 
 @dataclass(frozen=True, slots=True)

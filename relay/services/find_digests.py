@@ -129,6 +129,14 @@ def _past(session: Session, destination: str, *, limit: int) -> list[PastDigest]
     ]
 
 
+def _open(session: Session, destination: str, recipient: str, due: datetime, now: datetime) -> None:
+    """Make the chats that wait for a digest until `due` wait until `now` only."""
+    pair = {"of_destination": destination, "of_recipient": recipient}
+    until = {"earliest": to_ms(now), "latest": to_ms(due), "opening": to_ms(now)}
+    for query in (PUT_OFF, PUT_OFF_ERASED):
+        session.operations.sql[query].run(session.cursor, **pair, **until)
+
+
 async def send_digest_now(
     sessions: Sessions,
     destination: str,
@@ -139,20 +147,13 @@ async def send_digest_now(
     by: str,
     now: datetime,
 ) -> bool:
-    """Queue a digest that is due by `due` now, whatever the hours say; False where nothing waits for it.
-
-    A pause of the destination still holds it back.
-    """
+    """Queue a digest that is due by `due`, whatever the hours say; False: nothing waits for it. A pause still holds it back."""
 
     def work(session: Session) -> bool:
-        operations, cursor = session.operations, session.cursor
-        pair = {"of_destination": destination, "of_recipient": recipient}
-        until = {"earliest": to_ms(now), "latest": to_ms(due), "opening": to_ms(now)}
-        for query in (PUT_OFF, PUT_OFF_ERASED):
-            operations.sql[query].run(cursor, **pair, **until)
+        _open(session, destination, recipient, due, now)
         is_shared = session.dialect.name == "postgresql"
-        digests = Digests(operations, partial(digest_delivery, mail_domain), is_shared)
-        return bool(digests.close(cursor, now, only=(destination, recipient)).queued)
+        digests = Digests(session.operations, partial(digest_delivery, mail_domain), is_shared)
+        return bool(digests.close(session.cursor, now, only=(destination, recipient)).queued)
 
     is_queued = await write_in_thread(sessions, work)
     if is_queued:

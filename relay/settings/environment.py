@@ -89,10 +89,7 @@ class LoginUrl:
 
 
 def split_login_url(value: str) -> LoginUrl:
-    """Split a URL that may contain a login.
-
-    Raises ValueError with the reason. It quotes nothing, because any part may belong to a password.
-    """
+    """Split a URL that may contain a login. Raises ValueError, which quotes nothing, as any part may belong to a password."""
     scheme = _SCHEME.match(value)
     if scheme is None:
         raise ValueError("this is not a URL")
@@ -102,6 +99,18 @@ def split_login_url(value: str) -> LoginUrl:
         raise ValueError(_encoding_of(rest.rpartition("@")[0] or rest))
     login, at, hosts = rest[:end].rpartition("@")
     path, _, query = rest[end:].partition("?")
+    user, password = _user_and_password(login)
+    return LoginUrl(
+        scheme=scheme[1].lower(),
+        hosts=tuple(_host(host, after_login=bool(at)) for host in hosts.split(",")),
+        user=user,
+        password=SecretValue(password),
+        path=path,
+        query=query,
+    )
+
+
+def _user_and_password(login: str) -> tuple[str, str]:
     if _BAD_CODE.search(login) or not login.isprintable() or " " in login:
         raise ValueError(_encoding_of(login))
     user, colon, password = login.partition(":")
@@ -110,14 +119,7 @@ def split_login_url(value: str) -> LoginUrl:
         raise ValueError(
             "no password follows the colon; leave the colon out, or write @ as %40 in the password"
         )
-    return LoginUrl(
-        scheme=scheme[1].lower(),
-        hosts=tuple(_host(host, after_login=bool(at)) for host in hosts.split(",")),
-        user=unquote(user),
-        password=SecretValue(unquote(password)),
-        path=path,
-        query=query,
-    )
+    return unquote(user), unquote(password)
 
 
 def _host(written: str, *, after_login: bool) -> Host:

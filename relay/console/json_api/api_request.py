@@ -138,8 +138,7 @@ def query_of(text: bytes, kind: type[T]) -> T:
         )
     except ValueError:
         raise Refusal(400, "The query can't be read.") from None
-    types = get_type_hints(kind)
-    parameters: dict[str, Any] = {}
+    types, parameters = get_type_hints(kind), dict[str, Any]()
     for name, value in pairs:
         if _is_loose(value, types.get(name, str)):
             raise wrong(name, "needs a value as the document describes it, or has to be left out")

@@ -32,6 +32,7 @@ from relay.services.personal_data import (
 )
 
 personal_data = Operations("Personal data")
+_OLD_SIGN_IN = "You signed in more than ten minutes ago. Sign in again, or use a token."
 
 
 class WhoseData(StrEnum):
@@ -153,8 +154,7 @@ async def erase_chat(call: Call, path: Numbered, body: EraseRequest) -> Erasure:
     if body.confirm.strip().casefold() not in history.chat.confirmations:
         raise wrong("confirm", f"write {name}, or the visitor's email address")
     if call.caller.session and not await call.api.sign_in.is_recent(call.caller):
-        words = "You signed in more than ten minutes ago. Sign in again, or use a token."
-        raise Refusal(403, words, kind="sign-in-again")
+        raise Refusal(403, _OLD_SIGN_IN, kind="sign-in-again")
     data, detail = await _data(call, history, body.of)
     acting, rules = call.acting("erase", name, detail), call.running.parts.in_force.rules
     done = await erase(acting, data, by=call.caller.name, rules=rules, now=call.now)
