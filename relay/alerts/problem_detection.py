@@ -18,7 +18,7 @@ from relay.outbox.statements import Query, Statements
 from relay.outbox.troubles import Trouble
 from relay.outbox.writer import Cursor
 from relay.rules import RuleBook
-from relay.rules.schedule_parser import Silence
+from relay.timing.schedule import Silence
 
 LATE = timedelta(minutes=15)
 """How long a delivery may wait while nothing arrives, before there is an alert."""

@@ -15,9 +15,8 @@ from relay.rules.compared_values import ChatView, TimeLimit
 from relay.rules.conditions import Condition, Finding, findings
 from relay.rules.reading.problem import Place, Problem
 from relay.rules.recipients import Recipients
-from relay.rules.schedule_parser import Silence
 from relay.timing.plan import Mute, OncePer
-from relay.timing.schedule import Schedule
+from relay.timing.schedule import Schedule, Silence
 
 
 class Match(Struct, frozen=True, kw_only=True):

@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from relay.rules.reading.value_parsers import BadValue, shown
-from relay.timing.schedule import Schedule, Span, first_existing, wall_moment
+from relay.timing.schedule import Span, first_existing, wall_moment
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _FULL = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -69,32 +68,6 @@ def closed(text: str) -> tuple[date, date]:
     if last < first:
         raise BadValue(f"{shown(text)} ends before it begins")
     return first, last
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Silence:
-    """The `silence:` of the rules file: how long no chat may arrive before an alert, and in which schedules."""
-
-    longer_than: timedelta
-    within: tuple[Schedule, ...]
-    """The schedules whose time counts; time in any of them counts."""
-
-    @property
-    def schedules(self) -> tuple[str, ...]:
-        """The names of the schedules; empty if all time counts."""
-        return tuple(each.name for each in self.within if each.name)
-
-    def begins(self, last: datetime, now: datetime) -> datetime | None:
-        """Return when the silence after `last` became too long; None if it is not too long by `now`. Both are aware."""
-        left, at = self.longer_than, last.astimezone(UTC)
-        while at < now:
-            until = min(now, *(each.next_change(at) for each in self.within))
-            if any(each.holds(at) for each in self.within):
-                if left <= until - at:
-                    return at + left
-                left -= until - at
-            at = until
-        return None
 
 
 PLAIN_DAY = datetime(2026, 6, 1, 12, tzinfo=UTC)

@@ -105,6 +105,32 @@ class Schedule:
         return () if any(first <= day <= last for first, last in self.closed) else self.hours
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """The `silence:` of the rules file: how long no chat may arrive before an alert, and in which schedules."""
+
+    longer_than: timedelta
+    within: tuple[Schedule, ...]
+    """The schedules whose time counts; time in any of them counts."""
+
+    @property
+    def schedules(self) -> tuple[str, ...]:
+        """The names of the schedules; empty if all time counts."""
+        return tuple(each.name for each in self.within if each.name)
+
+    def begins(self, last: datetime, now: datetime) -> datetime | None:
+        """Return when the silence after `last` became too long; None if it is not too long by `now`. Both are aware."""
+        left, at = self.longer_than, last.astimezone(UTC)
+        while at < now:
+            until = min(now, *(each.next_change(at) for each in self.within))
+            if any(each.holds(at) for each in self.within):
+                if left <= until - at:
+                    return at + left
+                left -= until - at
+            at = until
+        return None
+
+
 def first_existing(day: date, minute: int, zone: ZoneInfo) -> datetime:
     """Return when local clocks in `zone` first show this minute of this day, in UTC; 24 * 60 is the next midnight.
 

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.rules.schedule_parser import Silence
-from relay.timing.schedule import Schedule
+from relay.timing.schedule import Schedule, Silence
 from tests.rules.books import a_book, problems_of
 
 PRAGUE = ZoneInfo("Europe/Prague")

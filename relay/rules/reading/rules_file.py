@@ -48,8 +48,7 @@ from relay.rules.reading.yaml_document import (
 )
 from relay.rules.recipients import domain
 from relay.rules.rule_book import Rule, RuleBook
-from relay.rules.schedule_parser import Silence
-from relay.timing.schedule import Schedule
+from relay.timing.schedule import Schedule, Silence
 
 _SILENCE = "how long no chat may come in, such as {longer_than: 4h, within: office}"
 _NO_ALERTS = "if nobody is to get alerts, leave `alerts_to:` out"
