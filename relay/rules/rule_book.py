@@ -221,9 +221,10 @@ class RuleBook:
     def _evaluate(self, view: ChatView) -> Iterator[tuple[Rule, Standing, str, "_Reach"]]:
         """Evaluate the rules: yield each rule, its result, the rule that stopped it, and whom it reaches."""
         stopped_by = ""
-        for number, rule in enumerate(self.rules):
-            if number:
-                view.time.check()
+        limit = None  # the first rule is evaluated in any case
+        for rule in self.rules:
+            if limit is not None:
+                limit.check()
             if not rule.enabled:
                 yield rule, Standing.OFF, "", _NOBODY
             elif stopped_by:
@@ -234,6 +235,7 @@ class RuleBook:
                 stopped_by = rule.name if _stops(rule, reach) else ""
             else:
                 yield rule, Standing.FAILS, "", _NOBODY
+            limit = view.time.limit
 
     def _findings(self, rule: Rule, standing: Standing, view: ChatView) -> tuple[Finding, ...]:
         if standing in {Standing.OFF, Standing.NOT_ASKED}:
