@@ -77,8 +77,10 @@ def as_text(problems: Problems, node: Node | None, expected: str, hint: str = ""
 
 def _warn_of_quotes(problems: Problems, node: Text) -> None:
     """Warn of typographic quotes (`“refund”`): in YAML they are part of the text."""
-    begins, inner, ends = node.value[0], node.value[1:-1].strip(), node.value[-1]
-    if node.plain and inner and begins in TYPOGRAPHIC and ends in f"{TYPOGRAPHIC}'\"":
+    begins, ends = node.value[0], node.value[-1]
+    if not (node.plain and begins in TYPOGRAPHIC and ends in f"{TYPOGRAPHIC}'\""):
+        return
+    if inner := node.value[1:-1].strip():
         message = (
             f"the quotes {begins} and {ends} are a part of this text; YAML knows only \" and '"
         )

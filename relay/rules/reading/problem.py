@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Protocol
 
 import yaml
+from msgspec import Struct
 
 MAX_PROBLEMS = 100
 """The most problems that are reported: nobody reads more, and a hostile file could have a million."""
@@ -18,8 +19,7 @@ class Severity(StrEnum):
     WARNING = "warning"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A position in a file. Line and column count from 1; line 0 means the whole file, column 0 the whole line."""
 
     path: str

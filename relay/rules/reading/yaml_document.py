@@ -6,10 +6,10 @@ they can make a small file expand to a huge one.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import regex
 import yaml
+from msgspec import Struct
 
 from relay.rules.reading.problem import Place, Problems, in_plain_words
 from relay.rules.reading.value_parsers import shown
@@ -27,8 +27,7 @@ BREAK = regex.compile("\r\n|[\r\n\x85\u2028\u2029]")
 """A line break, as YAML counts lines."""
 
 
-@dataclass(slots=True)
-class Text:
+class Text(Struct):
     """A scalar of a YAML document: its text as written, and its place."""
 
     value: str
@@ -43,22 +42,20 @@ class Text:
         return self.plain and self.value in {"", "~", "null", "Null", "NULL"}
 
 
-@dataclass(slots=True)
-class Items:
+class Items(Struct):
     """A list in a YAML document, with its place."""
 
     line: int
     column: int
-    nodes: list["Node"] = field(default_factory=list)
+    nodes: list["Node"] = []
 
 
-@dataclass(slots=True)
-class Table:
+class Table(Struct):
     """A mapping in a YAML document, with its keys in order."""
 
     line: int
     column: int
-    entries: dict[str, tuple[Text, "Node"]] = field(default_factory=dict)
+    entries: dict[str, tuple[Text, "Node"]] = {}
     key: Text | None = None
     """While the mapping is built: the key whose value comes next."""
 
@@ -73,7 +70,8 @@ Node = Text | Items | Table
 
 def member(node: Node | None, name: str) -> Node | None:
     """Return a mapping's value for a key; None if the key is missing or the node is no mapping."""
-    return node.nodes.get(name) if isinstance(node, Table) else None
+    entry = node.entries.get(name) if isinstance(node, Table) else None
+    return entry[1] if entry else None
 
 
 def plain(node: Node | None) -> object:
@@ -168,6 +166,7 @@ class _Builder:
     def __init__(self, problems: Problems, text: str) -> None:
         self._problems = problems
         self._source = text
+        self._has_like_text = _LIKE_TEXT.search(text) is not None
         self._open: list[Items | Table] = []
         self._root: Node | None = None
         self._documents = 0
@@ -190,14 +189,15 @@ class _Builder:
         return self._root
 
     def _text(self, event: yaml.ScalarEvent) -> Text:
-        self._refuse_extras(event)
+        if event.anchor or event.tag:
+            self._refuse_extras(event)
         node = Text(event.value, not event.style, *_spot(event))
         if (cleaned := clean(node.value)) != node.value:
             hidden = next(c for c in node.value if c not in cleaned)
             message = f"this text holds an invisible character, U+{ord(hidden):04X}"
             self._problems.error(node, message, "leave it out")
             node.value = cleaned
-        if node.plain and node.value and event.end_mark:
+        if self._has_like_text and node.plain and node.value and event.end_mark:
             self._warn_of_comment(node, event.end_mark.index)
         return node
 
@@ -209,8 +209,9 @@ class _Builder:
             hint = "put quotes around all of it, or a space after the # of a comment"
             self._problems.warning(node, message, hint)
 
-    def _enter(self, node: Items | Table, event: yaml.Event) -> None:
-        self._refuse_extras(event)
+    def _enter(self, node: Items | Table, event: yaml.CollectionStartEvent) -> None:
+        if event.anchor or event.tag:
+            self._refuse_extras(event)
         if len(self._open) >= MAX_DEPTH:
             self._fail(node, f"nested deeper than {MAX_DEPTH} levels")
         self._place(node)
@@ -255,19 +256,17 @@ class _Builder:
             "write it out, or put quotes around a text that begins with *",
         )
 
-    def _refuse_extras(self, event: yaml.Event) -> None:
-        anchor = getattr(event, "anchor", None)
-        tag = getattr(event, "tag", None)
-        if anchor:
+    def _refuse_extras(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
+        if event.anchor:
             self._problems.error(
                 Place("", *_spot(event)),
-                f"&{anchor} is YAML's way to name something, which is not allowed here",
+                f"&{event.anchor} is YAML's way to name something, which is not allowed here",
                 "leave it out, or put quotes around a text that begins with &",
             )
-        if tag:
+        if event.tag:
             self._problems.error(
                 Place("", *_spot(event)),
-                f"{tag.replace('tag:yaml.org,2002:', '!!')[:80]} is a YAML tag, which is not allowed here",
+                f"{event.tag.replace('tag:yaml.org,2002:', '!!')[:80]} is a YAML tag, which is not allowed here",
                 "leave it out, or put quotes around a text that begins with !",
             )
 
