@@ -43,8 +43,10 @@ def backup(target: str, keep: int | None) -> None:
         raise click.UsageError("--keep needs a folder: end its name with /")
     source = database()
     if isinstance(source, PostgresServer):
-        words = "is a PostgreSQL database: use pg_dump, which copies it while relays run"
-        could_not_run([f"{source} {words}"])
+        message = (
+            f"{source} is a PostgreSQL database: use pg_dump, which copies it while relays run"
+        )
+        could_not_run([message])
     file = _in_folder(Path(target)) if into_folder else Path(target)
     click.echo(f"{file}: {_contents(_copied(source, file))}")
     if keep:

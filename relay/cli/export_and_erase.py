@@ -95,9 +95,6 @@ def erase(
     sys.exit(FINE if (done.chats or done.set_aside or done.mutes) and not troubles else NOT_FINE)
 
 
-# -- in words ----------------------------------------------------------------------------------------------
-
-
 def _erase(stored: PersonalData) -> ErasedData:
     with progress_bar("Erasing") as progress:
         return answer_of(
@@ -110,6 +107,9 @@ def _erase(stored: PersonalData) -> ErasedData:
                 progress=progress,
             )
         )
+
+
+# -- in words ----------------------------------------------------------------------------------------------
 
 
 def _listed(stored: PersonalData) -> Iterator[str]:

@@ -57,10 +57,10 @@ def template(file: str | None) -> None:
         shutil.copyfile(files[file], path)
     except OSError as error:
         could_not_run([f"{error.filename or path}: can't be written: {error.strerror}"])
-    print_lines(_copied(path, file, files))
+    print_lines(_copied_lines(path, file, files))
 
 
-def _copied(path: Path, file: str, files: dict[str, Path]) -> Iterator[str]:
+def _copied_lines(path: Path, file: str, files: dict[str, Path]) -> Iterator[str]:
     """What to know of the copy at `path`: that it is used from now on, and in place of what."""
     yield f"{path}: written, as it comes with the relay"
     if inherited := inherited_from(file, files):

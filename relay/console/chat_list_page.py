@@ -118,6 +118,8 @@ class ChatListPage:
     async def _list(self, request: AnyRequest, filters: Mapping[str, str]) -> Page:
         sessions, before = self._running.parts.outbox.sessions, number_in(request, "before")
         zone, language = self._pages.zone(request), self._pages.language(request)
+        # Counted before they are read, so that a chat that comes in between is announced as a new one.
+        today = await count_chats(sessions, _midnight(self._running.clock().astimezone(zone)))
         chat_list = await list_chats(
             sessions, filters["q"], wanted(filters), before=before, limit=CHATS_ON_A_PAGE
         )
@@ -125,7 +127,7 @@ class ChatListPage:
             request,
             "chats.html",
             nav="chats",
-            today=await count_chats(sessions, _midnight(self._running.clock().astimezone(zone))),
+            today=today,
             filters=filters,
             fields=self._fields(language),
             chips=self._chips(filters, language),

@@ -253,8 +253,8 @@ class DestinationPage:
         shown = {"problems": [], "wait": 0, "is_repeated": False, "next": "", "cure": (), **values}
         if result:
             shown["next"] = language.gettext(_AFTER_A_TEST.get(result.ending, ""))
-        if result and not result.is_good:
-            shown["cure"] = cure_lines(result.detail, name, language, is_retried=False)
+            if not result.is_good:
+                shown["cure"] = cure_lines(result.detail, name, language, is_retried=False)
         shown |= {"nav": "destinations", "name": name, "result": result}
         return await self._pages.show(request, "destination_test.html", **shown)
 

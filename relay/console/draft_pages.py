@@ -321,8 +321,14 @@ def past_trial(
     )
 
     async def work(job: Job) -> Numbers:
-        asked = partial(in_child, try_on_past, trial, answers=Numbers, spare=spare)
-        return await asked(report=job.report, progress=job.progress)
+        return await in_child(
+            try_on_past,
+            trial,
+            answers=Numbers,
+            spare=spare,
+            report=job.report,
+            progress=job.progress,
+        )
 
     return work
 

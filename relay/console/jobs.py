@@ -70,7 +70,7 @@ class TooManyJobs(FormRefused):
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A job. Its work sets `value` and calls `progress`."""
+    """A job. Its work may call `report` and `progress`."""
 
     id: str
     kind: str
@@ -126,8 +126,8 @@ class Jobs:
     def refuse_too_many(self, caller: Caller, stopped: str = "") -> None:
         """Raise TooManyJobs where a session or token has as many jobs as may run at the same time.
 
-        For work that must not be done twice: called before it, with `is_counted` for `start` after it. `stopped`: the
-        kind of the jobs that don't count, as they are being stopped.
+        `start` calls it. For work that must not be done twice, it is called before that work, and `start` after it with
+        `is_counted`. `stopped`: the kind of the jobs that don't count, as they are being stopped.
         """
         if sum(each.kind != stopped for each in self._running(caller)) >= MOST_OF_A_CALLER:
             raise TooManyJobs
@@ -155,9 +155,10 @@ class Jobs:
         `look_up`: more values for the job's page. `alone`: only one of its kind runs at a time. Another of the same
         user is stopped; those of others are waited for. `is_counted`: `refuse_too_many` was called before.
         """
-        for each in self._running(caller) if alone else ():
-            if each.kind == kind:
-                self._cancel(each)
+        if alone:
+            for each in self._running(caller):
+                if each.kind == kind:
+                    self._cancel(each)
         if not is_counted:
             self.refuse_too_many(caller, stopped=kind if alone else "")
         id_ = secrets.token_urlsafe(12)

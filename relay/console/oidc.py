@@ -50,8 +50,12 @@ log = logging.getLogger(__name__)
 class OidcRefused(Exception):
     """Raised where a sign-in fails. The message is for the log, and contains no secret."""
 
-    why, status, code = "failed", 502, ""
-    """Names the words of the page that says so; its HTTP status; the provider's error code, if it gave one."""
+    why = "failed"
+    """Names the words of the page that says so."""
+    status = 502
+    """The HTTP status of that page."""
+    code = ""
+    """The provider's error code; empty if it gave none."""
 
 
 class UnknownSignIn(OidcRefused):

@@ -205,7 +205,9 @@ async def unknown_names(
             if not stored_hooks(session, names=[name])
         ]
         for kind, name, in_rules in asked:
-            known = _known(session, kind, in_rules) if name and name not in in_rules else [name]
+            if not name or name in in_rules:
+                continue
+            known = _known(session, kind, in_rules)
             if name not in known:
                 unknown.append(UnknownName(kind, name, known))
         return unknown

@@ -147,7 +147,10 @@ async def send_digest_now(
     by: str,
     now: datetime,
 ) -> bool:
-    """Queue a digest that is due by `due`, whatever the hours say; False: nothing waits for it. A pause still holds it back."""
+    """Queue a digest that is due by `due` now, whatever the hours say; False where nothing waits for it.
+
+    A pause of the destination still holds it back.
+    """
 
     def work(session: Session) -> bool:
         _open(session, destination, recipient, due, now)

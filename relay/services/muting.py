@@ -196,8 +196,10 @@ async def unmute(
     def work(session: Session) -> Unmuted:
         sql, cursor = session.operations.sql, session.cursor
         kept = find_mute(sql, cursor, number)
-        if kept is None or not kept.lasts(now):
-            return ("over" if kept else "unknown"), kept
+        if kept is None:
+            return "unknown", None
+        if not kept.lasts(now):
+            return "over", kept
         if kept.origin == "file":
             return "of the file", kept
         end_mute(sql, cursor, number, by=by, timings=timings_of(rules), now=now)

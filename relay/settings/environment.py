@@ -111,6 +111,7 @@ def split_login_url(value: str) -> LoginUrl:
 
 
 def _user_and_password(login: str) -> tuple[str, str]:
+    """Return the decoded user name and password. Raises ValueError, whose text quotes neither."""
     if _BAD_CODE.search(login) or not login.isprintable() or " " in login:
         raise ValueError(_encoding_of(login))
     user, colon, password = login.partition(":")

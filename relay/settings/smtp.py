@@ -73,7 +73,10 @@ _YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0
 
 
 def smtp_url(value: str, *, oauth: bool = False) -> SmtpServer:
-    """Return the server in RELAY_SMTP_URL, whose login needs no password with `oauth`. Raises ValueError, without a secret."""
+    """Return the server in RELAY_SMTP_URL; with `oauth`, the URL needs no password.
+
+    Raises ValueError, whose text contains no part of a password.
+    """
     if value.partition("://")[0].lower() not in _SCHEMES:
         raise ValueError(_FORMS)
     url = split_login_url(value)

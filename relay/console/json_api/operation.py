@@ -92,6 +92,7 @@ class Operation:
         return handle
 
     async def _handle(self, request: Request[Any, Any, Any], api: Api) -> Response[bytes]:
+        """The answer to one request. Raises Refusal."""
         caller, query = caller_of(request.scope), request.scope["query_string"]
         headers = {name.lower(): value for name, value in request.headers.items()}
         call = Call(api, caller, headers, self.name, self.path)

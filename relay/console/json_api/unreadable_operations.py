@@ -77,8 +77,14 @@ async def get_unreadable_post(call: Call, path: Numbered) -> UnreadableBody:
 async def take_in_post(call: Call, path: Numbered) -> TakenIn:
     """Accept a post that can be read by now, as if it had just come, and evaluate the rules in force."""
     post, in_force = await _post(call, path.number), call.running.parts.in_force
-    replayed = partial(replay, rules=in_force.rules, mail_domain=in_force.mail_domain)
-    replayed = partial(replayed, set_aside=[post.id], by=call.caller.name, now=call.now)
+    replayed = partial(
+        replay,
+        set_aside=[post.id],
+        rules=in_force.rules,
+        mail_domain=in_force.mail_domain,
+        by=call.caller.name,
+        now=call.now,
+    )
     # First as a trial: what is refused uses up no Idempotency-Key.
     if problem := (await replayed(call.sessions, dry_run=True)).still_unreadable.get(post.id):
         words = f"Unreadable post {post.id} still can't be read: {problem}"
