@@ -175,12 +175,13 @@ def move(source: Path, target: PostgresServer, *, now: datetime, progress: Progr
         store.close()
 
 
-def _patient_connection(target: PostgresServer) -> Connection:
+@contextlib.contextmanager
+def _patient_connection(target: PostgresServer) -> Iterator[Connection]:
     """A connection without time limits: checking the constraints of a million rows takes its time, as does reading the file."""
-    connection = connect(conninfo(target))
-    connection.execute("SET statement_timeout = 0")
-    connection.execute("SET idle_in_transaction_session_timeout = 0")
-    return connection
+    with connect(conninfo(target)) as connection:
+        connection.execute("SET statement_timeout = 0")
+        connection.execute("SET idle_in_transaction_session_timeout = 0")
+        yield connection
 
 
 def _give_leases_back(leases: Leases, run: Callable[..., Any], now: datetime) -> None:

@@ -308,7 +308,10 @@ class OtherRelays:
             self._see_gates(changed)
 
     def _see(self, cursor: Cursor) -> _Seen:
-        """Renew this relay's leases, which may just have run out, expire those of others, and read what is due."""
+        """Renew this relay's leases, expire those of others, and read what is due, in the writer's thread.
+
+        This relay's leases come first, as they may just have run out.
+        """
         now = self._clock()
         on_server = from_ms(self._operations.sql[SERVER_TIME].run(cursor).fetchone()[0])
         held = [attempt for attempt, lease in list(self._held.items()) if lease.longest > now]

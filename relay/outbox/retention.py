@@ -229,8 +229,8 @@ class Retention:
         )
         self._erased(erased)
         if erased or aside:
-            counts = "erased all from before %s: chats %d, unreadable posts %d"
-            log.info(counts, before.date(), erased, aside)
+            message = "erased all from before %s: chats %d, unreadable posts %d"
+            log.info(message, before.date(), erased, aside)
 
 
 async def _repeat(act: Callable[[], Any], pause: timedelta) -> None:

@@ -212,8 +212,11 @@ def _messages(
     """Return the messages as data for templates: `again` if by the author of the message before, `continued` if in its minute, too."""
     described: list[Plain] = []
     for message in transcript:
-        author = before and not message.gap and (before.author, before.name)
-        again = author == (message.author, message.name)
+        again = (
+            before is not None
+            and not message.gap
+            and (before.author, before.name) == (message.author, message.name)
+        )
         entry: Plain = {
             "author": message.author.value,
             "name": message.name,

@@ -154,9 +154,8 @@ class RuleBook:
 
     def held_view(self, view: ChatView) -> Iterator[tuple[Rule, tuple[Match, ...]]]:
         """Yield the rules that match, in the order of the file, each with its matches."""
-        holds = (
-            Standing.HOLDS
-        )  # looked up once: Python 3.11 takes longer for it than for a short rule
+        # Looked up once: in Python 3.11 it takes as long as a short rule.
+        holds = Standing.HOLDS
         for rule, standing, _, reach in self._evaluate(view):
             if standing is holds:
                 yield rule, reach.matches
@@ -225,7 +224,7 @@ class RuleBook:
     def _evaluate(self, view: ChatView) -> Iterator[tuple[Rule, Standing, str, "_Reach"]]:
         """Evaluate the rules: yield each rule, its result, the rule that stopped it, and whom it reaches."""
         stopped_by = ""
-        fails = Standing.FAILS
+        fails = Standing.FAILS  # the result of most rules; see held_view
         limit = None  # the first rule is evaluated in any case
         for rule in self.rules:
             if limit is not None:

@@ -37,7 +37,11 @@ def _fitting(tree: Any, write: Write, complete: Callable[[Json], Json]) -> Json:
 
 
 def _filled(node: Any, write: Write, cap: int, at: str) -> Any:  # noqa: ANN401 - JSON
-    """Return the JSON with its values filled in; None for what nothing is left of, and, below the top level, for the object around it."""
+    """Return the JSON with its values filled in; None for what must be left out.
+
+    That is a list of which nothing is left, though not one that the author left empty, and an object
+    with such a list or with an empty text. At the top level, only this member is left out.
+    """
     if isinstance(node, list):
         entries = [_filled(each, write, cap, f"{at}[{n}]") for n, each in enumerate(node)]
         return [each for each in entries if each is not None] or (None if node else node)

@@ -142,6 +142,13 @@ def test_mutes_have_an_author_a_reason_and_an_end() -> None:
     assert [warning.message for warning in book.warnings] == ["this mute is 113 days long"]
 
 
+def test_a_mute_from_1970_on_is_as_long_as_it_says() -> None:
+    since = MUTES.replace("from: 2026-12-04 18:00", "from: 1970-01-01 00:00+00:00")
+    assert [warning.message for warning in a_book(file(more=since)).warnings] == [
+        "this mute is 20905 days long"
+    ]
+
+
 def test_the_condition_of_a_mute_is_asked_by_its_words() -> None:
     book = a_book(file(more=MUTES))
     when = book.mutes[0].when

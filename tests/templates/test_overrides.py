@@ -351,6 +351,19 @@ def test_what_comes_out_empty_is_left_out(tmp_path: Path, address: str) -> None:
     assert "*Plan*: gold &lt;b&gt;" in only["text"]["text"].split("\n")
 
 
+def test_a_row_whose_cells_are_all_empty_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "chat").mkdir()
+    notes, names = "{{ visitor.note }}", "{{ visitor.name }}"
+    cells = [[{"type": "raw_text", "text": text}] for text in (notes, names)]
+    blocks = {"blocks": [{"type": "table", "rows": cells}]}
+    (tmp_path / "chat" / "slack.json").write_text(json.dumps(blocks), encoding="utf-8")
+    templates = Templates(tmp_path, shipped("templates"), finish=OVERRIDES)
+    chat = read_chat(hook({**dict.fromkeys(PLACES, "x"), "note": "", "name": "Marta"}))
+    own = told(templates, chat, "slack").override
+    assert own
+    assert own["blocks"][0]["rows"] == [[{"type": "raw_text", "text": "Marta"}]]
+
+
 def test_long_values_are_cut_until_all_fits(own: Templates) -> None:
     chat = read_chat(hook(dict.fromkeys(PLACES, "<&> " * 900)))
     check_slack(told(own, chat, "slack"), page_is_linked=False)

@@ -91,7 +91,8 @@ def _take_lock(handle: IO[str], path: Path, lock_path: Path) -> None:
 def find_or_make(path: Path) -> IO[bytes]:
     """Open the file, created if there is none, and lock it as long as the returned file is open. Raises StorageRefused.
 
-    People delete lock files that seem left over; theirs is held as well, as it works for files on a network drive.
+    This lock is needed because people delete lock files that seem left over. The caller holds the lock file's, too,
+    which works where a file is reached over a network.
     """
     with _refusing(path):
         if not path.exists():

@@ -174,10 +174,10 @@ def _entries(
         return {}
     check_keys(problems, node, spec.options, f"under {spec.name}")
     beside = {name: table.entries[name] for name in spec.common_options if name in table.entries}
-    for name in beside.keys() & node.entries.keys():
+    for name in [name for name in beside if name in node.entries]:
         hint = f"it is already set on line {node.entries[name][0].line}"
         problems.error(beside[name][0], f"{shown(name)} is set twice", hint)
-    entries = {**node.entries, **beside}
+    entries = {**beside, **node.entries}
     check_option_set(problems, spec, key, entries)
     return entries
 
@@ -220,10 +220,11 @@ def _when_unsure(problems: Problems, node: Node | None) -> WhenUnsure | None:
 def _fallback_after(
     problems: Problems, node: Node | None, fallback: Text | None
 ) -> timedelta | None:
+    after = long_duration(problems, node, "15m", "what fails once is tried again within a minute")
     if node and fallback is None:
         message = "nothing says where notifications go after that"
         problems.error(node, message, "write fallback: as well")
-    return long_duration(problems, node, "15m", "what fails once is tried again within a minute")
+    return after
 
 
 def language(

@@ -134,11 +134,12 @@ class _MuteReader:
         check_keys(self._problems, table, _MUTE_KEYS, "in a mute", _MUTE_WORDS)
         check_needed(self._problems, table, "a mute", _MUTE_NEEDS)
         nodes = table.nodes
+        begins, until = self._moment(nodes.get("from")), self._moment(nodes.get("until"))
         scope, conditions = self._scope(nodes.get("what"))
         mute = Mute(
             id=0,
-            begins=self._moment(nodes.get("from")),
-            until=self._moment(nodes.get("until")),
+            begins=begins or _NEVER,
+            until=until or _NEVER,
             because=self._words(nodes.get("because"), "why it is muted"),
             by=self._words(nodes.get("by"), "who wants it"),
             then=read_then(self._problems, nodes.get("then")),
@@ -146,12 +147,12 @@ class _MuteReader:
             alerts_too=self._flag(nodes.get("alerts_too")),
             **scope,
         )
-        self._check(mute, nodes)
+        if begins and until:
+            self._check_length(nodes["until"], until - begins)
+        self._check_alerts_too(mute, nodes)
         return FileMute(mute, conditions, "urgent_too" in nodes, self._problems.place(table))
 
-    def _check(self, mute: Mute, nodes: Mapping[str, Node]) -> None:
-        if _NEVER not in (mute.begins, mute.until):
-            self._check_length(nodes["until"], mute.until - mute.begins)
+    def _check_alerts_too(self, mute: Mute, nodes: Mapping[str, Node]) -> None:
         if mute.alerts_too and (mute.rule or mute.when or not mute.destination):
             self._problems.error(
                 nodes["alerts_too"],
@@ -174,9 +175,9 @@ class _MuteReader:
         text = as_text(self._problems, node, "true or false")
         return bool(parsed(self._problems, text, value_parsers.yes_no))
 
-    def _moment(self, node: Node | None) -> datetime:
+    def _moment(self, node: Node | None) -> datetime | None:
         text = as_text(self._problems, node, "a time such as 2026-12-04 18:00")
-        return parsed(self._problems, text, self._read_moment) or _NEVER
+        return parsed(self._problems, text, self._read_moment)
 
     def _read_moment(self, text: str) -> datetime:
         with suppress(ValueError, OverflowError):

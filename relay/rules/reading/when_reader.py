@@ -230,7 +230,7 @@ def _several(reading: Reading, field: Field, operator: Operator, node: Node) -> 
 
 
 def _bound(reading: Reading, field: Field, operator: Operator, node: Text) -> Bound | None:
-    if _is_like_secret(reading, node):
+    if _refuse_secret_name(reading, node):
         return None
     if reading.patterns > MAX_PATTERNS:
         return None  # the limit is reported already
@@ -247,7 +247,8 @@ def _bound(reading: Reading, field: Field, operator: Operator, node: Text) -> Bo
     return bound
 
 
-def _is_like_secret(reading: Reading, node: Text) -> bool:
+def _refuse_secret_name(reading: Reading, node: Text) -> bool:
+    """Note a problem for a text such as `$ROOM_URL`, and return whether it was one."""
     if not (node.plain and node.value.startswith("$") and node.value[1:].isupper()):
         return False
     message = (

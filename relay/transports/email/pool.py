@@ -159,7 +159,10 @@ class SmtpPool:
     def _retry(
         self, connection: Connection, failure: SmtpFailure, tried: "set[_Retry]"
     ) -> "_Retry":
-        """Return how the mail can be tried again. Raises the failure if it can't, or was so already."""
+        """Return how the mail can be tried again; without pipelining, later mails go so for a while, too.
+
+        Raises the failure if the mail can't be tried again, or was so already.
+        """
         retry = _retry_for(connection, failure)
         if retry is None or retry in tried:
             raise failure
