@@ -50,12 +50,8 @@ log = logging.getLogger(__name__)
 class OidcRefused(Exception):
     """Raised where a sign-in fails. The message is for the log, and contains no secret."""
 
-    why = "failed"
-    """Names the words of the page that says so."""
-    status = 502
-    """The HTTP status of that page."""
-    code = ""
-    """The provider's error code; empty if it gave none."""
+    # The name of the words of the page that says so, the page's HTTP status, and the provider's error code, if any.
+    why, status, code = "failed", 502, ""
 
 
 class UnknownSignIn(OidcRefused):
