@@ -91,8 +91,7 @@ def _take_lock(handle: IO[str], path: Path, lock_path: Path) -> None:
 def find_or_make(path: Path) -> IO[bytes]:
     """Open the file, created if there is none, and lock it as long as the returned file is open. Raises StorageRefused.
 
-    This lock is needed because people delete lock files that seem left over. The caller holds the lock file's, too,
-    which works where a file is reached over a network.
+    People delete lock files that seem left over. Theirs is held by the caller, too: it works on network drives.
     """
     with _refusing(path):
         if not path.exists():
