@@ -54,7 +54,7 @@ class Option:
     stand_in: str = ""
     """For SECRET: the value that replaces it in a preview.
 
-    `{stand_ins}` is the URL of the preview's local server, `{name}` the destination's name there.
+    `{stand_ins}` is the URL of the preview's local server, `{name}` the secret's name.
     """
 
 

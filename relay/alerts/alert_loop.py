@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from relay.alerts.alert_plan import Step, Ways, due_failures, is_unreached, reached, steps
 from relay.alerts.alert_text import log_headline
 from relay.alerts.direct_alerts import DirectAlerts
+from relay.alerts.mute_and_pause_reminders import reminders
 from relay.alerts.problem_detection import (
     LATE,
     LONG_ATTEMPT,
@@ -20,7 +21,6 @@ from relay.alerts.problem_detection import (
     flood,
     troubles_in,
 )
-from relay.alerts.reminders import reminders
 from relay.alerts.stored_alert import RULE, alert_hook, alert_name, read_alert, trouble_of
 from relay.clock import Background, Clock
 from relay.languages import N_

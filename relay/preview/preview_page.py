@@ -14,6 +14,7 @@ from email.message import EmailMessage
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -33,7 +34,7 @@ from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rules import RuleBook
 from relay.settings.environment import SecretValue
 from relay.settings.smtp import smtp_url
-from relay.settings.table import Settings
+from relay.settings.table import TABLE, Settings
 from relay.timing.digest_contents import Digest
 from relay.transports.access import Access
 from relay.transports.registry import TRANSPORTS, open_transport
@@ -166,8 +167,11 @@ def _stand_ins(destination: Destination, catchers: Catchers) -> dict[str, str]:
 
 def _harmless(settings: Settings, catchers: Catchers) -> Settings:
     """The user's settings with the catchers in place of every server, and without secrets."""
+    no_secrets: dict[str, Any] = {
+        setting.field: None for setting in TABLE if setting.is_secret and setting.field
+    }
     return replace(
-        settings,
+        replace(settings, **no_secrets),
         smtp=smtp_url(f"smtp://{LOOPBACK}:{catchers.smtp_port}"),
         mail_from=settings.mail_from or SENDER,
         slack_token=SecretValue("xoxb-preview"),

@@ -1,4 +1,4 @@
-"""Renders a digest as a notification, with the templates in `digest/` or in the built-in wording."""
+"""Renders a digest as a notification, with the templates in `templates/digest/` or in the built-in wording."""
 
 import zlib
 from collections.abc import Callable, Iterator

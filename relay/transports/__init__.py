@@ -1,7 +1,6 @@
 """Transports send notifications: each makes one attempt and returns its outcome, with what the server answered. Only the dispatcher retries.
 
-A new transport needs a module with a `SPEC` and a class that satisfies `Transport`, a line in
-`registry.py`, a subclass of the contract test, and a section in docs/.
+"Add a transport" in CONTRIBUTING.md says what a new one needs.
 """
 
 import errno

@@ -113,7 +113,7 @@ class HookRoute:
         """`tokens` returns the accepted tokens, newest first.
 
         `take` stores a hook, within `write_deadline` seconds, while others give way by `precedence`: it is
-        `RulesInForce.take`. `trouble` says why none can be stored at present, empty if they can.
+        `RulesInForce.take`. `trouble` says why none can be stored at present, empty if they can: `storage_trouble`.
         """
         self._accepted = tokens
         self._read: Sequence[str] = ()
