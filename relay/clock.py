@@ -131,9 +131,9 @@ class Background:
 
 
 def let_interrupt(process: int, *, others: bool) -> None:
-    """Ask Linux to let a process, and those that it starts later, interrupt `others` when they get work, or not to.
+    """Set whether a process, and those that it starts later, may interrupt others when they get work (Linux only).
 
-    `process` is 0 for the calling thread alone.
+    `process` is a process ID, or 0 for the calling thread alone.
     """
     if sys.platform == "linux":
         policy = os.SCHED_OTHER if others else os.SCHED_BATCH
@@ -142,7 +142,7 @@ def let_interrupt(process: int, *, others: bool) -> None:
 
 
 WAITS, COMPUTES = 0.005, 0.02
-"""Seconds that a thread gives way at most, and that it then computes before it gives way again."""
+"""The most seconds for which a thread gives way, and the seconds for which it then computes before it gives way again."""
 BETWEEN_GLANCES = 0.0003
 
 

@@ -46,7 +46,7 @@ STILL_WRITING = timedelta(seconds=5)
 LOOKS_BACK = timedelta(days=2)
 """Failures older than this lead to no alert."""
 BEGAN, NEWEST_HOOK, WORKED = "watched since", "last hook", "worked: "
-"""Names of times in the table `marks`: since when it is watched, its newest hook, and each destination's last success."""
+"""Names of times in the table `marks`: the first look for problems, the newest hook, and (prefix) a destination's last success."""
 WORTH_MARKING = timedelta(hours=1)
 LONGEST_LOOK = timedelta(seconds=30)
 NO_WAY = "every destination of alerts_to is in trouble itself"
@@ -104,7 +104,7 @@ class Watch:
                 await self.look()
             except Exception:
                 # A bug here must not end all alerts.
-                log.exception("looking for trouble failed; going on")
+                log.exception("the search for problems failed; going on")
             await asyncio.sleep(self._between.total_seconds())
 
     async def look(self) -> None:
@@ -231,7 +231,7 @@ class _Look:
         self, cursor: Cursor, marks: Mapping[str, datetime], late_before: Collection[str]
     ) -> Snapshot:
         waiting = self.operations.sql[QUEUED_BY_DESTINATION].run(cursor).fetchall()
-        # An attempt that has just begun may well succeed, but it does not end that its destination is late.
+        # A new attempt may well succeed and does not count, but a destination that was late stays late meanwhile.
         hanging = [
             each
             for each in being_sent(self.operations.sql, cursor)
@@ -256,13 +256,12 @@ class _Look:
             box=self.box,
         )
         late = list(seen.late(self.now))
+        queued = {name: self._store.words_of_queued(cursor, name) for name in late}
         return replace(
             seen,
             worked={name: at for name in late for at in self._worked(cursor, marks, name)},
-            words={
-                **{each.destination: each.detail for each in hanging},
-                **{name: it for name in late if (it := self._store.words_of_queued(cursor, name))},
-            },
+            words={each.destination: each.detail for each in hanging}
+            | {name: error for name, error in queued.items() if error},
         )
 
     def _worked(

@@ -96,7 +96,7 @@ class Glance:
     unreached: tuple[Trouble, ...] = ()
     """Problems about which no alert has reached anybody."""
     reasons: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    """What happened to the alerts about untold problems, by kind and subject; missing where no destination could be used."""
+    """What happened to the alerts about the problems in `unreached`, by kind and subject; missing where no destination could be used."""
     last_chat: datetime | None = None
     """When the last chat came in, or since when the relay waits for one."""
 
@@ -195,7 +195,7 @@ def _of_destinations(seen: Snapshot, now: datetime) -> Iterator[Trouble]:
 
 
 def _late(seen: Snapshot, now: datetime) -> Iterator[Trouble]:
-    """Destinations for which a delivery has waited too long, and nothing is known that holds it back."""
+    """A problem for each destination for which a delivery has waited too long without a known reason."""
     for name in seen.late(now):
         worked = seen.worked.get(name)
         is_held_back = name in {*seen.broken, *seen.full} and name not in seen.late_before
@@ -235,7 +235,7 @@ KEPT_HOURS = 14 * 24
 FEWEST = 200
 """Hooks in an hour that are never too many."""
 TIMES = 4
-"""More than this many times the hooks of a usual day's busiest hour are too many."""
+"""An hour is a flood if it has more than this many times the hooks of a usual day's busiest hour."""
 _HOOKS = "hooks: at the beginning of each hour"
 """The name of the row in `paces`."""
 

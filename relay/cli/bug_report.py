@@ -1,4 +1,4 @@
-"""The end of a command that failed by a fault of the relay itself: what happened, a file with the details, where to report it."""
+"""Ends a command that failed because of a bug in the relay: says what happened, writes the details to a file, says where to report it."""
 
 import contextlib
 import os

@@ -133,11 +133,11 @@ def explain(
     CHAT.json is a hook as Smartsupp posts it; - reads it from the standard input. RULES is the rules file;
     without it, the one that RELAY_RULES names (rules.yaml). Nothing is sent.
 
-    With --chat it says what the rules of that day made of a chat that came in, from the relay's database: why did
-    nobody get this?
+    With --chat it explains a chat in the relay's database by the rules of the day on which it came in: why did nobody
+    get it?
 
-    Schedules are held against the chat's own times. --at moves the chat: what if it had begun on a Saturday night?
-    When a destination is told depends on when the hook comes in: --arrives says when that is.
+    Schedules are compared with the chat's own times. --at moves the chat: what if it had begun on a Saturday night?
+    When a destination is notified depends on when the hook comes in: --arrives sets that time.
     """
     if (file is None) == (chat is None):
         raise click.UsageError("give either CHAT.json or --chat ACCOUNT/ID")
@@ -179,11 +179,11 @@ def _explain_stored(account: str, chat: str, *, as_json: bool) -> None:
 )
 @JSON
 def holidays(country: str, years: tuple[int, ...], subdivision: str, *, as_json: bool) -> None:
-    """Write the public holidays of COUNTRY in a YEAR, for schedules to take, and print them.
+    """Write the public holidays of COUNTRY in a YEAR, for schedules to use, and print them.
 
     COUNTRY is its two letters, such as CZ. The days go into holidays.yaml beside the rules file that RELAY_RULES names,
-    in place of what stood there of that country and year. A schedule takes them by `except: [holidays CZ]`, with a subdivision
-    `except: [holidays DE-BY]`. Only what stands in the file counts: read it, add days, delete days. A running relay takes it up
+    in place of those of the same country and year. A schedule uses them by `except: [holidays CZ]`, with a subdivision
+    `except: [holidays DE-BY]`. Only the file counts: read it, add days, delete days. A running relay uses a saved file
     within two seconds.
 
     It needs the package `holidays`, beside the relay in its environment: `pip install holidays`.

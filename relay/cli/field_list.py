@@ -107,7 +107,7 @@ def _sandbox(language: str) -> Sandbox:
 
 
 def names_json() -> dict[str, Any]:
-    """The names and filters that templates may use, for `--json`."""
+    """The names and filters that templates may use, each as a dict by heading, for `relay fields --json`."""
     return {
         "names": [dict(zip(NAME_HEADINGS, row, strict=True)) for row in name_rows(NAMES)],
         "filters": [dict(zip(FILTER_HEADINGS, row, strict=True)) for row in filter_rows(EXAMPLES)],
@@ -189,10 +189,9 @@ def fields_json() -> dict[str, Any]:
 )
 @JSON
 def fields(*, templates: bool, as_json: bool) -> None:
-    """List what a rule may ask about, and with which operators.
+    """List the fields that rules may use, and the operators of each.
 
-    With --templates it lists what a template can say: every name and every filter, with what a sample chat makes
-    of it.
+    With --templates, list the names and filters that templates may use, each with its value for a sample chat.
     """
     if as_json:
         print_json(names_json() if templates else fields_json())

@@ -119,7 +119,7 @@ def mute(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Hold back what RULE tells, or what a destination is told, for a while.
+    """Hold back for a while what RULE sends, or what is sent to a destination.
 
     At the end, what was held back is sent as one digest; with `--then nothing` it is left out. Say what is muted, why and until
     when, at most 31 days. The relay says first what it would have held back in the last seven days, and asks where a whole
@@ -227,7 +227,7 @@ def _conditions(mute: Mute) -> str:
 @click.option("--all", "ended", is_flag=True, help="Also those that are over.")
 @JSON
 def mutes(*, ended: bool, as_json: bool) -> None:
-    """List the mutes that hold or will: what, until when, by whom, why, and how much each has held back.
+    """List the mutes in force and those to come: what is muted, until when, by whom and why, and how much each has held back.
 
     Mutes of the rules file are marked, and are ended in that file.
 
@@ -290,7 +290,7 @@ def _as_json(kept: KeptMute, rules: RuleBook | None, now: datetime) -> dict[str,
 def unmute(number: int, by: str | None) -> None:
     """End the mute with this ID, as `relay mutes` lists it: what it has held back is sent now, as one digest.
 
-    Where the destination has `hours:` or times in `send:`, it is sent when they come.
+    If the destination has `hours:` or times in `send:`, the digest waits for them.
 
     Exit code: 0 it is ended; 1 it was over already, is one of the rules file, or there is none; 2 the database can't be used.
     """

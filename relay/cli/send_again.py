@@ -173,13 +173,13 @@ def _ready() -> "Ready":
 @click.command()
 @click.argument("names", metavar="[DESTINATION]...", nargs=-1)
 def resume(names: tuple[str, ...]) -> None:
-    """End a pause, or try a broken destination at once; without DESTINATION, list those that wait.
+    """End a pause, or try a broken destination at once; without DESTINATION, list the destinations that wait.
 
-    What has waited because of `relay pause` is sent. Of a broken destination one of its deliveries is sent, within a few seconds if a relay is running. If it gets through, all others follow.
-    If not, the destination waits as before, and is tried again by itself after a while.
+    What a pause has held back is sent. For a broken destination one delivery is sent, within a few seconds if a relay is
+    running. If it arrives, all others follow. If not, the destination waits as before, and the relay tries it again by
+    itself after a while.
 
-    Exit code: 0 it is tried, or nothing waits; 1 something waits, or a name is not that of a destination that is paused
-    or broken; 2 the database can't be used.
+    Exit code: 0 done, or no destination waits; 1 a destination waits, or a named one is neither paused nor broken; 2 the database can't be used.
     """
     now = datetime.now(UTC)
     if not names:

@@ -1,4 +1,4 @@
-"""Checks by which host names the relay may be called, as another site's name may lead to its address."""
+"""Checks the Host of requests, because another site's name may lead to the relay's address (DNS rebinding)."""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit

@@ -45,7 +45,7 @@ _COLUMNS = ("chat", "visitor", "id", *_FIELDS, "detail", "why", "message_id")
 
 
 class ChatActs:
-    """The pages below `/chats/{number}`."""
+    """The pages and forms below `/chats/{number}`: verdicts, replay, export and erasing."""
 
     def __init__(self, running: Running, pages: Pages, sign_in: SignIn) -> None:
         self._running, self._pages, self._sign_in = running, pages, sign_in

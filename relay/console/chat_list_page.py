@@ -269,7 +269,7 @@ def _midnight(now: datetime) -> datetime:
 
 
 def word_search(running: Running, words: str) -> Work:
-    """The work of a job that searches what was said; its value are the chats found so far."""
+    """The work of a job that searches what was said; its value is the list of chats found so far."""
     search = [WordSearch(database=running.ready.settings.database, words=words)]
 
     async def work(job: Job) -> WordHits:

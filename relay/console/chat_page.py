@@ -121,7 +121,7 @@ class ChatPage:
         )
 
     def _mutable(self, deliveries: Sequence[Record]) -> list[tuple[str, str]]:
-        """Mutes that would hold back similar chats, as pairs of a rule and a destination, one of which is empty."""
+        """What can be muted to hold back similar chats: pairs of a rule and a destination, one of which is empty."""
         rules = self._running.parts.in_force.rules
         known = {rule.name for rule in rules.rules}
         of_rules = dict.fromkeys(each.rule for each in deliveries if each.rule in known)

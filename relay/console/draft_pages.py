@@ -309,7 +309,7 @@ class DraftPages:
 def past_trial(
     running: Running, before: bytes, after: bytes, period: timedelta | None, spare: SpareChild
 ) -> Work:
-    """The work of a job that tries a text of the rules on past chats, compared with another; its value are the numbers so far."""
+    """The work of a job that tries a text of the rules on past chats, compared with another; its value holds the numbers so far."""
     settings = running.ready.settings
     trial = Trial(
         database=settings.database,

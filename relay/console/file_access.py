@@ -124,7 +124,7 @@ class Refusal(Struct, frozen=True):
 def why_not(
     files: TemplateFolder, why: ReadOnly | None, path: object, pages: Pages, request: AnyRequest
 ) -> dict[str, Any]:
-    """Values for pages that say why a file can't be changed; empty texts where it can."""
+    """Values for a page: `why_not` says why a file can't be changed, `lines` has lines to add to relay.env; both empty where it can."""
     gettext = pages.language(request).gettext
     lines = [LINES[why]] if why in LINES else []
     if why is ReadOnly.NO_FOLDER and files.is_shared:

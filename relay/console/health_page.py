@@ -139,7 +139,7 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def hook_url(running: Running, host: str, token: str) -> str:
-    """The URL to which Smartsupp posts. `token`: its last part."""
+    """The URL to which Smartsupp posts, ending with `token`. `host` is used where RELAY_PUBLIC_URL is not set."""
     base = running.ready.settings.public_url or f"http://{host}"
     return f"{base}{PATH}/{token}"
 

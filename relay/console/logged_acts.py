@@ -1,4 +1,4 @@
-"""Acts of people in the console: each is done once, and logged in the transaction of its change; and the log of acts."""
+"""Does each act of a person in the console once, and logs it in the transaction of its change. Also has the log's pages."""
 
 import contextlib
 import hashlib

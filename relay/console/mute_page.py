@@ -153,7 +153,7 @@ def _refuse_incomplete(form: Mapping[str, str], *, is_trial: bool) -> None:
 
 
 def mute_trial(running: Running, mute: Mute) -> Work:
-    """The work of a job that tries a mute on the last seven days; its value are the mute and what it would have held back."""
+    """The work of a job that tries a mute on the last seven days; its value holds the mute and what it would have held back."""
 
     async def work(job: Job) -> tuple[Mute, WouldHaveHeld]:
         settings = running.ready.settings

@@ -234,7 +234,7 @@ def _choices(caller: Caller) -> Choices:
 
 
 _YEAR = re.compile(r"(?: '[^']*')?,? y$")
-"""The end of how a language writes a day with its year."""
+"""The year at the end of a language's date pattern, with the text before it."""
 
 
 class Moments:

@@ -1,4 +1,4 @@
-"""Who sends a request to the console: the session or token, the address, and the fields of its form; and the session's cookie."""
+"""What the checks found out about a request to the console: its sender, form and body. Also makes the session's cookie."""
 
 import base64
 import hashlib
@@ -21,7 +21,7 @@ _KEY = "relay.caller"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """A request as the checks have found it, before any page sees it."""
+    """The sender of a request and the data that it sent, as read by the checks before any page."""
 
     session: UserSession | None
     secret: str
@@ -43,7 +43,7 @@ class Caller:
     via: str = "console"
     """`console` or `api`."""
     no_database: str = ""
-    """Why the session could not be looked up, if it is one that was seen a short while ago; else empty."""
+    """Why the database could not be asked, if the session is one remembered from a short while ago; else empty."""
     stranger: str = ""
     """The name given by the proxy, if there is no such user; else empty."""
 
@@ -73,7 +73,7 @@ class Caller:
         return self.session is not None and self.session.user.role.may(role)
 
     def put(self, scope: Mapping[str, Any]) -> dict[str, Any]:
-        """The ASGI scope with this caller. In a path of the API, NUL stands for a slash within a name."""
+        """A copy of the ASGI scope with this caller. In a path of the API, an encoded slash becomes NUL, as it belongs to a name."""
         path = scope["path"]
         if self.via == "api":
             path = unquote(
@@ -95,7 +95,7 @@ def form_token(secret: str) -> str:
 
 
 def cookie_header(secret: str, name: str = COOKIE, lasts_for: timedelta = LONGEST) -> str:
-    """The Set-Cookie header of the session, or of another cookie; an empty `secret` deletes it."""
+    """The value of a Set-Cookie header, by default for the session's cookie; an empty `secret` deletes the cookie."""
     cookie = SimpleCookie({name: secret})
     morsel = cookie[name]
     lasts = int(lasts_for.total_seconds()) if secret else 0

@@ -1,4 +1,4 @@
-"""The pages of the rules: each as a sentence with a count of chats and a switch, and undo; one rule; and the versions of the file."""
+"""The pages of the rules: the list of all rules with switches and undo, the page of one rule, and the versions of the file."""
 
 from collections.abc import Mapping
 from datetime import timedelta

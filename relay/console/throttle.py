@@ -62,7 +62,7 @@ class Throttle:
         return 0
 
     def give_back(self, name: str, now: float) -> None:
-        """Uncount the last try, because it has succeeded."""
+        """Stop counting the last try, because it succeeded."""
         self._used[name] = (max(0.0, self._now_used(name, now) - 1), now)
 
     def _now_used(self, name: str, now: float) -> float:
@@ -71,7 +71,7 @@ class Throttle:
 
 
 class PasswordTries:
-    """Limits the tries of passwords: of an address, of a name from an address, and of a name."""
+    """Limits password tries: per address, per name from one address, and per name from all addresses."""
 
     def __init__(self) -> None:
         bursts = (TRIES_OF_ADDRESS, TRIES, TRIES_OF_NAME)
@@ -83,7 +83,7 @@ class PasswordTries:
         return next(filter(None, waits), 0)
 
     def give_back(self, name: str, address: str, now: float) -> None:
-        """Uncount the last try, because it has succeeded."""
+        """Stop counting the last try, because it succeeded."""
         for each, key in self._keys(name, address):
             each.give_back(key, now)
 

@@ -307,7 +307,7 @@ class Dispatcher:
                 self._claim_failed.set()
 
     async def take_back(self) -> None:
-        """Queue again the deliveries that nobody is sending, but none that this process is, even if the clock jumped ahead."""
+        """Queue again the deliveries that nobody is sending; never those that this process is sending, even if the clock jumped ahead."""
         under_way = self._running.all()
         if expired := await self._outbox.expire_leases(self._clock(), under_way=under_way):
             log.warning("deliveries queued again, as they were not under way any more: %d", expired)

@@ -75,7 +75,7 @@ class Breaker:
             self.suspects -= delivery.suspect
 
     def failed(self, delivery: Delivery, now: datetime) -> None:
-        """Count a failure, unless the attempt began before the breaker opened, which says nothing new."""
+        """Count a failure; FAILURES_TO_OPEN in a row open the breaker. An attempt that began before it opened does not count."""
         if self.is_open and self.under_way.get(_key(delivery), self._turn) < self._turn:
             return
         self.failures += 1
@@ -84,8 +84,8 @@ class Breaker:
             self.probe_at = now + min(FIRST_PROBE * 2 ** min(beyond, 10), SLOWEST_PROBE)
             self._turn += 1
 
-    def is_silent(self, delivery: Delivery, now: datetime) -> None:
-        """Note that the server does not answer; after a restart since the delivery was queued, if it had failed before."""
+    def note_silence(self, delivery: Delivery, now: datetime) -> None:
+        """Note that the server does not answer: since now, or after a restart since `delivery` was queued, if that had failed before."""
         if self.silent_since is None:
             failed_before = self.worked_at is None and (delivery.failures or delivery.unsure)
             self.silent_since = delivery.queued_at if failed_before else now
@@ -110,7 +110,7 @@ class Pace:
 
 @dataclass(slots=True)
 class Endpoint:
-    """The server and login that lanes use. Its gate and pace outlive an edit of the rules file."""
+    """A server and login, which several lanes may share. Its gate and paces outlive an edit of the rules file."""
 
     key: str
     """Identifies the endpoint, without a secret."""
@@ -151,7 +151,7 @@ class Endpoint:
         return Endpoint(self.key, _started=self._started)
 
     def note_time(self, now: datetime) -> None:
-        """Note the time. If the clock was set back, waits by the old time become no longer than they would have been."""
+        """Note the time. If the clock was set back, waits do not become longer by that."""
         if self._noted_at is not None and now < self._noted_at - NO_MATTER:
             self._started.clear()
             for pace in self._paces.values():
@@ -195,7 +195,7 @@ class Endpoint:
         self.close(Gate(until, broken_since, outcome.detail))
 
     def breaks(self, delivery: Delivery, outcome: Outcome, now: datetime) -> bool:
-        """Close the gate until somebody repairs the endpoint; returns whether this attempt closed it, or for longer."""
+        """Close the gate, or keep it closed for longer, until somebody fixes the endpoint. False for an attempt begun before the gate closed."""
         since = self.gate.broken_since if self.gate else None
         if since is None:
             until = now + FIRST_LOOK_AT_BROKEN
@@ -218,6 +218,5 @@ class Endpoint:
         elif self.gate is None or gate.closed_until > self.gate.closed_until:
             self.close(gate)
         elif self.is_broken and gate.broken_since is not None:
-            self.close(
-                gate
-            )  # `relay resume`: somebody has repaired it, and wants the next look now
+            # `relay resume`: somebody has fixed it, and wants a probe now.
+            self.close(gate)

@@ -160,7 +160,7 @@ class Lane:
         return self._noted_at is not None and now < self._noted_at - NO_MATTER
 
     def note_time(self, now: datetime) -> None:
-        """Note the time. If the clock was set back, waits by the old time become no longer than they would have been."""
+        """Note the time. If the clock was set back, waits do not become longer by that."""
         self.endpoint.note_time(now)
         if self.is_before(now):
             self._claimed_at, self.next_due, self.full_until = None, now, None
@@ -314,7 +314,7 @@ class Lane:
         if outcome.ending in {Ending.DELIVERED, Ending.ACCEPTED}:
             self.breaker.worked_at = now
         if outcome.ending in _SILENCE and not outcome.only_this:
-            self.breaker.is_silent(delivery, now)
+            self.breaker.note_silence(delivery, now)
         match outcome.ending:
             case Ending.DELIVERED | Ending.ACCEPTED | Ending.REFUSED:
                 # A refusal is an answer: the server works.

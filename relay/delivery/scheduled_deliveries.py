@@ -161,7 +161,7 @@ class Release:
         return done.more
 
     async def _follow_recipients(self) -> None:
-        """Let what waits for recipients that a destination no longer has wait for its present ones, in their digests."""
+        """Move deliveries that wait for former recipients of a destination to its present ones, and into their digests."""
         if not self._has_new_rules:
             return
         self._has_new_rules = False

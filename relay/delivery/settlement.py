@@ -166,7 +166,7 @@ class Settling:
             self._lanes.wake(done.queued)
 
     async def _retry_storing(self, act: Callable[[], Awaitable[T]]) -> T:
-        """Run `act` until the database accepts it; while the relay stops only once."""
+        """Run `act` until the database accepts it, but only once while the relay stops."""
         while True:
             try:
                 return await act()

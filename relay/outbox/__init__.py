@@ -151,7 +151,7 @@ class Outbox:
         return self._writer.busy_for() > self._longest_write
 
     async def refuses(self, now: datetime) -> str:
-        """Why nothing can be written, empty where writing works. Tries a write where the last one failed."""
+        """Try a write where the last one failed; returns why nothing can be written, empty where writing works."""
         if self._writer.trouble:
             with contextlib.suppress(StorageUnavailable):
                 await self._writer.run(partial(self.operations.try_to_write, now=now))
@@ -294,7 +294,7 @@ class Outbox:
         words: str,
         now: datetime,
     ) -> Reassigned:
-        """Queue all that has waited for a destination since `queued_by` or longer for others; see `requeue.reassign`."""
+        """Replace all deliveries to a destination that were queued by `queued_by` with those that `to` returns; see `requeue.reassign`."""
         done = Reassigned(last=0)
         while done.last is not None:
             work = partial(reassign, self.operations, destination=destination, to=to)

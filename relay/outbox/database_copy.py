@@ -144,7 +144,7 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The contents of the new database, by table."""
+    """The result of `move`: the contents of the new database, by table."""
 
     tables: dict[str, Contents]
     before: bool

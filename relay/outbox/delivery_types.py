@@ -285,7 +285,7 @@ class Accepted(Struct, frozen=True):
     new: bool
     """Whether the hook was stored now; false where one with the same bytes was stored before."""
     destinations: tuple[str, ...]
-    """One entry for every delivery that is newly queued: its destination."""
+    """The destination of each newly queued delivery."""
     claimed: tuple[Delivery, ...] = ()
     """New deliveries that were claimed in the commit that stores the hook."""
     scheduled: int = 0
@@ -293,7 +293,7 @@ class Accepted(Struct, frozen=True):
 
     @property
     def waiting(self) -> Iterable[str]:
-        """One entry for every newly queued delivery that was not claimed: its destination."""
+        """The destination of each newly queued delivery that was not claimed."""
         if not self.claimed:
             return self.destinations
         claimed = Counter(delivery.destination for delivery in self.claimed)

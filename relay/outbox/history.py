@@ -157,7 +157,7 @@ def is_chat(account: str, chat: str) -> tuple[sa.ColumnElement[bool], ...]:
 
 def is_named(names: Collection[tuple[str, str]]) -> sa.ColumnElement[bool]:
     """A condition that matches the rows of `chats` whose account and id are one of `names`."""
-    # Beside another condition nothing is left of `false`; of an OR of it `OR 0 = 1` would be, and no index would be used.
+    # SQLAlchemy drops `false` where it is ORed with another condition; `or_(false)` would become `OR 0 = 1`, which prevents the index.
     return sa.or_(*(sa.and_(*is_chat(*name)) for name in names)) if names else sa.false()
 
 
@@ -182,9 +182,9 @@ def find(session: Session, wanted: Wanted, *, limit: int) -> list[Record]:
     """The newest `limit` of the wanted deliveries, newest first."""
     with_chats = deliveries.join(chats, chats.c.id == deliveries.c.chat_id)
     newest = deliveries.c.id.desc()
-    # Sorted by a sum, which no index has: or the few are looked for from the newest of all backwards.
+    # A sum, which no index has: else SQLite would search all deliveries from the newest on for these few.
     few_first = (deliveries.c.id + 0).desc() if {*wanted.states} & LIVE.keys() else newest
-    # Which, and only then what they say: of many that ended badly few are shown.
+    # First the numbers, then the details: of many deliveries that ended badly only a few are shown.
     ids = (
         sa.select(deliveries.c.id)
         .select_from(with_chats if wanted.chats or wanted.alerts else deliveries)

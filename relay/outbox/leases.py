@@ -91,8 +91,8 @@ class Held:
         self._held.discard((delivery.id, delivery.attempt))
 
 
-# What is being sent when a process dies is a suspect, and is not blamed yet: from then on suspects
-# are tried one at a time, and one that is lost again as the only suspect is blamed, and waits.
+# A delivery that was being sent when a process died becomes a suspect. Suspects are tried one at a
+# time; one that is lost again is blamed, and waits.
 _blamed = deliveries.c.lost + sa.case((deliveries.c.suspect, 1), else_=0)
 _is_poison = _blamed >= bound("most_lost")
 _lease_lost = {
@@ -172,7 +172,7 @@ class Leases:
         return self._lose(cursor, (row for row in rows if row[:2] not in under_way), now, why)
 
     def recover(self, cursor: Cursor, ended: Mapping[str, str], now: datetime) -> list[str]:
-        """Queue again what relays were sending that have ended, see `Store.ended`; a delivery lost too often is quarantined."""
+        """Queue again the deliveries that the relays in `ended` were sending; one lost too often is quarantined. `ended`: as `Store.ended`."""
         queued = []
         for holder, name in ended.items():
             rows = self.sql[_FIND_HELD].run(cursor, held_by=holder).fetchall()
@@ -202,7 +202,7 @@ class Leases:
     def give_back(
         self, cursor: Cursor, holder: str, held: Container[Attempt], now: datetime
     ) -> list[str]:
-        """Queue again what `holder` has claimed without knowing it, because the answer to its claim was lost."""
+        """Queue again the deliveries that `holder` has claimed but are not in `held`, because the answer to its claim was lost."""
         rows = self.sql[_FIND_HELD].run(cursor, held_by=holder).fetchall()
         left = [row for row in rows if row[:2] not in held]
         why = "whether it was claimed was not known; nothing was sent"

@@ -89,7 +89,7 @@ def over_limit(
     timings: Mapping[str, Timing],
     now: datetime,
 ) -> dict[int, datetime]:
-    """The deliveries for which the limits have no room, by number, with the time when their digest is due. Counts the others."""
+    """Count the deliveries for which the limits have room; returns when the digest of each other is due, by the delivery's number."""
     limited = {row.id: caps for row in rows if (caps := _limits(row, timings[row.destination]))}
     by_key = {key: limit for caps in limited.values() for limit, key in caps}
     # Sorted, so that relays that lock several rows can't deadlock.
@@ -173,9 +173,9 @@ def _begin_burst(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no typ
 def begins_burst(
     sql: Statements, cursor: Cursor, destination: str, opening: datetime, now: datetime
 ) -> bool:
-    """Whether this is the first notification at a destination since `opening`, over all relays.
+    """Store that a destination is notified now; returns whether it is the first time since `opening`, over all relays.
 
-    The first of a burst mentions people.
+    The first notification of a burst mentions people.
     """
     since = opening if opening <= now else now - BURST
     row = sql[_begin_burst].run(

@@ -278,9 +278,9 @@ def count_muted(sql: Statements, cursor: Cursor, number: int) -> bool:
 
 
 def remind(sql: Statements, cursor: Cursor, number: int, *, since: datetime, now: datetime) -> bool:
-    """Whether nobody was reminded of a mute since `since`; stores that somebody is reminded now.
+    """Store that somebody is reminded of a mute now; False where somebody was reminded since `since`.
 
-    True for only one of several relays.
+    Of several relays only one gets True.
     """
     done = sql[_REMIND].run(cursor, mute_id=number, since=to_ms(since), reminded=to_ms(now))
     return bool(done.rowcount == 1)

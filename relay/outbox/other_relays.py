@@ -152,11 +152,11 @@ class OtherRelays:
         return min(longest, self._rhythm.lease) + self._skew
 
     def due(self, now: datetime) -> datetime:
-        """When a delivery queued now is due: by the server's clock if this relay's is ahead, so that others may send it at once."""
+        """The due time of a delivery queued now: `now`, or the server's time if that is earlier, so that other relays may send it at once."""
         return now + min(self._skew or timedelta(), timedelta())
 
     def due_by(self, now: datetime) -> datetime:
-        """Until when a delivery must be due to be claimed now: by this relay's clock or the server's, whichever is later."""
+        """The latest due time of deliveries that may be claimed now: `now`, or the server's time if that is later."""
         return now + max(self._skew or timedelta(), timedelta())
 
     def hold(self, deliveries: Iterable[Delivery], since: datetime, until: datetime) -> None:

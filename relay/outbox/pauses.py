@@ -125,9 +125,9 @@ def pause(sql: Statements, cursor: Cursor, destination: str, paused: Pause) -> N
 def remind_of_pause(
     sql: Statements, cursor: Cursor, destination: str, *, since: datetime, now: datetime
 ) -> bool:
-    """Whether nobody was reminded of the pause since `since`; stores that somebody is reminded now.
+    """Store that somebody is reminded of the pause now; False where somebody was reminded since `since`.
 
-    True for only one of several relays.
+    Of several relays only one gets True.
     """
     row = sql[_remind].run(cursor, name=REMINDED + destination, at=to_ms(now), before=to_ms(since))
     return row.fetchone() is not None

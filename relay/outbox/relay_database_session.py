@@ -36,9 +36,9 @@ AFTER_CUT = 1.0
 
 
 class RelaySessions:
-    """One connection that reads, opened at the first read and again where it is lost; and one for each write.
+    """Sessions of a relay's own pages: reads share one connection, each write opens its own.
 
-    The relay notices writes by these sessions in the way it notices writes by commands.
+    The relay notices these writes as it notices those of commands: by looking at the database.
     """
 
     def __init__(self, database: Database, store: Store) -> None:

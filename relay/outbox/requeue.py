@@ -195,7 +195,7 @@ class Reassigned:
 
     moved: int = 0
     queued: tuple[str, ...] = ()
-    """One entry for every new delivery: its destination."""
+    """The destination of each new delivery."""
     last: int | None = None
     """The number of the last delivery looked at; None where there are no more."""
 

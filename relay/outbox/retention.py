@@ -301,7 +301,7 @@ class _Erasing:
         self._erase = Statement(erase.where(*old), self._outbox.dialect)
 
     async def before(self, moment: datetime, most: timedelta | None) -> tuple[int, int]:
-        """Erase chats and unreadable hooks older than `moment`; returns both counts. `most`: only so long after the oldest."""
+        """Erase chats and unreadable hooks older than `moment`; returns both counts. `most`: only those within this time after the oldest."""
         self._find_old(self._outbox.operations.waits.timings.keys())
         limit, erased = to_ms(moment), 0
         last: int | None = 0

@@ -34,7 +34,7 @@ class Done(Struct, frozen=True):
     """The result of one step of work: the deliveries that it has queued, and whether there is more to do."""
 
     queued: tuple[str, ...] = ()
-    """One entry for every newly queued delivery: its destination."""
+    """The destination of each newly queued delivery."""
     more: bool = False
     """Whether there is more to do at once."""
 
@@ -43,7 +43,7 @@ Act = Callable[[Cursor, datetime], Done]
 """A step of scheduled work: looks for what is due at the given time, and does some of it."""
 
 DigestTimes = dict[tuple[str, str], datetime]
-"""By destination and recipient, when the digest is due that is being collected."""
+"""The due time of each open digest, by destination and recipient."""
 
 
 class _Row(Struct, frozen=True):
@@ -212,7 +212,7 @@ class Scheduling:
     ) -> Done:
         """Plan these deliveries again by the timings in force: they get another time, or are queued.
 
-        `digests`: by destination and recipient, when the digest is due that the first of them began.
+        `digests`: the due times of the digests that these deliveries have begun so far; updated.
         """
         released, changed = [], []
         for number in numbers:
@@ -231,7 +231,7 @@ class Scheduling:
         return Done(tuple(row.destination for row in released))
 
     def _held_until(self, cursor: Cursor, row: _Row) -> datetime | None:
-        """When the mute or `once_per` ends that holds a delivery back; None where nothing does."""
+        """The end of the mute or `once_per` that holds a delivery back; None where nothing does."""
         if row.why == ONCE_PER_VISITOR:
             ends = once_ends(
                 self.sql,

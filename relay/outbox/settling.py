@@ -195,7 +195,7 @@ class Operations(Claiming):
             self.sql[_HASTEN].run(cursor, **where)
 
     def recall(self, cursor: Cursor, destination: str, now: datetime, beyond: datetime) -> None:
-        """Make what a closed gate has put off beyond `beyond` due at `now`."""
+        """Make the deliveries queued for a destination that are due after `beyond` due at `now`."""
         self.sql[_RECALL].run(
             cursor, of_destination=destination, now=to_ms(now), beyond=to_ms(beyond)
         )

@@ -25,7 +25,7 @@ ACTS_KEPT_FOR = timedelta(days=730)
 
 
 class Role(StrEnum):
-    """A user's role, which decides what the user may do. Each role may do all that the roles before it may."""
+    """A user's role, which decides what the user may do. Each role includes the rights of the roles before it."""
 
     VIEWER = "viewer"
     EDITOR = "editor"

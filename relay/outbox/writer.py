@@ -36,7 +36,7 @@ class Store(Protocol):
 
     @property
     def holder(self) -> str:
-        """The name by which this relay marks its claims; empty in a file, which one relay uses at a time."""
+        """The name by which this relay marks its claims; empty for a file, which only one relay uses."""
 
     @property
     def ended(self) -> Mapping[str, str]:
@@ -116,10 +116,10 @@ A single work is committed at once. In the load test of docs/performance.md this
 BEFORE_OUTCOMES = 0.001
 """Seconds instead of BETWEEN_GROUPS while an outcome waits, so that little is sent but not stored when the relay is killed."""
 MANY = 8
-"""Works in a group from which on the writer does not interrupt the event loop, until a work is alone again.
+"""From this many works in a group on, the writer does not interrupt the event loop, until a work is alone again.
 
-Where there is one processor, each interruption costs both threads time, as only one of them can run Python. Where few
-works come, each is rather on disk soon.
+Where there is one processor, each interruption costs both threads time, as only one of them can run Python. With few
+works, it matters more that each is soon on disk.
 """
 LONGEST_CLOSE = 20.0
 """Seconds that the last group may take."""

@@ -1,6 +1,6 @@
 """Writes a preview: real transports send to catchers on loopback, and what those receive becomes files.
 
-So the files have exactly the bytes that would be sent. A page shows them, and works without scripts. A preview
+The files therefore have exactly the bytes that would be sent. A page shows them, and works without scripts. A preview
 deletes the files of the previous one, and no others.
 """
 
@@ -213,7 +213,7 @@ def written(shown: Sequence[Shown]) -> list[Written]:
 
 def index(all_written: Sequence[Written], about: About) -> bytes:
     """The page that shows and links all deliveries; it loads nothing."""
-    return _page("index.html", deliveries=all_written, about=about)
+    return _page(INDEX, deliveries=all_written, about=about)
 
 
 def _written(number: int, shown: Shown) -> Written:

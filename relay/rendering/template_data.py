@@ -209,7 +209,7 @@ def _just_before_the_tail(excerpt: Excerpt) -> TranscriptMessage | None:
 def _messages(
     transcript: tuple[TranscriptMessage, ...], before: TranscriptMessage | None = None
 ) -> list[Plain]:
-    """Return the messages as data for templates: `again` if by the author of the message before, `continued` if in its minute, too."""
+    """Return the messages as data for templates: `again` if the previous message has the same author, `continued` if it has the same minute, too."""
     described: list[Plain] = []
     for message in transcript:
         again = (

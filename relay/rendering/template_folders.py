@@ -137,9 +137,9 @@ def shipped_files() -> dict[str, Path]:
     return chosen | {name: folder / name for name in parts}
 
 
-def inherited_from(name: str, there: Mapping[str, Path]) -> str:
-    """Return the name of the shared file that a template uses in place of its own; empty if it has its own."""
-    path = "/".join(there[name].parts[-2:])
+def inherited_from(name: str, paths: Mapping[str, Path]) -> str:
+    """Return the name of the file in `chat` that a template uses for lack of its own; empty if it has its own. `paths`: as `shipped_files`."""
+    path = "/".join(paths[name].parts[-2:])
     return "" if path == name else path
 
 

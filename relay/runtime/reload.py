@@ -198,7 +198,7 @@ class KeptVersions:
         may_be_known = is_first and self._outbox.is_shared
 
         def keep(cursor: Cursor) -> None:
-            # What has been replaced since it was read is no newer than the text that replaced it.
+            # If the file has another text by now, that one is newer: a known text is not stored again after it.
             is_old = may_be_known or not _holds(self._path, version.hash)
             if not (is_old and find_version(sql, cursor, version.hash)):
                 add_version(sql, cursor, version, packed)

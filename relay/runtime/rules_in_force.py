@@ -116,7 +116,7 @@ class RulesInForce:
     async def start(self) -> None:
         """Begin to send deliveries. Needs a running event loop."""
         lanes = await self._open_lanes(self.rules)
-        with contextlib.suppress(StorageUnavailable):  # the next look does it, or it falls due
+        with contextlib.suppress(StorageUnavailable):  # the next look does both
             await self._apply_mutes()
             await self._hasten_moved()
         self._dispatcher.start()
@@ -213,7 +213,7 @@ class RulesInForce:
         self._add_conditions_of_mutes()
         await self._dispatcher.change(lanes)
         self._release.change(self._timings())
-        with contextlib.suppress(StorageUnavailable):  # the next look does it, or it falls due
+        with contextlib.suppress(StorageUnavailable):  # as in `start`
             await self._apply_mutes()
             await self._hasten_moved()
             self._dispatcher.wake(lanes)

@@ -33,7 +33,7 @@ class Change:
     for_nobody: bool
     """Whether the rule notifies nobody by the new rules; then its chats are those that it matches."""
     before: int
-    """How many chats the old rules send by it. (`after`: the new rules.)"""
+    """How many chats the rule sends by the old rules. (`after`: by the new rules.)"""
     after: int
     added: tuple[Name, ...]
     dropped: tuple[Name, ...]

@@ -124,7 +124,7 @@ class _Folder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A rule that did something else than expected."""
+    """A rule that did not do what was expected."""
 
     rule: str
     missing: tuple[str, ...] = ()

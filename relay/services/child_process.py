@@ -86,10 +86,11 @@ async def in_child(
     progress: Callable[[int, int], None] = unwatched,
     spare: "SpareChild | None" = None,
 ) -> T:
-    """The result of `work(*arguments, telling)`, called in a process of its own. `work` is a function of a module.
+    """The result of `work(*arguments, reporter)`, called in a process of its own. `work` is a function of a module.
 
     `reporter` is a Reporter, whose reports are passed to `report` and `progress`. `answers` is the type of reports and
-    result, which are sent as JSON. `spare`: is used if it is there. If the calling task is cancelled, the process is killed. Raises ChildFailed.
+    result, which are sent as JSON. `spare`: a prepared process to use, if there is one.
+    If the calling task is cancelled, the process is killed. Raises ChildFailed.
     """
     process = await (spare.take() if spare else _start())
     try:

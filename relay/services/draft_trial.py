@@ -35,7 +35,7 @@ class RulePair(Struct, frozen=True):
 
     @property
     def is_changed(self) -> bool:
-        """Whether the rule in the draft sends something else than the one in force."""
+        """Whether the rule in the draft sends something different from the rule in force."""
         return _sent(self.in_force) != _sent(self.draft)
 
 

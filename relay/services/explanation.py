@@ -178,7 +178,7 @@ class ComparedVerdicts:
     rules: Sequence[ComparedVerdict]
     """The rules, in the order of today's rules, then rules that do not exist any more."""
     left_out: int
-    """How many rules did not match then without a stored verdict."""
+    """How many rules did not match then and have no stored verdict."""
     trouble: str
     """Why there are no verdicts of today; empty as a rule."""
 

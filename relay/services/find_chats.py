@@ -139,7 +139,7 @@ def _search(
 
 
 LOOKED_AT = 20_000
-"""Among how many chats one page is searched at most."""
+"""The most chats that one search looks at."""
 LOOKS = 5
 """How many searches of LOOKED_AT chats are made for a name."""
 

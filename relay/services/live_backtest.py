@@ -35,7 +35,7 @@ class RuleNumbers(Struct, frozen=True, kw_only=True):
     redirected: int
     """How many chats the rule sends both by the rules in force and by the text, but to different recipients."""
     some_added: tuple[Name, ...]
-    """Newest first, at most 20, like `some_dropped` and `some_redirected`."""
+    """Account and id of some of the chats in `added`, newest first, at most 20."""
     some_dropped: tuple[Name, ...]
     """Account and id of some of the chats in `dropped`."""
     some_redirected: tuple[Name, ...]

@@ -1,4 +1,4 @@
-"""Counts of recent deliveries: of each of the last 24 hours by their results, and of each rule; and the chats that a rule nearly matched."""
+"""Counts recent deliveries by hour and by rule, and finds the chats that a rule nearly matched."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -50,7 +50,7 @@ RULE_OF = {
     "offline": "Offline messages",
     DEFAULT: "All chats",
 }
-"""The name of the rule in the preview of a digest, by the template of such chats."""
+"""The name of the rule in the preview of a digest, by the template of its chats."""
 
 
 class MediumPreview(Struct, frozen=True):

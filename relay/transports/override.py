@@ -39,8 +39,8 @@ def _fitting(tree: Any, write: Write, complete: Callable[[Json], Json]) -> Json:
 def _filled(node: Any, write: Write, cap: int, at: str) -> Any:  # noqa: ANN401 - JSON
     """Return the JSON with its values filled in; None for what must be left out.
 
-    That is a list of which nothing is left, though not one that the author left empty, and an object
-    with such a list or with an empty text. At the top level, only this member is left out.
+    Left out are a list that became empty, and an object that contains one or an empty text. A list that the
+    author wrote empty stays. At the top level, only the member is left out, not the whole.
     """
     if isinstance(node, list):
         entries = [_filled(each, write, cap, f"{at}[{n}]") for n, each in enumerate(node)]

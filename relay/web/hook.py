@@ -43,7 +43,7 @@ class TokenBucket:
         self._seen = 0.0
 
     def take(self, now: float) -> bool:
-        """Whether one more request may pass now."""
+        """Count a request; False where it exceeds the limit. `now`: monotonic seconds."""
         if self._seen:
             self._left = min(self._burst, self._left + (now - self._seen) * self._per_second)
         self._seen = now
@@ -63,7 +63,7 @@ class Callers:
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def take(self, caller: str, now: float) -> bool:
-        """Whether one more request of this caller may pass now."""
+        """Count a request of this caller; False where it exceeds the limit. `now`: monotonic seconds."""
         bucket = self._buckets.get(caller)
         if bucket is None:
             bucket = self._buckets[caller] = TokenBucket(self._burst, self._per_second)

@@ -192,7 +192,7 @@ async def find_chats(call: Call, query: ChatFilter) -> ChatList:
 
 @chats.operation(HttpMethod.GET, "/chats/today", Role.VIEWER)
 async def count_today(call: Call, query: TodayQuery) -> ChatCounts:
-    """How many chats came in today, how many were missed or rated 2 or lower, and what failed."""
+    """How many chats came in today, how many were missed or rated 2 or lower, and how many deliveries failed."""
     local_now = call.now.astimezone(call.running.parts.in_force.rules.timezone)
     midnight = local_now.replace(hour=0, minute=0, second=0, microsecond=0)
     since = query.since or midnight.astimezone(UTC)
@@ -296,7 +296,7 @@ def queued_of(judged: Judged) -> list[QueuedAnew]:
 
 
 async def history_of(call: Call, number: int) -> ChatHistory:
-    """The chat with this number. Raises Refusal where there is none."""
+    """The chat with this number, its deliveries and their attempts. Raises Refusal where there is none."""
     history = await chat_history(call.sessions, number)
     if history is None:
         raise missing(f"chat {number}; it may have been erased")

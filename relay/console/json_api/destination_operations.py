@@ -25,7 +25,7 @@ destinations = Operations("Destinations")
 
 
 class DestinationName(Struct, forbid_unknown_fields=True):
-    """A path that ends with a destination's name."""
+    """A path with a destination's name."""
 
     name: str
     """The name of a destination in force, percent-encoded."""
@@ -79,7 +79,7 @@ class LostDeliveries(Struct, kw_only=True):
 
 
 class DestinationList(Struct, kw_only=True):
-    """All destinations of the rules in force, and deliveries that wait for others."""
+    """All destinations of the rules in force, and deliveries that wait for destinations no longer in them."""
 
     destinations: list[Destination]
     """The destinations, in the order of the rules file."""
@@ -149,7 +149,9 @@ class PauseRequest(Struct, kw_only=True, forbid_unknown_fields=True):
 class TestRequest(Struct, kw_only=True, forbid_unknown_fields=True):
     """The recipient of a test."""
 
-    to: Annotated[Line, Meta(description="One of its recipients; left out: the first.")] = ""
+    to: Annotated[
+        Line, Meta(description="One of the destination's recipients; left out: the first.")
+    ] = ""
 
 
 class TestResult(Struct, kw_only=True):

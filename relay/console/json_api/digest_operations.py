@@ -43,7 +43,7 @@ class PastDigest(Struct, kw_only=True):
     closed_at: datetime
     """When it was closed, in UTC."""
     chats: Mapping[str, int]
-    """How many chats had waited, by reason; `erased`: erased before."""
+    """How many chats had waited, by reason, and as `erased` how many were erased before the digest was closed."""
     delivery: int | None
     """The number of its delivery; null where that was erased."""
     state: State | None

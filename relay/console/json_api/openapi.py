@@ -113,7 +113,7 @@ def _kinds(operations: Sequence[Operation]) -> Iterator[type[Any]]:
 
 
 def _described(kinds: Iterable[type[Any]]) -> set[type[Any]]:
-    """These types with fields, and all types with fields that their fields hold."""
+    """The Structs and dataclasses among these types, and all that are nested in their fields."""
     described: set[type[Any]] = set()
 
     def look(info: object) -> None:

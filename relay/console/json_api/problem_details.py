@@ -21,7 +21,7 @@ _HEADERS = {401: {"www-authenticate": "Bearer"}, 503: {"retry-after": "5"}}
 
 
 class TextFix(Struct, frozen=True, kw_only=True):
-    """A text to put in the place of another one, on the line of a problem. It was tried: the problem is gone then."""
+    """A text to put in place of another on the line of a problem. It was tried, and removes the problem."""
 
     column: int
     """The column in characters, from 1."""
@@ -47,7 +47,7 @@ class FileProblem(Struct, frozen=True, kw_only=True):
     hint: str
     """What is allowed there; may be empty."""
     fixes: tuple[TextFix, ...] = ()
-    """Only of `/rules/check`: what would put it right, the likeliest first."""
+    """Texts that would fix the problem, the likeliest first; only in answers of `/rules/check`."""
 
 
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):

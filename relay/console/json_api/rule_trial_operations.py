@@ -39,7 +39,7 @@ class TriedRule(Struct, kw_only=True):
     draft: RuleVerdict | None
     """The verdict of the rule in the text; null where it has no rule of this name."""
     is_changed: bool
-    """Whether the rule in the text sends something else than the one in force."""
+    """Whether the rule in the text sends something different from the rule in force."""
 
 
 class WouldBeSent(Struct, kw_only=True):
@@ -69,7 +69,7 @@ class TriedChat(Struct, kw_only=True):
 
 
 class CaseDifference(Struct, kw_only=True):
-    """A rule that did something else than a case expects."""
+    """A rule that did not do what a case expects."""
 
     rule: str
     """The name of the rule; empty for a story."""

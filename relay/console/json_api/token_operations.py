@@ -87,7 +87,7 @@ async def list_tokens(call: Call) -> TokenList:
 
 @tokens.operation(HttpMethod.POST, "/tokens", Role.ADMIN, status=201, once=True, has_secret=True)
 async def make_token(call: Call, body: NewToken) -> MadeToken:
-    """Make an API token, which belongs to the user who sends the request or who made the token that does.
+    """Make an API token, which belongs to the user who sends the request, or who made the token that sends it.
 
     A token can't make one that lasts longer than itself.
     """

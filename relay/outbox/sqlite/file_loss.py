@@ -152,7 +152,7 @@ class FileLoss:
         return number
 
     def note(self, number: int) -> None:
-        """Write into the lock file the number that `mark` returned. Call it when the transaction is committed."""
+        """Write the number that `mark` returned into the lock file. Call this after the commit."""
         self._number, self._due = number, self._monotonic() + BETWEEN_MARKS
         with contextlib.suppress(OSError):
             write_number(self._lock, number)

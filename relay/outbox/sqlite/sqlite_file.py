@@ -91,7 +91,7 @@ def _take_lock(handle: IO[str], path: Path, lock_path: Path) -> None:
 def find_or_make(path: Path) -> IO[bytes]:
     """Open the file, created if there is none, and lock it as long as the returned file is open. Raises StorageRefused.
 
-    People delete lock files that seem left over. Theirs is held by the caller, too: it works on network drives.
+    The caller holds the lock file, too: people delete lock files that seem left over, but they work on network drives.
     """
     with _refusing(path):
         if not path.exists():
@@ -108,7 +108,7 @@ def find_or_make(path: Path) -> IO[bytes]:
             f"{path} is in use by another relay, whose {path.name}.lock was deleted; stop that one first"
         ) from None
     except OSError:
-        pass  # then there is no such lock here
+        pass  # this file system has no such locks
     return file
 
 

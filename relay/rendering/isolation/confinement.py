@@ -112,7 +112,7 @@ def _limit(which: int, most: int) -> None:
 
 
 def limit_work(computing: float, waiting: float) -> None:
-    """Let the kernel end this process after so many seconds of computing or of real time; 0 removes a limit.
+    """Let the kernel end this process after `computing` seconds of processor time or `waiting` seconds of real time; 0: no limit.
 
     The limit works even if Python code never yields.
     """
@@ -132,7 +132,7 @@ _UNIT_OF_MEMORY = 1 if sys.platform == "darwin" else 1024
 
 _REFUSED = {
     # From linux/audit.h: the architecture, then the numbers of socket, connect, execve, execveat,
-    # ptrace, process_vm_readv, process_vm_writev, io_uring_setup, unshare, bpf, pidfd_getfd)
+    # ptrace, process_vm_readv, process_vm_writev, io_uring_setup, unshare, bpf, pidfd_getfd.
     "x86_64": (0xC000003E, (41, 42, 59, 322, 101, 310, 311, 425, 272, 321, 438)),
     "aarch64": (0xC00000B7, (198, 203, 221, 281, 117, 270, 271, 425, 97, 280, 438)),
 }
@@ -157,7 +157,7 @@ def _refuse_system_calls() -> None:
     program = _Program(len(steps), ctypes.addressof(code))
     prctl = ctypes.CDLL(None).prctl
     prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    # The kernel was built without seccomp: the other layers still apply.
+    # Fails if the kernel was built without seccomp; the other layers still apply.
     prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0)
 
 

@@ -32,7 +32,7 @@ class Cause(Enum):
 
 
 class SmtpFailure(Exception):
-    """Raised for an email that was not accepted, or at stage BODY maybe was.
+    """Raised for an email that was not accepted; at stage BODY it may have been.
 
     The text contains none of the relay's secrets.
     """

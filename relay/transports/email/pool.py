@@ -159,9 +159,9 @@ class SmtpPool:
     def _retry(
         self, connection: Connection, failure: SmtpFailure, tried: "set[_Retry]"
     ) -> "_Retry":
-        """Return how the mail can be tried again; without pipelining, later mails go so for a while, too.
+        """Return how to send the email again; after UNPIPELINED, later emails are sent without pipelining for a while.
 
-        Raises the failure if the mail can't be tried again, or was so already.
+        Raises the failure if it can't be sent again, or was already sent again in this way.
         """
         retry = _retry_for(connection, failure)
         if retry is None or retry in tried:
