@@ -501,7 +501,7 @@ def test_the_life_of_one_delivery_names_code_and_tables_that_there_are() -> None
         "drafts",
         "idempotency_keys",
     }
-    assert tables == metadata.tables.keys() - {"paces", "relays"} - not_yet_written - of_people
+    assert tables == metadata.tables.keys() - {"relays"} - not_yet_written - of_people
 
 
 def test_the_rooms_and_the_lives_name_modules_that_there_are() -> None:
