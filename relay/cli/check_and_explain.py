@@ -128,7 +128,7 @@ def explain(
     *,
     as_json: bool,
 ) -> None:
-    """Say what each rule makes of a chat, and why.
+    """Explain which rules match a chat, and why.
 
     CHAT.json is a hook as Smartsupp posts it; - reads it from the standard input. RULES is the rules file;
     without it, the one that RELAY_RULES names (rules.yaml). Nothing is sent.

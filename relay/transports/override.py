@@ -37,13 +37,10 @@ def _fitting(tree: Any, write: Write, complete: Callable[[Json], Json]) -> Json:
 
 
 def _filled(node: Any, write: Write, cap: int, at: str) -> Any:  # noqa: ANN401 - JSON
-    """Return the JSON with its values filled in; None for what must be left out.
-
-    Left out are a list that became empty, and an object that contains one or an empty text. A list that the
-    author wrote empty stays. At the top level, only the member is left out, not the whole.
-    """
+    """Return the JSON filled in; None for a list that became empty, and for an object, but the outermost, with one or with an empty text."""
     if isinstance(node, list):
         entries = [_filled(each, write, cap, f"{at}[{n}]") for n, each in enumerate(node)]
+        # A list that the author wrote empty stays.
         return [each for each in entries if each is not None] or (None if node else node)
     if isinstance(node, Mixed):
         raise Misfit(f"{at}: a value can't stand in a list")
